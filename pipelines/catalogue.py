@@ -1,0 +1,149 @@
+"""One record per published method that this project uses: what it is, where it comes from, where its code lives.
+
+The catalogue drives `reasonmill methods` and the documentation; a test resolves every path. Adding a method is
+one file with the code and one entry here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel
+
+from pipelines.config import (
+    ConsistencyMethodConfig,
+    CriticConfig,
+    CritiquesConfig,
+    PairsConfig,
+    ReportsConfig,
+    RolloutsConfig,
+)
+
+Tier = Literal["verified", "experimental"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A published method and its implementation."""
+
+    name: str
+    paper: str  # authors or short title
+    arxiv: str | None  # identifier; None for what has no arXiv paper
+    summary: str  # one sentence
+    reads: tuple[str, ...]  # tables in
+    writes: tuple[str, ...]  # tables out; empty for a rule inside a report
+    params: type[BaseModel]  # frozen model with the defaults
+    function: str | None  # dotted path of the code; None when it is a query
+    query: str | None = None  # name of the query under sql/
+    tier: Tier = "experimental"  # verified: golden values and a measured yield
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            name="puct",
+            paper="Monte Carlo Tree Search Boosts Reasoning via Iterative Preference Learning (MCTS-DPO)",
+            arxiv="2405.00451",
+            summary="Tree search over reasoning steps: mean return plus a prior-weighted bonus for few visits.",
+            reads=("problems",),
+            writes=("search_nodes", "search_edges", "rollouts"),
+            params=RolloutsConfig,
+            function="pipelines.search.selection.puct",
+        ),
+        Method(
+            name="independent_samples",
+            paper="Training Verifiers to Solve Math Word Problems",
+            arxiv="2110.14168",
+            summary="Groups of complete solutions of one problem, sampled on their own and graded.",
+            reads=("problems",),
+            writes=("rollouts",),
+            params=RolloutsConfig,
+            function="pipelines.rollouts.sample_rollouts",
+        ),
+        Method(
+            name="prof",
+            paper="Beyond Correctness: Harmonizing Process and Outcome Rewards (PROF)",
+            arxiv="2509.03403",
+            summary="Removes the right rollouts with the worst steps and the wrong ones with the best, balancing both.",
+            reads=("rollouts", "step_scores"),
+            writes=("consistency_results",),
+            params=ConsistencyMethodConfig,
+            function="pipelines.consistent_rollouts.filter_rollouts",
+            query="consistent_rollouts/prof",
+        ),
+        Method(
+            name="multi_critique",
+            paper="Training Language Models to Critique With Multi-agent Feedback (MultiCritique)",
+            arxiv="2410.15287",
+            summary="Several agents criticise a rollout on their own; a meta-judge aggregates them into one verdict.",
+            reads=("problems", "rollouts"),
+            writes=("critiques", "verdicts", "refinements"),
+            params=CritiquesConfig,
+            function="pipelines.agents.aggregate.aggregate",
+        ),
+        Method(
+            name="monte_carlo_labels",
+            paper="Math-Shepherd: Verify and Reinforce LLMs Step-by-step without Human Annotations",
+            arxiv="2312.08935",
+            summary="Labels a step by the share of right completions below it in the tree, and siblings by their gap.",
+            reads=("problems", "search_nodes"),
+            writes=("critics",),
+            params=CriticConfig,
+            function="critics.examples.examples_from_trees",
+        ),
+        Method(
+            name="sibling_step_pairs",
+            paper="Monte Carlo Tree Search Boosts Reasoning via Iterative Preference Learning (MCTS-DPO)",
+            arxiv="2405.00451",
+            summary="Pairs the best with a worse child of one node: same prefix, a gap of values.",
+            reads=("problems", "search_nodes"),
+            writes=("preference_pairs",),
+            params=PairsConfig,
+            function="pipelines.preference_pairs.build_pairs",
+            query="preference_pairs/sibling_steps",
+        ),
+        Method(
+            name="rollout_pairs",
+            paper="Direct Preference Optimization, on graded solutions (iterative reasoning preference optimisation)",
+            arxiv="2404.19733",
+            summary="Pairs a right with a wrong complete solution of one problem.",
+            reads=("problems", "rollouts"),
+            writes=("preference_pairs",),
+            params=PairsConfig,
+            function="pipelines.preference_pairs.build_pairs",
+            query="preference_pairs/whole_rollouts",
+        ),
+        Method(
+            name="best_of_n",
+            paper="Let's Verify Step by Step",
+            arxiv="2305.20050",
+            summary="Picks, of n samples, the one whose steps the critic scores best.",
+            reads=("problems",),
+            writes=("policy_report",),
+            params=ReportsConfig,
+            function="critics.metrics.best_of_n",
+        ),
+        Method(
+            name="majority_vote",
+            paper="Self-Consistency Improves Chain of Thought Reasoning in Language Models",
+            arxiv="2203.11171",
+            summary="Picks the answer that most of n samples give; ties go to the answer that came first.",
+            reads=("problems",),
+            writes=("policy_report",),
+            params=ReportsConfig,
+            function="pipelines.catalogue.majority_answer",
+        ),
+    )
+}
+
+
+def majority_answer(answers: list[str | None]) -> str | None:
+    """The most frequent answer, the earliest among equals; None when no sample has an answer (arXiv 2203.11171)."""
+    given = [answer for answer in answers if answer is not None]
+    return max(given, key=lambda answer: (given.count(answer), -given.index(answer)), default=None)
+
+
+def methods() -> Iterator[Method]:
+    """All methods, by name."""
+    return (METHODS[name] for name in sorted(METHODS))

@@ -1,0 +1,387 @@
+"""What can be configured: one frozen model per section of `reasonmill.toml`, with bounds and meaning.
+
+The models know nothing of files; `pipelines.config` reads the file and re-exports every name here.
+Each model works alone with its defaults (`RolloutsConfig()`), and the defaults are the small scale
+of the demonstration. Field descriptions are what `reasonmill config init` prints above each key.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, without unknown keys, without infinite numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=80)]
+PLUGIN_PATTERN = r"^[^:]+(\.py)?:[A-Za-z_][A-Za-z0-9_]*$"
+PluginPath = Annotated[str, Field(pattern=PLUGIN_PATTERN, description="file.py:function, relative to the workspace")]
+
+
+class PathsConfig(Section):
+    """Where things lie; relative paths start at the workspace folder, the folder of the toml file."""
+
+    lake: str = Field("lake", min_length=1, description="folder or fsspec URL of the Parquet tables")
+    datasets: str = Field("datasets", min_length=1, description="folder of the published dataset versions")
+    checkpoints: str = Field("checkpoints", min_length=1, description="folder of the trained critics")
+    responses: str = Field("responses.sqlite", min_length=1, description="file of the response store")
+    state: str = Field("state", min_length=1, description="folder for engine state files, locks and logs")
+
+
+class StarterSource(Section):
+    """Problems of the built-in generator, with exact gold labels for every step."""
+
+    kind: Literal["starter"] = Field("starter", description="problems made by the built-in generator")
+    family: Literal["arithmetic", "dial", "countdown"] = Field("arithmetic", description="problem family")
+    level: int = Field(2, ge=1, le=4, description="difficulty level, 1 is the easiest")
+    count: int = Field(600, ge=1, le=10_000_000, description="number of problems")
+    dial_choices: int = Field(
+        4, ge=2, le=10, description="answer choices of the dial family; fewer = more lucky answers"
+    )
+
+
+class FileSource(Section):
+    """Problems from a file of the user's; GSM8K's own layout works without any field name."""
+
+    kind: Literal["jsonl", "parquet"] = Field(description="format of the file; .gz is unpacked for jsonl")
+    path: str = Field(min_length=1, description="file, relative to the workspace")
+    name: Name | None = Field(None, description="family name of these problems; default: the file's name")
+    prompt_field: str = Field("question", min_length=1, description="field with the statement")
+    answer_field: str = Field(
+        "answer", min_length=1, description="field with the answer; text before `####` is dropped"
+    )
+    id_field: str | None = Field(None, description="field with an id of yours; default: an id from the content")
+    difficulty_field: str | None = Field(None, description="field with an integer difficulty")
+    grader: Name = Field("number", description="number, exact, math, countdown or a grader of yours")
+    limit: int | None = Field(None, ge=1, description="read only the first so many problems")
+
+
+class PluginSource(Section):
+    """Problems from a function of the user's that yields dicts with `prompt` and `reference_answer`."""
+
+    kind: Literal["plugin"] = Field(description="problems from Python code of yours")
+    path: str = Field(min_length=1, description="my_source.py:problems in the workspace, or an entry point's name")
+    name: Name = Field(description="family name of these problems")
+    grader: Name = Field("number", description="number, exact, math, countdown or a grader of yours")
+    limit: int | None = Field(None, ge=1, description="take only the first so many problems")
+
+
+SourceConfig = Annotated[StarterSource | FileSource | PluginSource, Field(discriminator="kind")]
+
+DEFAULT_SOURCES = tuple(StarterSource(family=family) for family in ("arithmetic", "dial", "countdown"))
+
+
+class ProblemsConfig(Section):
+    """Where problems come from and how they are split."""
+
+    sources: tuple[SourceConfig, ...] = Field(
+        DEFAULT_SOURCES, min_length=1, description="the problem sources, one [[problems.sources]] table each"
+    )
+    held_out_fraction: float = Field(
+        0.2, ge=0.0, le=0.9, description="share of your own sources' problems that is never trained on"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of generated problems")
+
+
+class PolicyConfig(Section):
+    """The model that explores, criticises and refines."""
+
+    model: str = Field("starter", min_length=1, description='"starter", a model folder or a hub id')
+    prompt_style: Literal["starter", "plain", "chat"] = Field(
+        "starter", description="starter: control tokens; plain: completion prompts; chat: the model's chat template"
+    )
+    max_model_len: int = Field(512, ge=64, le=1_048_576, description="longest prompt plus completion, in tokens")
+
+
+class EngineConfig(Section):
+    """How the model is served."""
+
+    mode: Literal["server", "url", "in_process"] = Field(
+        "server", description="server: one vLLM process per run; url: an OpenAI-compatible server of yours; in_process"
+    )
+    url: str | None = Field(
+        None, pattern=r"^https?://", description="base URL for mode = url, such as http://host:8000/v1"
+    )
+    api_key_env: str | None = Field(
+        None, description="name of the environment variable with the API key for mode = url"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: float32 on CPU")
+    max_num_seqs: int = Field(256, ge=1, le=65_536, description="sequences that the engine runs at once")
+    max_in_flight: int = Field(512, ge=1, le=65_536, description="requests that the client keeps open at once")
+    kv_cache_gib: float = Field(1.0, gt=0.0, le=4096.0, description="CPU only: GiB of key-value cache")
+    tensor_parallel_size: int = Field(1, ge=1, le=64, description="GPUs that share one model")
+    gpu_memory_share: float = Field(0.45, gt=0.0, le=1.0, description="share of GPU memory for one engine")
+    start_timeout_s: float = Field(300.0, ge=1.0, le=7200.0, description="seconds to wait for the engine's start")
+    request_timeout_s: float = Field(120.0, ge=0.1, le=86_400.0, description="seconds to wait for one answer")
+    idle_timeout_s: float = Field(900.0, ge=1.0, le=86_400.0, description="an engine that nobody asks stops after this")
+    max_error_fraction: float = Field(0.02, ge=0.0, le=1.0, description="a stage fails above this share of errors")
+    extra_args: tuple[str, ...] = Field((), description="further vLLM server arguments, passed on as they are")
+
+    @model_validator(mode="after")
+    def _url_where_needed(self) -> "EngineConfig":
+        if self.mode == "url" and self.url is None:
+            raise ValueError('mode = "url" needs the key `url` beside it')
+        return self
+
+
+class RolloutsConfig(Section):
+    """Tree search and independent samples."""
+
+    recipe: Name = Field("puct", description="search recipe: puct or a recipe of yours")
+    num_search_problems: int = Field(240, ge=0, description="training problems searched per night")
+    num_simulations: int = Field(16, ge=1, le=100_000, description="simulations per tree")
+    num_candidates: int = Field(4, ge=1, le=64, description="steps proposed per expansion")
+    exploration: float = Field(1.0, ge=0.0, le=100.0, description="c of PUCT; 0 is greedy")
+    max_depth: int = Field(12, ge=1, le=1000, description="steps on the longest path")
+    step_max_tokens: int = Field(32, ge=1, le=65_536, description="tokens per step")
+    temperature: float = Field(1.0, ge=0.0, le=10.0, description="sampling temperature of search and samples")
+    top_p: float = Field(1.0, gt=0.0, le=1.0, description="nucleus of search and samples")
+    num_evaluations: int = Field(2, ge=1, le=256, description="graded completions that value a leaf")
+    num_sample_problems: int = Field(400, ge=0, description="training problems sampled per night")
+    group_size: int = Field(8, ge=1, le=4096, description="independent samples per problem")
+    max_tokens: int = Field(128, ge=1, le=1_048_576, description="tokens per completion")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of search and samples")
+
+
+class AgentConfig(Section):
+    """One agent that criticises rollouts."""
+
+    name: Name = Field(description="starter: critique_a, critique_b or critique_c; otherwise any name")
+    role_prompt: str = Field("", description="plain and chat styles: what this agent looks for")
+    weight: float = Field(1.0, gt=0.0, le=1000.0, description="weight of its vote in the verdict")
+
+
+STARTER_AGENTS = (
+    AgentConfig(name="critique_a", role_prompt="Check every calculation."),
+    AgentConfig(name="critique_b", role_prompt="Check that each step follows from the problem and the steps before."),
+    AgentConfig(name="critique_c", role_prompt="Check that the final answer is what was asked for."),
+)
+
+
+class CritiquesConfig(Section):
+    """Agents that criticise sampled rollouts, the verdict, and refinements."""
+
+    agents: tuple[AgentConfig, ...] = Field(
+        STARTER_AGENTS, min_length=1, description="the agents, one [[critiques.agents]] table each"
+    )
+    temperature: float = Field(0.7, ge=0.0, le=10.0, description="sampling temperature of critiques and refinements")
+    max_tokens: int = Field(192, ge=1, le=1_048_576, description="tokens per critique or refinement")
+    num_rollouts: int = Field(800, ge=0, description="rollouts criticised per night, at most")
+    refine: bool = Field(True, description="write and grade a refinement after each critical verdict")
+    wrong_threshold: float = Field(
+        0.5, gt=0.0, le=1.0, description="weighted share of agents that must say wrong for the verdict wrong"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of critiques and refinements")
+
+    @model_validator(mode="after")
+    def _distinct_agents(self) -> "CritiquesConfig":
+        names = [agent.name for agent in self.agents]
+        if len(set(names)) < len(names):
+            raise ValueError(f"agents must have different names, these are {', '.join(names)}")
+        return self
+
+
+class CriticConfig(Section):
+    """Training of the process critic on the values of the trees."""
+
+    steps: int = Field(300, ge=1, le=10_000_000, description="optimiser steps, at most")
+    batch_size: int = Field(64, ge=1, le=65_536, description="examples per optimiser step")
+    learning_rate: float = Field(3e-4, gt=0.0, le=1.0, description="peak learning rate")
+    weight_decay: float = Field(0.01, ge=0.0, le=1.0, description="weight decay of AdamW")
+    contrast_weight: float = Field(1.0, ge=0.0, le=1000.0, description="weight of sibling contrasts beside values")
+    anchor_weight: float = Field(
+        0.1, ge=0.0, le=1000.0, description="pull towards the initial critic's verdicts; 0 = none"
+    )
+    num_folds: int = Field(2, ge=2, le=20, description="critics on night 0; each scores problems it has not seen")
+    validation_fraction: float = Field(0.1, ge=0.0, le=0.5, description="share of problems that decides when to stop")
+    eval_every: int = Field(50, ge=1, description="optimiser steps between validations")
+    patience: int = Field(4, ge=1, description="validations without improvement before stopping")
+    init: str = Field("policy", min_length=1, description='"policy" (its critique role) or a checkpoint folder')
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation and order")
+
+
+class PairsConfig(Section):
+    """Preference pairs from trees and rollouts."""
+
+    min_margin: float = Field(0.2, ge=0.0, le=1.0, description="smallest gap of values between two siblings")
+    min_visits: int = Field(1, ge=1, description="both siblings were visited this often")
+    max_pairs_per_problem: int = Field(8, ge=1, description="the widest gaps are kept")
+
+
+class ConsistencyMethodConfig(Section):
+    """One consistency filter that is run over the groups of independent samples."""
+
+    name: Name = Field(description="name of the result in `consistency_results.method`")
+    filter: str = Field(
+        "prof", min_length=1, description="prof, or a filter of yours by name or my_filters.py:function"
+    )
+    mode: Literal["both", "correct_only", "incorrect_only"] = Field("both", description="which groups are ranked")
+    num_remove: int = Field(4, ge=0, le=4096, description="rollouts removed per group (k of the paper)")
+    length_penalty: float = Field(10.0, ge=0.0, le=1000.0, description="penalty for unusual step counts (lambda)")
+    min_steps: int = Field(2, ge=0, description="fewer steps are penalised")
+    max_steps: int = Field(30, ge=1, description="more steps are penalised")
+    aggregate: Literal["mean", "min", "sum"] = Field("mean", description="how step scores become one number")
+
+
+DEFAULT_METHODS = (
+    ConsistencyMethodConfig(name="prof", mode="both"),
+    ConsistencyMethodConfig(name="prof_correct_only", mode="correct_only"),
+    ConsistencyMethodConfig(name="prof_incorrect_only", mode="incorrect_only"),
+)
+
+
+class ConsistencyConfig(Section):
+    """Process-consistency filtering (PROF, arXiv 2509.03403)."""
+
+    methods: tuple[ConsistencyMethodConfig, ...] = Field(
+        DEFAULT_METHODS, min_length=1, description="the filters, one [[consistency.methods]] table each"
+    )
+    source: Literal["critic", "judge", "formal"] = Field(
+        "critic", description="source of the step scores; never monte_carlo, whose values contain the outcome"
+    )
+    scorer_version: str = Field("latest", min_length=1, description='"latest" or a version in step_scores')
+    use: Name = Field("prof", description="name of the method whose kept rollouts go into the training sets")
+
+    @model_validator(mode="after")
+    def _use_is_a_method(self) -> "ConsistencyConfig":
+        names = [method.name for method in self.methods]
+        if len(set(names)) < len(names):
+            raise ValueError(f"methods must have different names, these are {', '.join(names)}")
+        if self.use not in names:
+            raise ValueError(f'use = "{self.use}" is not the name of a method; there are {", ".join(names)}')
+        return self
+
+
+class TrainingSetsConfig(Section):
+    """What goes into the sets that trainers read."""
+
+    sft_from: tuple[Literal["consistent_rollouts", "refinements", "search"], ...] = Field(
+        ("consistent_rollouts", "refinements", "search"), description="origins of the right solutions in `sft`"
+    )
+    max_sft_per_problem: int = Field(4, ge=1, description="solutions per problem in `sft`")
+    min_step_visits: int = Field(2, ge=1, description="`stepwise` ends at the first node with fewer visits")
+    step_threshold: float = Field(
+        0.0, ge=0.0, lt=1.0, description="a step is labelled right when its value is above this"
+    )
+    normalise_advantages: bool = Field(True, description="divide group advantages by their standard deviation")
+
+
+class PublishingConfig(Section):
+    """Immutable dataset versions."""
+
+    name: Name = Field("reasoning", description="name of the dataset")
+    keep: int = Field(10, ge=1, description="newest versions kept; older ones are removed")
+    max_shard_rows: int = Field(50_000, ge=1, description="rows per Parquet shard")
+    license: str = Field("other", min_length=1, description="licence named in the dataset card")
+
+
+class ReportsConfig(Section):
+    """Measurements on the frozen evaluation problems."""
+
+    num_problems: int = Field(200, ge=1, le=100_000, description="evaluation problems")
+    n_values: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        (8,), min_length=1, description="samples per problem for majority and best of n"
+    )
+    num_simulations: int = Field(8, ge=1, le=100_000, description="simulations of the search with the critic")
+    num_candidates: int = Field(4, ge=1, le=64, description="steps proposed per expansion of that search")
+    aggregate: Literal["mean", "min", "product", "last"] = Field(
+        "min", description="how a critic's step scores rank a rollout in best of n"
+    )
+    num_bootstrap: int = Field(1000, ge=100, le=1_000_000, description="resamples behind the 95 % bounds")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of evaluation samples")
+
+
+class ScheduleConfig(Section):
+    """The nightly run."""
+
+    enabled: bool = Field(False, description="run every night")
+    cron: str = Field("0 2 * * *", pattern=r"^\S+( \S+){4}$", description="when, as five cron fields")
+    timezone: str = Field("UTC", min_length=1, description="time zone of cron and of the nightly partitions")
+    first_night: date = Field(date(2026, 1, 1), description="first nightly partition")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f'"{name}" is no time zone; write one such as "UTC" or "Europe/Berlin"') from error
+        return name
+
+
+class ExtensionsConfig(Section):
+    """Code of yours by name: `my_file.py:function` in the workspace."""
+
+    graders: dict[Name, PluginPath] = Field({}, description="grade(problem, answer, steps) -> 0.0, 1.0 or None")
+    filters: dict[Name, PluginPath] = Field({}, description="filters for [[consistency.methods]]")
+    recipes: dict[Name, PluginPath] = Field({}, description="search recipes for rollouts.recipe")
+    prompts: str = Field("prompts", min_length=1, description="folder with prompt templates that replace built-in ones")
+
+
+class Settings(Section):
+    """The whole configuration, with `root` the absolute workspace folder."""
+
+    root: Path = Field(default_factory=lambda: Path.cwd() / "workspace")
+    paths: PathsConfig = Field(PathsConfig())
+    problems: ProblemsConfig = Field(ProblemsConfig())
+    policy: PolicyConfig = Field(PolicyConfig())
+    engine: EngineConfig = Field(EngineConfig())
+    rollouts: RolloutsConfig = Field(RolloutsConfig())
+    critiques: CritiquesConfig = Field(CritiquesConfig())
+    process_critic: CriticConfig = Field(CriticConfig())
+    preference_pairs: PairsConfig = Field(PairsConfig())
+    consistency: ConsistencyConfig = Field(ConsistencyConfig())
+    training_sets: TrainingSetsConfig = Field(TrainingSetsConfig())
+    publishing: PublishingConfig = Field(PublishingConfig())
+    reports: ReportsConfig = Field(ReportsConfig())
+    schedule: ScheduleConfig = Field(ScheduleConfig())
+    extensions: ExtensionsConfig = Field(ExtensionsConfig())
+    _file: Path | None = PrivateAttr(None)
+    _lines: dict[str, int] = PrivateAttr(default_factory=dict)
+
+    def in_workspace(self, path: str) -> Path:
+        """The absolute form of a path of the configuration."""
+        return (self.root / Path(path).expanduser()).absolute()
+
+    @property
+    def lake_url(self) -> str:
+        """Absolute folder or fsspec URL of the Parquet tables."""
+        return self.paths.lake if "://" in self.paths.lake else str(self.in_workspace(self.paths.lake))
+
+    @property
+    def datasets_dir(self) -> Path:
+        """Folder of the published dataset versions."""
+        return self.in_workspace(self.paths.datasets)
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Folder of the trained critics."""
+        return self.in_workspace(self.paths.checkpoints)
+
+    @property
+    def response_store_path(self) -> Path:
+        """File of the response store."""
+        return self.in_workspace(self.paths.responses)
+
+    @property
+    def state_dir(self) -> Path:
+        """Folder for engine state files, locks and logs."""
+        return self.in_workspace(self.paths.state)
+
+    @property
+    def prompts_dir(self) -> Path:
+        """Folder with the user's own prompt templates; it need not exist."""
+        return self.in_workspace(self.extensions.prompts)
+
+    @property
+    def config_file(self) -> Path | None:
+        """The toml file that was read; None with built-in defaults."""
+        return self._file

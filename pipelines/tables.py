@@ -1,0 +1,233 @@
+"""One Arrow schema per table: the contract between every stage, the lake and the SQL views.
+
+A table has one name everywhere: asset key = Parquet folder = DuckDB view = key of `SCHEMAS`.
+Conventions: ids end in `_id`; counts start with `num_`; null means "not known" and never zero;
+step indices count from 0 and -1 means "no error"; `night` is the partition's date (YYYY-MM-DD).
+Every generated row carries `request_id`s that lead to the response store, so a row can be traced
+to the request that made it.
+"""
+
+import pyarrow as pa
+
+STRING, INT, FLOAT, BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+STRINGS, INTS, FLOATS = pa.list_(STRING), pa.list_(INT), pa.list_(FLOAT)
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
+
+
+SCHEMAS: dict[str, pa.Schema] = {
+    # one row per distinct problem (not partitioned: a problem is the same every night)
+    "problems": _schema(
+        problem_id=STRING,  # stable hash of family + canonical form
+        family=STRING,  # arithmetic | countdown | dial | the name of a configured source
+        difficulty=INT,  # 1 (easy) upwards; null when the source does not say
+        prompt=STRING,  # the statement as the policy sees it, without role or template
+        reference_answer=STRING,
+        split=STRING,  # train | held_out
+        canonical=STRING,  # what the split is decided by (expression, not text)
+        grader=STRING,  # name of the grading function: number | countdown | exact | math
+        is_evaluation=BOOL,  # one of the frozen evaluation problems
+        source=STRING,  # starter | path of the file it came from
+        source_line=INT,  # 1-based line or row in that file; null for generated problems
+    ),
+    # one row per node of a search tree; (tree_id, node_id) is the key; root is node 0 with parent_id null
+    "search_nodes": _schema(
+        tree_id=STRING,
+        node_id=INT,
+        parent_id=INT,
+        problem_id=STRING,
+        depth=INT,  # root 0
+        step_text=STRING,  # text of the step that leads here, without its separator; "" at the root
+        prior=FLOAT,  # selection weight as the recipe defines it; null at the root
+        visit_count=INT,
+        value=FLOAT,  # mean backed-up return through this node, [0, 1]; null when never visited
+        raw_value=FLOAT,  # evaluator's estimate at expansion; null when never evaluated
+        num_samples=INT,  # graded completions behind raw_value (0 for a critic's estimate)
+        is_terminal=BOOL,
+        outcome_reward=FLOAT,  # 0.0 | 1.0 at graded terminals, else null
+        sum_logprob=FLOAT,  # sum of the step's token log-probabilities
+        token_ids=INTS,  # the step's tokens, separator included; the path's tokens are exact prefixes
+        request_id=STRING,  # the generation request that proposed this step; null at the root
+        night=STRING,
+    ),
+    # one row per edge, also where several parents lead to one node
+    "search_edges": _schema(tree_id=STRING, from_node=INT, to_node=INT, action=STRING, night=STRING),
+    # one row per complete root-to-answer path, from a tree or sampled on its own, failed ones included
+    "rollouts": _schema(
+        rollout_id=STRING,
+        problem_id=STRING,
+        group_id=STRING,  # independent samples only: the problem's group of n
+        recipe=STRING,  # independent_samples | puct | ...
+        tree_id=STRING,  # tree rollouts only
+        leaf_node_id=INT,  # tree rollouts only
+        policy_id=STRING,  # name of the model
+        policy_version=STRING,  # digest of its weights
+        night=STRING,
+        seed=INT,
+        sampling_digest=STRING,  # digest of temperature, stops, limits, prompt template
+        steps=STRINGS,
+        step_values=FLOATS,  # Monte Carlo value of each step's node (tree rollouts), else null
+        answer=STRING,  # extracted final answer; null when none was found
+        outcome_reward=FLOAT,  # 0.0 | 1.0; null when not graded
+        num_tokens=INT,  # completion tokens
+        num_prompt_tokens=INT,
+        prompt_token_ids=INTS,
+        completion_token_ids=INTS,
+        token_logprobs=FLOATS,  # behaviour log-probabilities, one per completion token
+        sum_logprob=FLOAT,
+        finish_reason=STRING,  # stop | length | error
+        request_id=STRING,
+        error=STRING,  # null unless the row failed
+    ),
+    # one row per rollout step of the starter families, by the generator's own rules; reports only
+    "gold_steps": _schema(rollout_id=STRING, step=INT, is_right=BOOL, night=STRING),
+    # one row per (rollout, step, source, scorer_version)
+    "step_scores": _schema(
+        rollout_id=STRING,
+        step=INT,
+        source=STRING,  # critic | monte_carlo | judge | formal
+        scorer_version=STRING,
+        score=FLOAT,  # [0, 1]; null = never scored
+        num_samples=INT,  # evidence behind the score; null for a model's estimate
+        night=STRING,
+    ),
+    # one row per (rollout, agent)
+    "critiques": _schema(
+        critique_id=STRING,
+        rollout_id=STRING,
+        problem_id=STRING,
+        agent=STRING,
+        verdict=STRING,  # right | wrong; null with error
+        first_error_step=INT,  # -1 = no error; null with error
+        step_verdicts=STRINGS,  # right | wrong per step, as far as the agent said
+        text=STRING,
+        num_tokens=INT,
+        request_id=STRING,
+        error=STRING,
+        night=STRING,
+    ),
+    # one row per criticised rollout: the aggregate of its critiques
+    "verdicts": _schema(
+        rollout_id=STRING,
+        problem_id=STRING,
+        verdict=STRING,
+        confidence=FLOAT,  # weighted share of the agents that agree, [0, 1]
+        first_error_step=INT,
+        num_agents=INT,  # agents whose critique could be read
+        error=STRING,
+        night=STRING,
+    ),
+    # one row per refinement of a rollout after a critique
+    "refinements": _schema(
+        refinement_id=STRING,
+        rollout_id=STRING,
+        problem_id=STRING,
+        critique_id=STRING,
+        steps=STRINGS,
+        answer=STRING,
+        outcome_reward=FLOAT,
+        num_tokens=INT,
+        request_id=STRING,
+        error=STRING,
+        night=STRING,
+    ),
+    # one row per preference pair
+    "preference_pairs": _schema(
+        pair_id=STRING,
+        problem_id=STRING,
+        kind=STRING,  # step | rollout
+        prompt=STRING,  # statement and shared prefix
+        chosen=STRING,
+        rejected=STRING,
+        margin=FLOAT,  # gap that made the pair (Q gap for steps, reward and score gap for rollouts)
+        chosen_id=STRING,  # tree_id:node_id or rollout_id
+        rejected_id=STRING,
+        night=STRING,
+    ),
+    # one row per (rollout, method): kept or why not
+    "consistency_results": _schema(
+        rollout_id=STRING,
+        problem_id=STRING,
+        group_id=STRING,
+        method=STRING,
+        kept=BOOL,
+        reason=STRING,  # stable snake_case word; null when kept
+        score=FLOAT,
+        night=STRING,
+    ),
+    # one row per rollout that the configured consistency method kept
+    "consistent_rollouts": _schema(
+        rollout_id=STRING,
+        problem_id=STRING,
+        group_id=STRING,
+        method=STRING,
+        outcome_reward=FLOAT,
+        group_advantage=FLOAT,  # computed on the kept rollouts only
+        score=FLOAT,
+        night=STRING,
+    ),
+    # one row per trained critic
+    "critics": _schema(
+        critic_id=STRING,
+        kind=STRING,  # process
+        path=STRING,  # folder of the checkpoint, relative to the workspace
+        digest=STRING,  # digest of the weights
+        night=STRING,
+        fold=INT,  # null: trained on every training problem
+        data_version=STRING,  # generation ids of the tables it learned from
+        num_nodes=INT,
+        num_problems=INT,
+        metrics=STRING,  # JSON
+    ),
+    # training sets ------------------------------------------------------------------------------
+    "sft": _schema(prompt=STRING, completion=STRING, problem_id=STRING, rollout_id=STRING, origin=STRING, night=STRING),
+    "preference": _schema(
+        prompt=STRING, chosen=STRING, rejected=STRING, margin=FLOAT, problem_id=STRING, pair_id=STRING, night=STRING
+    ),
+    "stepwise": _schema(
+        prompt=STRING,
+        completions=STRINGS,
+        labels=pa.list_(BOOL),
+        soft_labels=FLOATS,
+        visit_counts=INTS,
+        problem_id=STRING,
+        rollout_id=STRING,
+        night=STRING,
+    ),
+    "prompts": _schema(
+        prompt=STRING, reference_answer=STRING, problem_id=STRING, family=STRING, difficulty=INT, night=STRING
+    ),
+    "rl_groups": _schema(
+        group_id=STRING,
+        rollout_id=STRING,
+        problem_id=STRING,
+        prompt_token_ids=INTS,
+        completion_token_ids=INTS,
+        behaviour_logprobs=FLOATS,
+        policy_version=STRING,
+        reward=FLOAT,
+        advantage=FLOAT,
+        loss_weight=FLOAT,
+        night=STRING,
+    ),
+    # reports ------------------------------------------------------------------------------------
+    # one row per (strategy, seed) on the frozen evaluation problems
+    "policy_report": _schema(
+        strategy=STRING,
+        num_problems=INT,
+        accuracy=FLOAT,
+        low=FLOAT,
+        high=FLOAT,
+        prompt_tokens=FLOAT,
+        completion_tokens=FLOAT,
+        critic_tokens=FLOAT,
+        night=STRING,  # tokens: mean per problem
+    ),
+    # one row per (critic, metric, slice)
+    "critic_report": _schema(critic_id=STRING, metric=STRING, slice=STRING, value=FLOAT, num=INT, night=STRING),
+}
+
+TRAINING_SETS = ("sft", "preference", "stepwise", "prompts", "rl_groups")
+UNPARTITIONED = ("problems",)

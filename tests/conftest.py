@@ -1,0 +1,25 @@
+"""Shared by all tests: order (fast first, real engines last) and no configuration from outside."""
+
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parent / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests run first, so that a plain mistake shows before an engine has started."""
+    items.sort(
+        key=lambda item: (item.get_closest_marker("vllm") is not None, item.get_closest_marker("slow") is not None)
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REASONMILL_CONFIG", raising=False)
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder with the small samples."""
+    return DATA
