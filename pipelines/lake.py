@@ -1,0 +1,445 @@
+"""The lake: every table as Parquet, and the only code that writes Parquet.
+
+Layout: `<lake>/<table>/<partition>/<generation>/part-00000.parquet` and `.../manifest.json`.
+
+Each write fills a new generation folder. Its manifest, written last and in one piece (a rename on a
+local disk, one put on an object store), is the commit: the newest generation with a manifest is the
+table's content, so a crash at any moment leaves the old partition or the new one and never a mixture.
+The generation before stays, for readers that have already resolved it; older ones and those without a
+manifest are removed by the next write. Generation ids count upwards and do not depend on the clock.
+Every shard has the table's one Arrow schema, at least one row, and its SHA-256 in the manifest.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fsspec
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from pipelines.errors import LakeError
+from pipelines.leases import hold_lease
+from pipelines.rows import batches_of, conform, near_names, row_groups, rows_to_table, schema_of
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["FileEntry", "Lake", "Manifest", "rows_to_table", "write_parquet", "write_shards"]
+
+SHARD_BYTES = 256 * 2**20  # of compressed Parquet
+MANIFEST = "manifest.json"
+PARTITION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+GENERATION_NAME = re.compile(r"\d{8}-\d{8}T\d{6}-[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One Parquet file: `path` is its name inside its folder, `sha256` the digest of its bytes."""
+
+    path: str
+    num_rows: int
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one generation of one partition holds; `schema` maps column to Arrow type, `created_at` is ISO 8601 UTC."""
+
+    table: str
+    partition: str
+    generation: str
+    num_rows: int
+    num_bytes: int
+    files: tuple[FileEntry, ...]
+    schema: Mapping[str, str]
+    lineage: Mapping[str, str]
+    created_at: str
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Manifest":
+        data = json.loads(text)
+        return cls(**(data | {"files": tuple(FileEntry(**entry) for entry in data["files"])}))
+
+
+class Lake:
+    """The tables under one folder or fsspec URL."""
+
+    def __init__(self, url: str | Path):
+        self.filesystem, root = fsspec.core.url_to_fs(os.path.expanduser(str(url)))
+        self.root = root.rstrip("/")
+        self.is_local = isinstance(self.filesystem, LocalFileSystem)
+
+    # writing ------------------------------------------------------------------------------------
+
+    def write(
+        self,
+        table: str,
+        rows: pa.Table | Iterable[pa.RecordBatch],
+        *,
+        partition: str = "all",
+        lineage: Mapping[str, str] | None = None,
+    ) -> Manifest:
+        """Replaces one partition by `rows`, atomically; zero rows make a manifest without files.
+
+        Columns are put into the schema's order and widened to its types (int32 to int64, null to any).
+        Raises LakeError when a column is missing, unknown or of another type, or when a file cannot be
+        written (the message says where, how much, and what the partition still holds), and
+        PartitionBusyError when another process writes the same partition. What `rows` itself raises
+        passes through; in every case the old partition stays as it was.
+        """
+        schema = schema_of(table)
+        with self.lease(f"{table}.{_partition_name(partition)}.write"):
+            previous = self.manifest(table, partition)
+            generation = self._next_generation(table, partition)
+            folder = self._path(table, partition, generation)
+            is_committed = False
+            try:
+                groups = row_groups(conform(table, batch, schema) for batch in batches_of(rows))
+                files = _write_parts(self.filesystem, folder, groups, schema)
+                manifest = Manifest(
+                    table, partition, generation, sum(file.num_rows for file in files),
+                    sum(file.num_bytes for file in files), files,
+                    {field.name: str(field.type) for field in schema}, dict(lineage or {}),
+                    datetime.now(UTC).isoformat(timespec="seconds"),
+                )  # fmt: skip
+                self._commit(folder, manifest)
+                is_committed = True
+            except LakeError as error:
+                raise type(error)(f"{error} {_what_remains(table, partition, previous)}") from error
+            finally:
+                if not is_committed:
+                    self._remove(folder)
+            self._remove_old(table, partition, keep={generation, previous.generation if previous else ""})
+        return manifest
+
+    def lease(self, name: str) -> AbstractContextManager[None]:
+        """An exclusive lease for a `with` block; PartitionBusyError names pid, host and time of the holder."""
+        return hold_lease(self.filesystem, f"{self.root}/.leases/{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.json", name)
+
+    def _commit(self, folder: str, manifest: Manifest) -> None:
+        path = f"{folder}/{MANIFEST}"
+        data = manifest.to_json().encode()
+        with _explained(self.filesystem, path):
+            self.filesystem.makedirs(folder, exist_ok=True)
+            if not self.is_local:
+                self.filesystem.pipe_file(path, data)
+                return
+            with open(f"{path}.part", "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            _sync_folder(folder)  # the shards' names first, then the manifest's
+            os.replace(f"{path}.part", path)
+            _sync_folder(folder)
+            _sync_folder(os.path.dirname(folder))
+
+    def _next_generation(self, table: str, partition: str) -> str:
+        last = max(self._generations(table, partition), default="00000000")
+        return f"{int(last[:8]) + 1:08d}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+    def _remove_old(self, table: str, partition: str, keep: set[str]) -> None:
+        for generation in self._generations(table, partition):
+            if generation not in keep:
+                self._remove(self._path(table, partition, generation))
+
+    def _remove(self, folder: str) -> None:
+        """Removes a generation, its manifest first; what cannot be removed now is left to the next write."""
+        try:
+            if self.filesystem.exists(f"{folder}/{MANIFEST}"):
+                self.filesystem.rm_file(f"{folder}/{MANIFEST}")
+            if self.filesystem.exists(folder):
+                self.filesystem.rm(folder, recursive=True)
+        except OSError:
+            return
+
+    # reading ------------------------------------------------------------------------------------
+
+    def read(self, table: str, partition: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows of one partition, or of all (None) in the partitions' order; an absent table is an empty one."""
+        schema = schema_of(table)
+        for name in columns or ():
+            if name not in schema.names:
+                raise LakeError(f"Table {table} has no column {name!r}; {near_names(name, schema.names)}")
+        files = self.files(table, partition)
+        if not files:
+            empty = schema.empty_table()
+            return empty if columns is None else empty.select(list(columns))
+        try:
+            return self._dataset(files, schema).to_table(columns=None if columns is None else list(columns))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise LakeError(f"Table {table} cannot be read from {self.root}: {error}") from error
+
+    def scan(self, table: str) -> "polars.LazyFrame":
+        """The table as a polars LazyFrame with the schema's columns, also when there are no rows yet."""
+        import polars
+
+        schema = schema_of(table)
+        files = self.files(table)
+        empty = polars.from_arrow(schema.empty_table())
+        if not files:
+            return empty.lazy()
+        if not self.is_local:
+            return polars.scan_pyarrow_dataset(self._dataset(files, schema))
+        return polars.scan_parquet(
+            files, schema=empty.schema, missing_columns="insert", extra_columns="ignore",
+            hive_partitioning=False, glob=False,
+        )  # fmt: skip
+
+    def manifest(self, table: str, partition: str = "all") -> Manifest | None:
+        """The manifest of the committed generation; None where nothing was written yet."""
+        for generation in sorted(self._generations(table, partition), reverse=True):
+            path = f"{self._path(table, partition, generation)}/{MANIFEST}"
+            try:
+                return Manifest.from_json(self.filesystem.cat_file(path))
+            except FileNotFoundError:
+                continue  # being written, or left by a crash
+            except (ValueError, KeyError, TypeError) as error:
+                raise LakeError(f"The manifest {path} is damaged ({error}); restore it from a backup.") from error
+        return None
+
+    def partitions(self, table: str) -> list[str]:
+        """Names of the partitions that have been committed, sorted."""
+        return [manifest.partition for manifest in self.manifests(table)]
+
+    def manifests(self, table: str) -> list[Manifest]:
+        """The committed manifest of every partition, in the partitions' order."""
+        schema_of(table)
+        names = sorted(name for name in self._names(self._path(table)) if PARTITION_NAME.fullmatch(name))
+        return [manifest for name in names if (manifest := self.manifest(table, name)) is not None]
+
+    def files(self, table: str, partition: str | None = None) -> list[str]:
+        """Paths (URLs where the lake is not a local folder) of the committed Parquet files."""
+        schema_of(table)
+        if partition is None:
+            return self.paths(self.manifests(table))
+        manifest = self.manifest(table, partition)
+        return self.paths([manifest]) if manifest else []
+
+    def paths(self, manifests: Iterable[Manifest]) -> list[str]:
+        """Paths (URLs where the lake is not a local folder) of the files of these manifests."""
+        paths = [
+            self._path(manifest.table, manifest.partition, manifest.generation, entry.path)
+            for manifest in manifests
+            for entry in manifest.files
+        ]
+        return paths if self.is_local else [self.filesystem.unstrip_protocol(path) for path in paths]
+
+    def generation(self, table: str, partition: str = "all") -> str | None:
+        """Id of the committed generation; None where nothing was written yet."""
+        manifest = self.manifest(table, partition)
+        return manifest.generation if manifest else None
+
+    def verify(self, table: str, partition: str = "all") -> None:
+        """Reads every file of a partition again; LakeError where one is missing or not what its manifest says."""
+        manifest = self.manifest(table, partition)
+        for entry in manifest.files if manifest else ():
+            path = f"{self._path(table, partition, manifest.generation)}/{entry.path}"
+            if not self.filesystem.exists(path):
+                raise LakeError(f"{path} is in the manifest of {table}/{partition} but does not exist.")
+            digest = hashlib.sha256(self.filesystem.cat_file(path)).hexdigest()
+            if digest != entry.sha256:
+                raise LakeError(f"{path} has SHA-256 {digest}, but was written with {entry.sha256}: it was changed.")
+
+    def _dataset(self, files: list[str], schema: pa.Schema) -> pyarrow.dataset.Dataset:
+        paths = files if self.is_local else [self.filesystem._strip_protocol(file) for file in files]
+        filesystem = None if self.is_local else self.filesystem
+        return pyarrow.dataset.dataset(paths, schema=schema, format="parquet", filesystem=filesystem)
+
+    def _generations(self, table: str, partition: str) -> list[str]:
+        return [name for name in self._names(self._path(table, partition)) if GENERATION_NAME.fullmatch(name)]
+
+    def _names(self, folder: str) -> list[str]:
+        self.filesystem.invalidate_cache(folder)
+        try:
+            return [path.rstrip("/").rpartition("/")[2] for path in self.filesystem.ls(folder, detail=False)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise LakeError(f"The folder {folder} cannot be listed: {error.strerror or error}.") from error
+
+    def _path(self, *parts: str) -> str:
+        return "/".join([self.root, *parts])
+
+
+# Parquet files outside the tables ---------------------------------------------------------------
+
+
+def write_parquet(path_or_url: str | Path, table: pa.Table) -> FileEntry:
+    """Writes one Parquet file that appears complete or not at all; a column without any type becomes string."""
+    filesystem, path = fsspec.core.url_to_fs(os.path.expanduser(str(path_or_url)))
+    folder, _, name = path.rpartition("/")
+    target = f"{folder}/.{name}.{secrets.token_hex(4)}.part" if isinstance(filesystem, LocalFileSystem) else path
+    schema = pa.schema([field.with_type(pa.string()) if field.type == pa.null() else field for field in table.schema])
+    try:
+        with _ParquetFile(filesystem, target, schema) as file:
+            for group in row_groups([table.cast(schema)]):
+                file.write(group)
+        if target != path:
+            with _explained(filesystem, path):
+                os.replace(target, path)
+    finally:
+        if target != path:
+            Path(target).unlink(missing_ok=True)
+    return FileEntry(name, file.entry.num_rows, file.entry.num_bytes, file.entry.sha256)
+
+
+def write_shards(folder: str | Path, name: str, table: pa.Table, max_rows: int = 1_000_000) -> list[FileEntry]:
+    """Writes `<name>-00000-of-0000N.parquet` files of at most `max_rows` rows; no rows, no file.
+
+    For folders that are not yet visible to readers (a version being published); `path` is relative to `folder`.
+    """
+    num_shards = -(-table.num_rows // max_rows)
+    filesystem, root = fsspec.core.url_to_fs(os.path.expanduser(str(folder)))
+    entries = []
+    for shard in range(num_shards):
+        path = f"{root.rstrip('/')}/{name}-{shard:05d}-of-{num_shards:05d}.parquet"
+        with _ParquetFile(filesystem, path, table.schema) as file:
+            for group in row_groups([table.slice(shard * max_rows, max_rows)]):
+                file.write(group)
+        entries.append(file.entry)
+    return entries
+
+
+class _ParquetFile:
+    """One Parquet file being written through a digest; as a file object it is Arrow's sink.
+
+    A failed write is remembered in `failure` and later bytes are dropped, so that Arrow can close its
+    writer; the failure is raised at the end of the block as a LakeError with path and byte count.
+    """
+
+    def __init__(self, filesystem: fsspec.AbstractFileSystem, path: str, schema: pa.Schema):
+        self.filesystem, self.path, self.schema = filesystem, path, schema
+        self.num_rows = self.num_bytes = 0
+        self.digest = hashlib.sha256()
+        self.failure: OSError | None = None
+        self.closed = False
+
+    def __enter__(self) -> "_ParquetFile":
+        with _explained(self.filesystem, self.path):
+            self.filesystem.makedirs(self.path.rpartition("/")[0], exist_ok=True)
+            self.file = self.filesystem.open(self.path, "wb")
+        self.writer = pq.ParquetWriter(pa.PythonFile(_Sink(self), mode="w"), self.schema, compression="zstd")
+        return self
+
+    def write(self, group: pa.Table) -> None:
+        """Appends one row group."""
+        self.writer.write_table(group, row_group_size=max(1, group.num_rows))
+        self.num_rows += group.num_rows
+        self._raise_failure()
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self.writer.close()
+        try:
+            if kind is None and self.failure is None:
+                self.file.flush()
+                if isinstance(self.filesystem, LocalFileSystem):
+                    os.fsync(self.file.fileno())
+            self.file.close()
+        except OSError as error:
+            self.failure = self.failure or error
+        if kind is None:
+            self._raise_failure()
+
+    def append(self, data: bytes) -> int:
+        if self.failure is None:
+            try:
+                self.file.write(data)
+                self.digest.update(data)
+                self.num_bytes += len(data)
+            except OSError as error:
+                self.failure = error
+        return len(data)
+
+    def _raise_failure(self) -> None:
+        if self.failure is not None:
+            raise _write_error(self.filesystem, self.path, self.failure, self.num_bytes) from self.failure
+
+    @property
+    def entry(self) -> FileEntry:
+        """The finished file."""
+        return FileEntry(self.path.rpartition("/")[2], self.num_rows, self.num_bytes, self.digest.hexdigest())
+
+
+class _Sink:
+    """The part of a Python file that Arrow's writer needs."""
+
+    closed = False
+
+    def __init__(self, file: _ParquetFile):
+        self.write = file.append
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _write_parts(
+    filesystem: fsspec.AbstractFileSystem, folder: str, groups: Iterator[pa.Table], schema: pa.Schema
+) -> tuple[FileEntry, ...]:
+    entries: list[FileEntry] = []
+    group = next(groups, None)
+    while group is not None:  # a file is opened only when it has rows: no empty shard
+        with _ParquetFile(filesystem, f"{folder}/part-{len(entries):05d}.parquet", schema) as file:
+            file.write(group)
+            while (group := next(groups, None)) is not None and file.num_bytes < SHARD_BYTES:
+                file.write(group)
+        entries.append(file.entry)
+    return tuple(entries)
+
+
+@contextmanager
+def _explained(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _write_error(filesystem, path, error, 0) from error
+
+
+def _write_error(filesystem: fsspec.AbstractFileSystem, path: str, error: OSError, num_bytes: int) -> LakeError:
+    free = ""
+    if isinstance(filesystem, LocalFileSystem):
+        folder = next(parent for parent in Path(path).parents if parent.exists())
+        free = f"; {shutil.disk_usage(folder).free:,} bytes are free there"
+    reason = error.strerror or str(error)
+    return LakeError(f"{path} could not be written: {reason} after {num_bytes:,} bytes of this file{free}.")
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _what_remains(table: str, partition: str, previous: Manifest | None) -> str:
+    if previous is None:
+        return f"Nothing was committed: {table}/{partition} still does not exist."
+    return (
+        f"Nothing was lost: {table}/{partition} still holds its {previous.num_rows:,} rows"
+        f" of {previous.created_at} (generation {previous.generation})."
+    )
+
+
+def _partition_name(partition: str) -> str:
+    if not PARTITION_NAME.fullmatch(partition):
+        raise LakeError(f"{partition!r} cannot name a partition; use letters, digits, '.', '_', '-' as in 2026-11-03.")
+    return partition

@@ -1,0 +1,174 @@
+"""The warehouse: DuckDB over the lake's Parquet files, or over Arrow tables in memory.
+
+Every table of `SCHEMAS` is a view, empty ones included, so a query never depends on what has been made
+already. The connection lives in memory and sees what was committed when it was opened. It cannot leave
+that: after the views are made, file and network access is switched off except for reading exactly the
+committed files, Python variables are not visible as tables, settings are locked, and only statements
+that read are run. Untrusted SQL therefore reads the tables and nothing else.
+"""
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+
+import duckdb
+import pyarrow as pa
+
+import sql as queries
+from pipelines.errors import ReasonmillError
+from pipelines.lake import Lake, Manifest
+from pipelines.rows import near_names
+from pipelines.tables import SCHEMAS
+
+DUCKDB_TYPES = {pa.string(): "varchar", pa.int64(): "bigint", pa.float64(): "double", pa.bool_(): "boolean"}
+UNKNOWN_TABLE = re.compile(r"Table with name (\S+) does not exist")
+UNKNOWN_COLUMN = re.compile(
+    r'Referenced column "([^"]+)" not found|does not have a column named "([^"]+)"|Column "([^"]+)" does not exist'
+)
+
+
+class QueryError(ReasonmillError):
+    """A query that cannot be run: bad SQL, an unknown name, a missing parameter, or a statement that writes."""
+
+
+class Warehouse:
+    """SQL over the committed rows of all partitions of a lake; close it, or use it in a `with` block."""
+
+    def __init__(self, lake: Lake):
+        views, files = {}, []
+        for table in SCHEMAS:
+            manifests = [manifest for manifest in lake.manifests(table) if manifest.files]
+            if manifests:
+                paths = lake.paths(manifests)
+                views[table] = _file_view(table, paths, manifests)
+                files += paths
+        self._open({}, views, files, None if lake.is_local else lake)
+
+    @classmethod
+    def over(cls, tables: Mapping[str, pa.Table]) -> "Warehouse":
+        """A warehouse of Arrow tables instead of files; tables of `SCHEMAS` that are not given are empty."""
+        warehouse = cls.__new__(cls)
+        warehouse._open(tables, {}, [], None)
+        return warehouse
+
+    def _open(
+        self, tables: Mapping[str, pa.Table], views: Mapping[str, str], files: list[str], lake: Lake | None
+    ) -> None:
+        self._connection = duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
+        if lake is not None:
+            self._connection.register_filesystem(lake.filesystem)
+        for name, table in tables.items():
+            self._connection.register(name, table)
+        for name, schema in SCHEMAS.items():
+            if name not in tables:
+                self._connection.execute(f'create view "{name}" as {views.get(name) or _empty_view(schema)}')
+        self._connection.execute(f"set allowed_paths = [{', '.join(_quoted(path) for path in files)}]")
+        self._connection.execute(f"set temp_directory = {_quoted(tempfile.gettempdir() + '/reasonmill-duckdb')}")
+        self._connection.execute("set enable_external_access = false")
+        self._connection.execute("set lock_configuration = true")
+
+    def __enter__(self) -> "Warehouse":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._connection.close()
+
+    def query(self, sql: str, /, **params: object) -> pa.Table:
+        """The rows of one reading statement (select, from, with, values, describe, show, summarize, explain).
+
+        `params` fill DuckDB's named parameters (`$min_margin`). Sums of integers come as int64 where they fit.
+        Raises QueryError, whose text names near tables or columns where a name is unknown.
+        """
+        try:
+            self._refuse_writes(sql)
+            result = self._connection.sql(sql, params=params)
+            return _plain_integers(result.to_arrow_table())
+        except (duckdb.Error, RuntimeError) as error:
+            raise QueryError(self._explain(str(error), sql)) from error
+
+    def named(self, name: str, /, **params: object) -> pa.Table:
+        """The rows of a query file under `sql/`, such as "reports/error_depth"."""
+        try:
+            query = queries.read(name)
+        except KeyError as error:
+            raise QueryError(f"There is no query {name!r}; {near_names(name, queries.names())}") from error
+        given, needed = set(params), set(query.params)
+        if given != needed:
+            raise QueryError(
+                f"The query {name} takes the parameters {', '.join(sorted(needed)) or 'none'},"
+                f" but was given {', '.join(sorted(given)) or 'none'}."
+            )
+        return self.query(query.text, **params)
+
+    def _refuse_writes(self, sql: str) -> None:
+        statements = self._connection.extract_statements(sql)
+        if len(statements) != 1:
+            raise QueryError(f"Give exactly one statement; this text has {len(statements)}.")
+        kind = statements[0].type
+        if kind == duckdb.StatementType.EXPLAIN:
+            explained = re.sub(r"(?is)^\s*explain\s*(\([^)]*\)|analyze)?\s*", "", sql)
+            kind = self._connection.extract_statements(explained)[0].type  # still EXPLAIN where a comment stands before
+        if kind != duckdb.StatementType.SELECT:
+            raise QueryError(
+                f"Only statements that read can be run here, and this is {kind.name.lower().replace('_', ' ')};"
+                " start it with select, from, with, describe, summarize or explain."
+            )
+
+    def _explain(self, message: str, sql: str) -> str:
+        message, _, position = message.partition("\n\nLINE ")
+        first = " ".join(message.splitlines()[0].split()).rstrip(".!")
+        text = f"The query cannot be run: {first}."
+        if match := UNKNOWN_TABLE.search(message):
+            return f"{text} As for {match[1]}: {near_names(match[1], SCHEMAS)}"
+        if match := UNKNOWN_COLUMN.search(message):
+            name = next(group for group in match.groups() if group)
+            return f"{text} As for {name}: {near_names(name, _columns_in(sql))}"
+        return f"{text} It stopped at: {position.split(':', 1)[1].splitlines()[0].strip()}" if position else text
+
+
+def _columns_in(sql: str) -> list[str]:
+    """Columns of the tables whose names occur in a query, of all tables where none does."""
+    words = set(re.findall(r"\w+", sql))
+    tables = [table for table in SCHEMAS if table in words] or list(SCHEMAS)
+    return list(dict.fromkeys(name for table in tables for name in SCHEMAS[table].names))
+
+
+def _file_view(table: str, paths: Sequence[str], manifests: Sequence[Manifest]) -> str:
+    """Reads the files; a declared column that no file has yet (they were written before it) is null."""
+    stored = {name for manifest in manifests for name in manifest.schema}
+    is_uniform = all(manifest.schema == manifests[0].schema for manifest in manifests)
+    columns = [
+        f'"{field.name}"' if field.name in stored else f'null::{_duckdb_type(field.type)} as "{field.name}"'
+        for field in SCHEMAS[table]
+    ]
+    files = ", ".join(_quoted(path) for path in paths)
+    options = f"hive_partitioning = false, union_by_name = {str(not is_uniform).lower()}"
+    return f"select {', '.join(columns)} from read_parquet([{files}], {options})"
+
+
+def _empty_view(schema: pa.Schema) -> str:
+    columns = [f'null::{_duckdb_type(field.type)} as "{field.name}"' for field in schema]
+    return f"select {', '.join(columns)} where false"
+
+
+def _duckdb_type(kind: pa.DataType) -> str:
+    return f"{_duckdb_type(kind.value_type)}[]" if pa.types.is_list(kind) else DUCKDB_TYPES[kind]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _plain_integers(table: pa.Table) -> pa.Table:
+    """DuckDB adds integers up as 128-bit numbers, which Arrow has only as decimals; as int64 they are handier."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type) and field.type.scale == 0:
+            try:
+                table = table.set_column(index, field.name, table.column(index).cast(pa.int64()))
+            except pa.ArrowInvalid:
+                continue  # larger than 64 bits: the decimal is exact
+    return table

@@ -1,0 +1,45 @@
+-- Keys that occur more than once in their table.
+--
+-- in:  problems, search_nodes, search_edges, rollouts, gold_steps, step_scores, critiques, verdicts, refinements,
+--      preference_pairs, consistency_results, consistent_rollouts, critics, rl_groups
+-- out: offending rows (table_name, row_id, night, what), one per repeated key
+-- note: night is that of the last of the rows that share the key.
+
+with keys as (
+    select 'problems' as table_name, problem_id as row_id, null::varchar as night from problems
+    union all
+    select 'search_nodes', tree_id || ':' || node_id, night from search_nodes
+    union all
+    select 'search_edges', tree_id || ':' || from_node || '>' || to_node || ' ' || coalesce(action, ''), night
+    from search_edges
+    union all
+    select 'rollouts', rollout_id, night from rollouts
+    union all
+    select 'gold_steps', rollout_id || ':' || step, night from gold_steps
+    union all
+    select 'step_scores', rollout_id || ':' || step || ' ' || source || ' ' || scorer_version, night from step_scores
+    union all
+    select 'critiques', critique_id, night from critiques
+    union all
+    select 'critiques', rollout_id || ' ' || agent, night from critiques
+    union all
+    select 'verdicts', rollout_id, night from verdicts
+    union all
+    select 'refinements', refinement_id, night from refinements
+    union all
+    select 'preference_pairs', pair_id, night from preference_pairs
+    union all
+    select 'consistency_results', rollout_id || ' ' || method, night from consistency_results
+    union all
+    select 'consistent_rollouts', rollout_id || ' ' || method, night from consistent_rollouts
+    union all
+    select 'critics', critic_id, night from critics
+    union all
+    select 'rl_groups', rollout_id, night from rl_groups
+)
+
+select table_name, row_id, max(night) as night, 'the key occurs ' || count(*) || ' times' as what
+from keys
+group by table_name, row_id
+having count(*) > 1
+order by table_name, row_id

@@ -1,0 +1,60 @@
+-- Values outside their stated range or vocabulary.
+--
+-- in:  problems, search_nodes, rollouts, step_scores, critiques, verdicts, preference_pairs, consistency_results
+-- out: offending rows (table_name, row_id, night, what), one per row and column
+-- note: null is "not known" and in range, except where the row says that it must be known.
+
+with judged as (
+    select
+        'problems' as table_name,
+        problem_id as row_id,
+        null::varchar as night,
+        'split ' || coalesce(split, 'null') as what
+    from problems
+    where split is null or split not in ('train', 'held_out')
+    union all
+    select 'search_nodes', tree_id || ':' || node_id, night, 'prior ' || prior from search_nodes
+    where prior < 0 or isnan(prior)
+    union all
+    select 'search_nodes', tree_id || ':' || node_id, night, 'value ' || value from search_nodes
+    where value not between 0 and 1 or isnan(value)
+    union all
+    select 'search_nodes', tree_id || ':' || node_id, night, 'visit_count ' || visit_count from search_nodes
+    where visit_count < 0
+    union all
+    select 'rollouts', rollout_id, night, 'finish_reason ' || coalesce(finish_reason, 'null') from rollouts
+    where finish_reason is null or finish_reason not in ('stop', 'length', 'error')
+    union all
+    select 'step_scores', rollout_id || ':' || step, night, 'score ' || score from step_scores
+    where score not between 0 and 1 or isnan(score)
+    union all
+    select 'critiques', critique_id, night, 'verdict ' || coalesce(verdict, 'null') from critiques
+    where error is null and coalesce(verdict, 'null') not in ('right', 'wrong')
+    union all
+    select 'critiques', critique_id, night, 'verdict ' || verdict || ' beside an error' from critiques
+    where error is not null and verdict is not null
+    union all
+    select 'verdicts', rollout_id, night, 'verdict ' || coalesce(verdict, 'null') from verdicts
+    where error is null and coalesce(verdict, 'null') not in ('right', 'wrong')
+    union all
+    select 'verdicts', rollout_id, night, 'confidence ' || confidence from verdicts
+    where confidence not between 0 and 1 or isnan(confidence)
+    union all
+    select 'preference_pairs', pair_id, night, 'chosen and rejected are the same' from preference_pairs
+    where chosen = rejected
+    union all
+    select 'preference_pairs', pair_id, night, 'margin ' || margin from preference_pairs
+    where margin < 0 or isnan(margin)
+    union all
+    select 'consistency_results', rollout_id || ' ' || method, night, 'kept with reason ' || reason
+    from consistency_results
+    where kept and reason is not null
+    union all
+    select 'consistency_results', rollout_id || ' ' || method, night, 'removed without a reason'
+    from consistency_results
+    where not kept and reason is null
+)
+
+select table_name, row_id, night, what
+from judged
+order by table_name, row_id, what
