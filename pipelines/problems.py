@@ -1,0 +1,168 @@
+"""Pipeline problems: the configured sources -> the table `problems`.
+
+One row per distinct problem. Ids are hashes of the content unless the source names an id field, so reading a file
+again, or in another order, gives the same ids. The split is a hash of the canonical text (the expression for
+generated problems, the statement without case and spacing otherwise), never of the row. Any defect of a source
+raises SourceError before anything is written: file, line, field, value, and what would be right.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipelines.config import FileSource, PluginSource, Settings, SourceConfig, StarterSource
+from pipelines.errors import SourceError
+from pipelines.extensions import extension_names
+from pipelines.grading.equivalence import parse_number
+from pipelines.grading.registry import GRADERS
+from pipelines.problem_files import RawProblem, read_jsonl, read_parquet, read_plugin
+from pipelines.starter import families
+from pipelines.tables import SCHEMAS
+
+Row = dict[str, str | int | bool | None]
+
+
+def load_problems(settings: Settings) -> pa.Table:
+    """All problems of the configured sources, in source order, each id once (schema `problems`).
+
+    The starter families bring the frozen evaluation problems with them. Where only sources of the user's are
+    configured, the first `reports.num_problems` held-out problems (by hash) are the evaluation problems.
+    """
+    rows: dict[str, Row] = {}
+    for source in settings.problems.sources:
+        for row in _rows_of(source, settings):
+            _add(rows, row)
+    if any(isinstance(source, StarterSource) for source in settings.problems.sources):
+        _add_evaluation(rows, settings)
+    else:
+        _mark_evaluation(rows, settings.reports.num_problems)
+    return pa.Table.from_pylist(list(rows.values()), schema=SCHEMAS["problems"])
+
+
+def split_of(canonical: str, held_out_fraction: float) -> str:
+    """`held_out` for this share of all canonical texts, by hash; the same text always falls on the same side."""
+    return "held_out" if _share(canonical) < held_out_fraction else "train"
+
+
+def canonical_text(prompt: str) -> str:
+    """What decides the split of a problem in words: the statement without case and without runs of space."""
+    return " ".join(prompt.casefold().split())
+
+
+def _rows_of(source: SourceConfig, settings: Settings) -> Iterator[Row]:
+    if isinstance(source, StarterSource):
+        return _starter_rows(source, settings.problems.seed)
+    if isinstance(source, PluginSource):
+        raw = read_plugin(settings, source)
+    else:
+        path = settings.in_workspace(source.path)
+        raw = read_jsonl(path, source) if source.kind == "jsonl" else read_parquet(path, source)
+    return _own_rows(raw, source, settings)
+
+
+def _starter_rows(source: StarterSource, seed: int) -> Iterator[Row]:
+    try:
+        problems = families.generate(source.family, source.level, source.count, seed, source.dial_choices)
+    except ValueError as error:
+        raise SourceError(
+            f"The starter source {source.family} of level {source.level} cannot be generated: {error}. "
+            "Lower `count` or raise `level` in [[problems.sources]]."
+        ) from error
+    return (_starter_row(problem) for problem in problems)
+
+
+def _starter_row(problem: families.StarterProblem) -> Row:
+    return {
+        "problem_id": problem.problem_id, "family": problem.family, "difficulty": problem.difficulty,
+        "prompt": problem.prompt, "reference_answer": problem.reference_answer, "split": problem.split,
+        "canonical": problem.canonical, "grader": problem.grader, "is_evaluation": problem.is_evaluation,
+        "source": "starter", "source_line": None,
+    }  # fmt: skip
+
+
+def _own_rows(raw: Iterator[RawProblem], source: FileSource | PluginSource, settings: Settings) -> Iterator[Row]:
+    known = {*GRADERS, *extension_names(settings, "graders")}
+    if source.grader not in known:
+        raise SourceError(
+            f"The source {source.path} asks for the grader `{source.grader}`, which does not exist; "
+            f"there are {', '.join(sorted(known))}."
+        )
+    family = source.name or Path(source.path).name.partition(".")[0]
+    num_rows = 0
+    for problem in raw:
+        if source.limit is not None and num_rows >= source.limit:
+            return
+        num_rows += 1
+        yield _own_row(problem, family, source, settings.problems.held_out_fraction)
+    if num_rows == 0:
+        raise SourceError(f"The source {source.path} holds no problems; at least one is needed.")
+
+
+def _own_row(problem: RawProblem, family: str, source: FileSource | PluginSource, held_out_fraction: float) -> Row:
+    canonical = canonical_text(problem.prompt)
+    return {
+        "problem_id": problem.problem_id or f"{family}-{_digest(f'{family}:{problem.prompt}')[:12]}",
+        "family": family, "difficulty": problem.difficulty, "prompt": problem.prompt,
+        "reference_answer": reference_answer(problem, source.grader),
+        "split": split_of(canonical, held_out_fraction), "canonical": canonical, "grader": source.grader,
+        "is_evaluation": False, "source": problem.source, "source_line": problem.line,
+    }  # fmt: skip
+
+
+def reference_answer(problem: RawProblem, grader: str) -> str:
+    """The final answer: what follows the last `####` where there is one (GSM8K's layout), else the whole field.
+
+    Raises SourceError when nothing is left, or when the grader `number` gets something that is no number.
+    """
+    answer = problem.answer.rpartition("####")[2].strip()
+    if not answer:
+        raise SourceError(f"{problem.where}: the answer {problem.answer[:80]!r} has nothing after `####`.")
+    if grader != "number":
+        return answer
+    if parse_number(answer) is None:
+        raise SourceError(
+            f"{problem.where}: the answer {answer[:80]!r} is not a number, which the grader `number` needs; "
+            "end the field with `#### <number>`, or set grader to exact or math for this source."
+        )
+    return answer.replace(",", "") if answer.replace(",", "").isdigit() else answer
+
+
+def _add(rows: dict[str, Row], row: Row) -> None:
+    """Keeps the first of equal problems; one id with two texts or answers is a contradiction."""
+    first = rows.setdefault(row["problem_id"], row)
+    for field in ("prompt", "reference_answer"):
+        if first[field] != row[field]:
+            raise SourceError(
+                f"The id {row['problem_id']} stands for two problems: {_where(first)} has {field} "
+                f"{str(first[field])[:80]!r}, {_where(row)} has {str(row[field])[:80]!r}. Give one of them another id, "
+                "or remove the wrong one."
+            )
+
+
+def _where(row: Row) -> str:
+    return str(row["source"]) if row["source_line"] is None else f"{row['source']}, line {row['source_line']}"
+
+
+def _add_evaluation(rows: dict[str, Row], settings: Settings) -> None:
+    try:
+        frozen = families.evaluation_problems(settings.reports.num_problems)
+    except ValueError as error:
+        raise SourceError(f"The evaluation problems cannot be made: {error}. See [reports] num_problems.") from error
+    for problem in frozen:
+        _add(rows, _starter_row(problem))
+
+
+def _mark_evaluation(rows: dict[str, Row], num_problems: int) -> None:
+    held_out = sorted((_share(row["canonical"]), key) for key, row in rows.items() if row["split"] == "held_out")
+    for _, key in held_out[:num_problems]:
+        rows[key]["is_evaluation"] = True
+
+
+def _share(canonical: str) -> float:
+    return int(_digest("split:" + canonical)[:16], 16) / 2**64
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
