@@ -1,0 +1,69 @@
+"""What can go wrong between a request and its completion, and who is expected to do what about it.
+
+    ReasonmillError                        explained to the user, ends the command
+    └── EngineError                        (pipelines/errors.py)
+        ├── EngineStartError               no engine: nothing was asked yet; carries the engine's last log lines
+        ├── ResponseStoreError             completions cannot be kept (disk full, file unreadable)
+        └── RequestError                   one request has no completion; `request_id` says which
+            ├── ContextLengthError         the request can never fit; do not ask again
+            ├── RequestTimeoutError        no answer in time; the engine may be overloaded
+            ├── ServerError                the server refused, or its answer is malformed
+            └── EngineDeadError            nobody is there to answer, now and for all later requests
+
+A caller catches `RequestError` around ONE unit of work (a problem, a rollout), writes a row with `error` filled
+and goes on with the siblings; the stage then compares its error rate with `max_error_fraction`. `EngineStartError`
+and `ResponseStoreError` are not caught by units of work: nothing that follows could succeed.
+
+Order of events for one request: the length is checked before anything is sent (ContextLengthError). A refused or
+broken connection and the statuses 429, 502, 503 and 504 are tried again with growing pauses, because a request is
+named by its content and asking twice is harmless. When nobody listens any more, or the supervisor reports that the
+engine has ended, a breaker closes: this request and every later one fail at once with EngineDeadError, so that a
+dead engine costs seconds and not one timeout per request. Everything else in an answer is untrusted: what does not
+have the documented shape is a ServerError that quotes it, never a KeyError.
+"""
+
+from pipelines.errors import EngineError, ModelFolderError
+
+__all__ = [
+    "ContextLengthError",
+    "EngineDeadError",
+    "EngineError",
+    "EngineStartError",
+    "ModelFolderError",
+    "RequestError",
+    "RequestTimeoutError",
+    "ResponseStoreError",
+    "ServerError",
+]
+
+
+class EngineStartError(EngineError):
+    """The engine did not come up; the message ends with its last log lines."""
+
+
+class ResponseStoreError(EngineError):
+    """The response store cannot be opened, read or written."""
+
+
+class RequestError(EngineError):
+    """One request got no completion. `request_id` is its content hash, "" where it has none (scoring)."""
+
+    def __init__(self, message: str, request_id: str = "") -> None:
+        super().__init__(message)
+        self.request_id = request_id
+
+
+class ContextLengthError(RequestError):
+    """Prompt plus `max_tokens` is longer than the model's context."""
+
+
+class RequestTimeoutError(RequestError):
+    """The server did not answer within `request_timeout_s`."""
+
+
+class ServerError(RequestError):
+    """The server answered with an error, or with something that is not a completion."""
+
+
+class EngineDeadError(RequestError):
+    """The engine is gone; every further request fails at once."""

@@ -1,0 +1,99 @@
+"""The vocabulary of inference: a request, its content hash, and what comes back.
+
+A request is named by its content: model, prompt tokens, sampling and seed. The same content has the same
+`request_id` in every process and on every machine, which is what makes stored responses reusable. Token ids are
+authoritative; `text` is what the engine shows for them.
+"""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn."""
+
+    temperature: float = 1.0  # 0 is greedy
+    top_p: float = 1.0  # nucleus; 1 keeps the whole distribution
+    max_tokens: int = 64  # per sample, EOS and stop tokens counted
+    n: int = 1  # independent samples of the same prompt
+    stop: tuple[str, ...] = ()  # generation ends with any of these texts, which stays in the output
+
+    def digest(self) -> str:
+        """16 hex digits that name these settings; equal settings have equal digests in every process."""
+        return hashlib.sha256(self._canonical().encode()).hexdigest()[:16]
+
+    def _canonical(self) -> str:
+        return json.dumps(
+            [float(self.temperature), float(self.top_p), int(self.max_tokens), int(self.n), list(self.stop)]
+        )
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One prompt and how to continue it."""
+
+    prompt_token_ids: tuple[int, ...]
+    sampling: Sampling
+    seed: int  # different seeds give independent samples, also when they are consecutive
+    purpose: str  # expand | evaluate | sample | critique | refine: for accounting, not part of the key
+
+    def request_id(self, model_digest: str) -> str:
+        """32 hex digits: hash of model, prompt tokens, sampling and seed."""
+        prompt = ",".join(map(str, self.prompt_token_ids))
+        key = f"{model_digest}\n{prompt}\n{self.sampling._canonical()}\n{int(self.seed)}"
+        return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One continuation of the prompt."""
+
+    token_ids: tuple[int, ...]  # EOS and the tokens of the stop text included
+    text: str  # stop text included, EOS and other special tokens left out
+    token_logprobs: tuple[float, ...]  # one per token, natural logarithm, of the untempered distribution
+    finish_reason: str  # stop (EOS or a stop text) | length (max_tokens reached)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The answer to one request."""
+
+    request_id: str
+    samples: tuple[Sample, ...]  # as many as sampling.n
+    num_prompt_tokens: int
+    num_cached_tokens: int  # prompt tokens found in the engine's prefix cache; 0 when the server does not say
+    from_store: bool  # replayed, no engine was asked
+
+
+@dataclass
+class UsageStats:
+    """Running totals of one session; tokens count only what an engine computed, not replays."""
+
+    num_requests: int = 0  # asked of the session, replays included
+    num_from_store: int = 0  # answered by the response store
+    num_shared: int = 0  # identical to a request already in flight, and answered with it
+    num_errors: int = 0  # ended in a RequestError
+    num_retries: int = 0  # sent again after a broken connection or a busy server
+    num_in_flight: int = 0  # asked of the engine and not yet answered
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+GenerateFn = Callable[[GenerationRequest], Awaitable[Completion]]
+"""Completes one request; raises RequestError subclasses (pipelines/inference/errors.py)."""
+
+ScoreFn = Callable[[Sequence[int]], Awaitable[tuple[float | None, ...]]]
+"""Log-probability of each given token after those before it; None for the first, which follows nothing."""
+
+
+def engine_seed(request_id: str) -> int:
+    """The seed that the engine gets: 31 bits of the request's content hash.
+
+    vLLM gives sample k of a request the seed `seed + k`, so that callers who count their seeds up and ask for n > 1
+    would get the same samples twice. Drawing the engine's seed from the content hash keeps them independent.
+    """
+    return int(request_id[:8], 16) & 0x7FFF_FFFF

@@ -1,0 +1,50 @@
+from pathlib import Path
+
+from pipelines.config import EngineConfig
+from pipelines.inference.engine_flags import engine_environment, server_command
+
+
+def flags(kind: str = "generate", **engine: object) -> list[str]:
+    return server_command("python", EngineConfig(**engine), Path("/models/m"), "m-1", 8000, kind, 512)
+
+
+def value_of(flag: str, command: list[str]) -> str:
+    return command[command.index(flag) + 1]
+
+
+def test_on_the_cpu_the_engine_is_eager_in_float32_and_never_splits_a_prompt():
+    command = flags(device="cpu")
+
+    assert value_of("--dtype", command) == "float32"
+    assert value_of("--max-model-len", command) == "512"
+    assert int(value_of("--max-num-batched-tokens", command)) >= 512
+    assert {"--enforce-eager", "--no-enable-chunked-prefill", "--enable-prefix-caching"} <= set(command)
+    assert value_of("--generation-config", command) == "vllm"
+    assert "--tensor-parallel-size" not in command
+
+
+def test_on_gpus_the_engine_takes_its_share_and_its_parallelism():
+    command = flags(device="cuda", tensor_parallel_size=2, gpu_memory_share=0.4, dtype="bfloat16")
+
+    assert value_of("--tensor-parallel-size", command) == "2"
+    assert value_of("--gpu-memory-utilization", command) == "0.4"
+    assert value_of("--dtype", command) == "bfloat16"
+    assert "--enforce-eager" not in command
+
+
+def test_a_critic_is_served_by_the_pooling_runner_and_extra_arguments_come_last():
+    command = flags("pooling", device="cpu", extra_args=("--seed", "3"))
+
+    assert value_of("--runner", command) == "pooling"
+    assert command[-2:] == ["--seed", "3"]
+
+
+def test_the_environment_stays_offline_and_rounds_the_cache_up():
+    environment = engine_environment(
+        EngineConfig(device="cpu", kv_cache_gib=1.5), {"HOME": "/h", "OMP_NUM_THREADS": "1"}
+    )
+
+    assert environment["HOME"] == "/h"
+    assert environment["VLLM_CPU_KVCACHE_SPACE"] == "2"
+    assert (environment["HF_HUB_OFFLINE"], environment["VLLM_NO_USAGE_STATS"]) == ("1", "1")
+    assert "OMP_NUM_THREADS" not in environment

@@ -1,0 +1,326 @@
+"""The client against a real local HTTP server that misbehaves on demand. No model is involved."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import ConfigError
+from pipelines.inference.errors import (
+    ContextLengthError,
+    EngineDeadError,
+    RequestError,
+    RequestTimeoutError,
+    ServerError,
+)
+from pipelines.inference.http_client import Endpoint, open_client, served_models
+from pipelines.inference.response_store import ResponseStore
+from pipelines.inference.session import generate_session
+from pipelines.inference.types import Completion, GenerationRequest, Sample, Sampling, UsageStats
+
+Reply = tuple[int, bytes]
+
+
+def answer(**changes: object) -> dict:
+    choice = {
+        "text": "4\n",
+        "token_ids": [7, 8],
+        "finish_reason": "stop",
+        "logprobs": {"token_logprobs": [-0.5, -0.25]},
+    } | changes
+    usage = {"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}
+    return {"choices": [choice], "usage": usage}
+
+
+def ok(content: object) -> Reply:
+    return 200, json.dumps(content).encode()
+
+
+class Server:
+    """Answers POSTs with `reply(body)`; None drops the connection."""
+
+    def __init__(self, reply: Callable[[dict], Reply | None], models: Reply) -> None:
+        self.bodies: list[dict] = []
+        self.headers: list[dict] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.send(models)
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                server.bodies.append(body)
+                server.headers.append(dict(self.headers))
+                replied = reply(body)
+                if replied is None:
+                    self.close_connection = True
+                else:
+                    self.send(replied)
+
+            def send(self, replied: Reply) -> None:
+                self.send_response(replied[0])
+                self.send_header("Content-Length", str(len(replied[1])))
+                self.end_headers()
+                self.wfile.write(replied[1])
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@contextmanager
+def serving(reply: Callable[[dict], Reply | None], models: Reply = (404, b"")) -> Iterator[Server]:
+    server = Server(reply, models)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def make_request(prompt: tuple[int, ...] = (1, 2, 3), seed: int = 0, **sampling: object) -> GenerationRequest:
+    return GenerationRequest(prompt, Sampling(**{"max_tokens": 4, **sampling}), seed, "sample")
+
+
+def ask(
+    url: str, *requests: GenerationRequest, store: ResponseStore | None = None, **options
+) -> tuple[list, UsageStats]:
+    """Outcomes (completions or errors) of requests that are in flight together, and the counts."""
+    stats = UsageStats()
+    timeout_s = options.pop("request_timeout_s", 5.0)
+    window_s = options.pop("retry_window_s", 1.0)
+    endpoint = Endpoint(url, "m", **options)
+
+    async def run() -> list:
+        async with open_client(
+            endpoint, "d", store, max_in_flight=8, request_timeout_s=timeout_s, stats=stats, retry_window_s=window_s
+        ) as client:
+            return await asyncio.gather(*(client.generate(request) for request in requests), return_exceptions=True)
+
+    return asyncio.run(run()), stats
+
+
+def test_a_request_asks_for_token_ids_own_logprobs_and_the_stop_text():
+    with serving(lambda body: ok(answer())) as server:
+        (completion,), stats = ask(server.url, make_request(stop=("\n",), temperature=0.7))
+
+    body = server.bodies[0]
+    assert (body["model"], body["prompt"], body["max_tokens"], body["n"]) == ("m", [1, 2, 3], 4, 1)
+    assert (body["temperature"], body["logprobs"], body["return_token_ids"]) == (0.7, 0, True)
+    assert (body["stop"], body["include_stop_str_in_output"]) == (["\n"], True)
+    assert completion.samples == (Sample((7, 8), "4\n", (-0.5, -0.25), "stop"),)
+    assert (completion.num_prompt_tokens, completion.num_cached_tokens, completion.from_store) == (3, 2, False)
+    assert (stats.num_requests, stats.prompt_tokens, stats.cached_tokens, stats.completion_tokens) == (1, 3, 2, 2)
+
+
+def test_neighbouring_seeds_reach_the_engine_far_apart():
+    with serving(lambda body: ok(answer())) as server:
+        ask(server.url, make_request(seed=1), make_request(seed=2))
+
+    first, second = (body["seed"] for body in server.bodies)
+    assert abs(first - second) > 1000
+
+
+def test_a_stored_response_needs_no_server(tmp_path: Path):
+    with ResponseStore(tmp_path / "store.sqlite") as store:
+        with serving(lambda body: ok(answer())) as server:
+            (first,), _ = ask(server.url, make_request(), store=store)
+        (second,), stats = ask(server.url, make_request(), store=store)
+
+    assert second.samples == first.samples
+    assert (second.from_store, stats.num_from_store, stats.completion_tokens) == (True, 1, 0)
+
+
+def test_identical_requests_in_flight_are_sent_once():
+    def slowly(body: dict) -> Reply:
+        time.sleep(0.2)
+        return ok(answer())
+
+    with serving(slowly) as server:
+        outcomes, stats = ask(server.url, *[make_request()] * 5)
+
+    assert len(server.bodies) == 1
+    assert outcomes == [outcomes[0]] * 5
+    assert (stats.num_requests, stats.num_shared, stats.completion_tokens) == (5, 4, 2)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<html>",
+        b"[]",
+        b"null",
+        json.dumps({"choices": []}).encode(),
+        json.dumps({"choices": "none", "usage": {}}).encode(),
+        json.dumps(answer(text=None)).encode(),
+        json.dumps(answer(token_ids=["7", "8"])).encode(),
+        json.dumps(answer(token_ids=[7])).encode(),
+        json.dumps(answer(token_ids=[7, -1])).encode(),
+        json.dumps(answer(token_ids=None)).encode(),
+        json.dumps(answer(logprobs=None)).encode(),
+        json.dumps(answer(logprobs={"token_logprobs": [None, 0.0]})).encode(),
+        json.dumps(answer(logprobs={"token_logprobs": [float("nan"), 0.0]})).encode(),
+        json.dumps(answer(finish_reason="abort")).encode(),
+        json.dumps({"choices": answer()["choices"], "usage": None}).encode(),
+    ],
+)
+def test_an_answer_of_the_wrong_shape_is_a_server_error(content: bytes):
+    with serving(lambda body: (200, content)) as server:
+        (error,), stats = ask(server.url, make_request())
+
+    assert type(error) is ServerError
+    assert error.request_id == make_request().request_id("d")
+    assert stats.num_errors == 1
+
+
+def test_text_is_encoded_again_for_a_server_without_token_ids_when_the_count_agrees():
+    with serving(lambda body: ok(answer(token_ids=None))) as server:
+        (completion,), _ = ask(server.url, make_request(), encode=lambda text: [ord(c) for c in text])
+
+    assert completion.samples[0].token_ids == (52, 10)
+
+
+def test_a_context_that_is_too_long_is_refused_here_or_by_the_server():
+    message = json.dumps({"error": {"message": "This model's maximum context length is 8 tokens.", "code": 400}})
+    with serving(lambda body: (400, message.encode())) as server:
+        (local,), _ = ask(server.url, make_request(), max_model_len=6)
+        assert server.bodies == []
+        (remote,), _ = ask(server.url, make_request())
+
+    assert type(local) is ContextLengthError
+    assert "3 tokens and up to 4 more were asked for; the context holds 6" in str(local)
+    assert type(remote) is ContextLengthError
+    assert "maximum context length is 8" in str(remote)
+
+
+def test_other_statuses_are_server_errors_with_the_servers_words():
+    with serving(lambda body: (404, b'{"error": {"message": "The model m does not exist"}}')) as server:
+        (error,), _ = ask(server.url, make_request())
+
+    assert type(error) is ServerError
+    assert "status 404: The model m does not exist" in str(error)
+
+
+def test_a_broken_connection_and_a_busy_server_are_tried_again():
+    replies: list[Reply | None] = [None, (503, b"busy"), ok(answer())]
+
+    with serving(lambda body: replies.pop(0)) as server:
+        (completion,), stats = ask(server.url, make_request())
+
+    assert isinstance(completion, Completion)
+    assert (len(server.bodies), stats.num_retries, stats.num_errors) == (3, 2, 0)
+
+
+def test_a_late_answer_is_a_timeout():
+    with serving(lambda body: time.sleep(0.8)) as server:
+        (error,), _ = ask(server.url, make_request(), request_timeout_s=0.2)
+
+    assert type(error) is RequestTimeoutError
+    assert "within 0.2 s" in str(error)
+
+
+def test_when_nobody_listens_all_requests_fail_after_one_retry_window():
+    with serving(lambda body: ok(answer())) as server:
+        url = server.url
+    started = time.monotonic()
+    outcomes, stats = ask(url, *[make_request(seed=i) for i in range(40)], retry_window_s=0.5)
+
+    assert {type(outcome) for outcome in outcomes} == {EngineDeadError}
+    assert time.monotonic() - started < 3
+    assert stats.num_errors == 40
+
+
+def test_a_diagnosed_death_closes_the_breaker_without_waiting():
+    with serving(lambda body: ok(answer())) as server:
+        url = server.url
+    started = time.monotonic()
+    (error,), _ = ask(url, make_request(), retry_window_s=60.0, diagnose=lambda: "killed by SIGKILL")
+
+    assert type(error) is EngineDeadError
+    assert str(error) == "killed by SIGKILL"
+    assert time.monotonic() - started < 2
+
+
+def test_a_server_that_reports_a_dead_engine_closes_the_breaker():
+    message = b'{"error": {"message": "EngineCore encountered an issue. See stack trace"}}'
+    with serving(lambda body: (500, message)) as server:
+        outcomes, _ = ask(server.url, *[make_request(seed=i) for i in range(30)])
+
+    assert {type(outcome) for outcome in outcomes} == {EngineDeadError}
+    assert len(server.bodies) <= 8
+
+
+def test_one_failing_request_does_not_disturb_its_siblings():
+    with serving(lambda body: (400, b"{}") if body["prompt"] == [9] else ok(answer())) as server:
+        outcomes, stats = ask(server.url, make_request((1,)), make_request((9,)), make_request((2,)))
+
+    assert [isinstance(outcome, RequestError) for outcome in outcomes] == [False, True, False]
+    assert (stats.num_requests, stats.num_errors) == (3, 1)
+
+
+def test_a_cancelled_request_leaves_its_twin_running():
+    def slowly(body: dict) -> Reply:
+        time.sleep(0.3)
+        return ok(answer())
+
+    async def run(url: str) -> Completion:
+        async with open_client(
+            Endpoint(url, "m"), "d", None, max_in_flight=4, request_timeout_s=5, stats=UsageStats()
+        ) as client:
+            first = asyncio.create_task(client.generate(make_request()))
+            second = asyncio.create_task(client.generate(make_request()))
+            await asyncio.sleep(0.1)
+            first.cancel()
+            return await second
+
+    with serving(slowly) as server:
+        assert asyncio.run(run(server.url)).samples[0].text == "4\n"
+
+
+def test_a_session_by_url_uses_the_served_name_and_the_key(make_settings, tiny_model, monkeypatch):
+    models = ok({"data": [{"id": "their-model", "max_model_len": 64}]})
+    monkeypatch.setenv("MY_KEY", "secret")
+
+    async def run(url: str) -> tuple[str, int, Completion]:
+        settings = make_settings(tiny_model, mode="url", url=f"{url}/v1", api_key_env="MY_KEY")
+        async with generate_session(settings, run_id="r") as session:
+            return session.model_id, session.max_model_len, await session.generate(make_request())
+
+    with serving(lambda body: ok(answer()), models) as server:
+        model_id, limit, completion = asyncio.run(run(server.url))
+
+    assert (model_id, limit, completion.samples[0].token_ids) == ("their-model", 64, (7, 8))
+    assert server.bodies[0]["model"] == "their-model"
+    assert server.headers[0]["Authorization"] == "Bearer secret"
+
+
+def test_a_served_model_that_is_not_the_policy_is_named(make_settings, tiny_model):
+    models = ok({"data": [{"id": "a"}, {"id": "b"}]})
+
+    async def run(url: str) -> None:
+        async with generate_session(make_settings(tiny_model, mode="url", url=url), run_id="r"):
+            pass
+
+    with serving(lambda body: ok(answer()), models) as server, pytest.raises(ConfigError, match="offers a, b, and"):
+        asyncio.run(run(server.url))
+
+
+@pytest.mark.parametrize("models", [ok([]), ok({"data": [{}]}), (200, b"no")])
+def test_a_list_of_models_of_the_wrong_shape_is_a_server_error(models: Reply):
+    with serving(lambda body: None, models) as server, pytest.raises(ServerError, match="does not list its models"):
+        asyncio.run(served_models(server.url, None))

@@ -1,0 +1,34 @@
+from dataclasses import replace
+
+from pipelines.inference.types import GenerationRequest, Sampling, engine_seed
+
+REQUEST = GenerationRequest((1, 2, 3), Sampling(), seed=7, purpose="sample")
+
+
+def test_the_request_id_is_a_fixed_function_of_the_content():
+    assert REQUEST.request_id("digest") == GenerationRequest((1, 2, 3), Sampling(), 7, "expand").request_id("digest")
+    assert REQUEST.request_id("digest") == "38d2f8c40ad8b5e5a379aca65d255438"
+
+
+def test_every_part_of_the_content_changes_the_request_id():
+    changed = [
+        replace(REQUEST, prompt_token_ids=(1, 23)),
+        replace(REQUEST, seed=8),
+        replace(REQUEST, sampling=Sampling(temperature=0.5)),
+        replace(REQUEST, sampling=Sampling(top_p=0.9)),
+        replace(REQUEST, sampling=Sampling(max_tokens=65)),
+        replace(REQUEST, sampling=Sampling(n=2)),
+        replace(REQUEST, sampling=Sampling(stop=("\n",))),
+    ]
+    ids = {request.request_id("digest") for request in [REQUEST, *changed]} | {REQUEST.request_id("other")}
+
+    assert len(ids) == len(changed) + 2
+
+
+def test_whole_numbers_and_floats_mean_the_same_sampling():
+    assert Sampling(temperature=1, top_p=1).digest() == Sampling(temperature=1.0, top_p=1.0).digest()
+
+
+def test_engine_seeds_fit_31_bits():
+    assert engine_seed("ffffffff" + "0" * 24) == 2**31 - 1
+    assert engine_seed("00000005" + "0" * 24) == 5
