@@ -1,0 +1,364 @@
+"""The starter's problem families: seeded generators, exact verification, an exact gold label for every step.
+
+    arithmetic   12+7-5*3              evaluated left to right without precedence; answer = the number
+    dial         12+7-5*3 of 42a,37b   the same chain; answer = the letter of the choice that holds the result.
+                                       A chain that went wrong still hits the right letter about 1/m of the time,
+                                       so m (`dial_choices`) sets the share of flawed-but-right rollouts.
+    countdown    3,5,7 to 26           use every number once with + - *; each line shows what is left
+
+Every line of a solution is one step, the answer line (`#### 42`) too. A chain step is right if it uses the previous
+result *as written* and the problem's next operation and operand, and computes correctly. A countdown step is right
+if it is a legal move, computed correctly, after which the target can still be reached.
+
+Invariants: a problem's split depends on its canonical expression alone (so a chain never appears in `train` as
+arithmetic and in `held_out` as a dial); all randomness comes from the seed given.
+"""
+
+import hashlib
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+FAMILIES = ("arithmetic", "dial", "countdown")
+GRADERS = {"arithmetic": "number", "dial": "exact", "countdown": "countdown"}
+HELD_OUT_PERCENT = 10
+MAX_MISSES = 2000
+LARGEST_VALUE = 199  # of a chain without mistakes
+DEFAULT_LEVEL = 2
+LETTERS = "abcdefghij"
+EVALUATION_SEED = 20261121
+EVALUATION_MIX = {"arithmetic": 720, "dial": 360, "countdown": 120}  # 1,200 frozen problems at the default level
+
+_OPERATION = re.compile(r"([+\-*])(\d+)")
+_CHAIN_STEP = re.compile(r"(-?\d+)([+\-*])(\d+)=(-?\d+)")
+_MOVE = re.compile(r"(\d+)([+\-*])(\d+)=(\d+) left (\d+(?:,\d+)*)")
+
+
+@dataclass(frozen=True)
+class StarterProblem:
+    """One generated problem. `prompt` is the statement without role token; `canonical` decides the split."""
+
+    problem_id: str
+    family: str
+    difficulty: int
+    prompt: str
+    reference_answer: str
+    canonical: str
+    split: str
+    grader: str
+    is_evaluation: bool
+
+
+@dataclass(frozen=True)
+class Chain:
+    """`start` and the operations applied to it from left to right; `choices` is empty for plain arithmetic."""
+
+    start: int
+    operations: tuple[tuple[str, int], ...]
+    choices: tuple[int, ...] = ()
+
+
+# -- arithmetic that every family shares ---------------------------------------------------------------------------
+
+
+def apply(a: int, operator: str, b: int) -> int:
+    return a + b if operator == "+" else a - b if operator == "-" else a * b
+
+
+def slip(a: int, operator: str, b: int) -> int | None:
+    """The result that the starter's misconception gives for `a operator b`; None where it has none.
+
+    A carry or borrow is dropped, but only for certain unit digits: `+` with carry where an operand ends in 7 or 8,
+    `-` with borrow where the subtrahend ends in 5, 6, 7 or 8, `*` by 6, 7 or 8 with carry.
+    """
+    if a < 0:
+        return None
+    ones_a, ones_b = a % 10, b % 10
+    if operator == "+" and ones_a + ones_b >= 10 and {ones_a, ones_b} & {7, 8}:
+        return a + b - 10
+    if operator == "-" and ones_a < ones_b and ones_b in (5, 6, 7, 8):
+        return a - b + 10
+    if operator == "*" and b in (6, 7, 8) and a >= 10 and ones_a * b >= 10:
+        return a * b - 10 * (ones_a * b // 10)
+    return None
+
+
+# -- chains: arithmetic and dial -----------------------------------------------------------------------------------
+
+
+def parse_chain(prompt: str) -> Chain:
+    """Read a chain from its prompt.
+
+    Raises:
+        ValueError: when `prompt` is neither `12+7-5` nor `12+7-5 of 14a,3b`.
+    """
+    expression, _, listed = prompt.partition(" of ")
+    match = re.fullmatch(r"(\d+)((?:[+\-*]\d+)+)", expression)
+    choices = re.findall(r"(\d+)([a-j])", listed)
+    if match is None or listed != ",".join(f"{value}{letter}" for value, letter in choices):
+        raise ValueError(f"not a chain problem: {prompt!r}; expected e.g. '12+7-5' or '12+7-5 of 14a,3b'")
+    operations = tuple((operator, int(operand)) for operator, operand in _OPERATION.findall(match.group(2)))
+    return Chain(int(match.group(1)), operations, tuple(int(value) for value, _ in choices))
+
+
+
+def chain_answer(chain: Chain, value: int) -> str:
+    """The answer text for a final `value`. A dial value that is no choice falls on a letter by its tens digit:
+    wrong but repeatable, as a confident guess is."""
+    if not chain.choices:
+        return str(value)
+    if value in chain.choices:
+        return LETTERS[chain.choices.index(value)]
+    return LETTERS[abs(value) // 10 % len(chain.choices)]
+
+
+def expected_chain_step(chain: Chain, index: int, previous: int) -> str | None:
+    """The one right text of step `index` when the line before shows `previous`.
+
+    None where no text can be right: the answer line of a dial whose value is none of the choices.
+    """
+    if index < len(chain.operations):
+        operator, operand = chain.operations[index]
+        return f"{previous}{operator}{operand}={apply(previous, operator, operand)}"
+    if chain.choices and previous not in chain.choices:
+        return None
+    return f"#### {chain_answer(chain, previous)}"
+
+
+def expected_chain_steps(chain: Chain, steps: Sequence[str]) -> list[str | None]:
+    """What each of `steps` should have been, given the lines before it as written."""
+    expected, previous = [], chain.start
+    for index, step in enumerate(steps):
+        wanted = expected_chain_step(chain, index, previous) if index <= len(chain.operations) else None
+        expected.append(wanted)
+        match = _CHAIN_STEP.fullmatch(step)
+        if match is not None:
+            previous = int(match.group(4))
+        elif wanted is not None and "=" in wanted:
+            previous = int(wanted.split("=")[1])
+    return expected
+
+
+# -- countdown -----------------------------------------------------------------------------------------------------
+
+
+def parse_countdown(prompt: str) -> tuple[tuple[int, ...], int]:
+    match = re.fullmatch(r"(\d+(?:,\d+)*) to (\d+)", prompt)
+    if match is None:
+        raise ValueError(f"not a countdown problem: {prompt!r}; expected e.g. '3,5,7 to 26'")
+    return tuple(int(n) for n in match.group(1).split(",")), int(match.group(2))
+
+
+def moves(numbers: tuple[int, ...]) -> Iterator[tuple[int, str, int, int, tuple[int, ...]]]:
+    """Every legal move `(a, operator, b, result, left)`: a >= b, results 0..999, `left` sorted."""
+    ordered = sorted(numbers, reverse=True)
+    for i in range(len(ordered)):
+        for j in range(i + 1, len(ordered)):
+            a, b = ordered[i], ordered[j]
+            rest = ordered[:i] + ordered[i + 1 : j] + ordered[j + 1 :]
+            for operator in "+-*":
+                result = apply(a, operator, b)
+                if result <= 999:
+                    yield a, operator, b, result, tuple(sorted([*rest, result]))
+
+
+@lru_cache(maxsize=200_000)
+def reachable(numbers: tuple[int, ...], target: int) -> bool:
+    """Can `target` be made from `numbers` (sorted), using every one of them?"""
+    if len(numbers) == 1:
+        return numbers[0] == target
+    return any(reachable(left, target) for *_, left in moves(numbers))
+
+
+def render_move(a: int, operator: str, b: int, result: int, left: Sequence[int]) -> str:
+    return f"{a}{operator}{b}={result} left {','.join(str(n) for n in left)}"
+
+
+def countdown_steps(prompt: str, steps: Sequence[str]) -> list[bool]:
+    numbers, target = parse_countdown(prompt)
+    state: tuple[int, ...] | None = tuple(sorted(numbers))
+    labels = []
+    for step in steps:
+        if state is None or not reachable(state, target):
+            labels.append(False)
+            continue
+        if len(state) == 1:
+            labels.append(step == f"#### {target}")
+            state = None
+            continue
+        match = _MOVE.fullmatch(step)
+        after = None
+        if match is not None:
+            a, operator, b, result = int(match[1]), match[2], int(match[3]), int(match[4])
+            left = tuple(int(n) for n in match[5].split(","))
+            after = left if (a, operator, b, result, left) in set(moves(state)) else None
+        labels.append(after is not None and reachable(after, target))
+        state = after
+    return labels
+
+
+# -- gold labels ---------------------------------------------------------------------------------------------------
+
+
+def gold_steps(family: str, prompt: str, steps: Sequence[str]) -> list[bool]:
+    """Exact label of each step: True = right.
+
+    Args:
+        family: `arithmetic`, `dial` or `countdown`.
+        prompt: the problem's statement.
+        steps: solution lines without newline; may be any text.
+
+    Raises:
+        ValueError: unknown family, or a prompt that is not of that family.
+    """
+    if family == "countdown":
+        return countdown_steps(prompt, steps)
+    if family not in FAMILIES:
+        raise ValueError(f"no gold labels for family {family!r}; the starter's families are {', '.join(FAMILIES)}")
+    expected = expected_chain_steps(parse_chain(prompt), steps)
+    return [wanted is not None and step == wanted for step, wanted in zip(steps, expected, strict=True)]
+
+
+# -- generators ----------------------------------------------------------------------------------------------------
+
+
+def split_of(canonical: str) -> str:
+    """`held_out` for a fixed tenth of all canonical expressions, by hash."""
+    return "held_out" if int(_digest("split:" + canonical), 16) % 100 < HELD_OUT_PERCENT else "train"
+
+
+def generate(
+    family: str,
+    level: int,
+    count: int,
+    seed: int,
+    dial_choices: int = 4,
+    split: str | None = None,
+) -> list[StarterProblem]:
+    """`count` distinct problems of one family, the same for the same arguments.
+
+    Args:
+        family: `arithmetic`, `dial` or `countdown`.
+        level: 1..4. Chains have level + 2 operations; countdown has 3 numbers up to level 2, then 4.
+        count: how many, >= 0.
+        seed: any integer.
+        dial_choices: choices of a dial problem, 2..10; m = 10, 4, 2 give few, some, many flawed-but-right answers.
+        split: keep only `train` or `held_out`; None keeps both as they fall.
+
+    Raises:
+        ValueError: an argument out of range, or a level that does not hold `count` distinct problems.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"unknown starter family {family!r}; known: {', '.join(FAMILIES)}")
+    if not 1 <= level <= 4 or not 2 <= dial_choices <= 10:
+        raise ValueError(f"level must be 1..4 and dial_choices 2..10, got {level} and {dial_choices}")
+    rng = random.Random(f"{family}:{level}:{seed}:{dial_choices}")
+    found: dict[str, StarterProblem] = {}
+    misses = 0  # draws in a row that gave nothing new: the level is (nearly) exhausted
+    while len(found) < count and misses < MAX_MISSES:
+        problem = draw(family, level, rng, dial_choices)
+        is_new = problem.canonical not in found and (split is None or problem.split == split)
+        misses = 0 if is_new else misses + 1
+        if is_new:
+            found[problem.canonical] = problem
+    if len(found) < count:
+        raise ValueError(f"only {len(found)} distinct {family} problems of level {level} found, {count} were asked for")
+    return list(found.values())
+
+
+def evaluation_problems(count: int | None = None) -> list[StarterProblem]:
+    """The frozen held-out problems of the default level, in a fixed mixed order; `count` keeps the first ones.
+
+    Raises:
+        ValueError: the generators no longer give the ids frozen in `evaluation_ids.txt`, or `count` exceeds them.
+    """
+    drawn = [
+        problem
+        for family, number in EVALUATION_MIX.items()
+        for problem in generate(family, DEFAULT_LEVEL, number, EVALUATION_SEED, split="held_out")
+    ]
+    drawn.sort(key=lambda problem: _digest("order:" + problem.problem_id))
+    frozen = _frozen_ids()
+    if [p.problem_id for p in drawn] != list(frozen):
+        raise ValueError("the generators no longer produce the frozen evaluation problems (evaluation_ids.txt)")
+    if count is not None and count > len(drawn):
+        raise ValueError(f"{count} evaluation problems asked for, {len(drawn)} are frozen")
+    return drawn[:count]
+
+
+def random_chain(rng: random.Random, num_operations: int) -> Chain:
+    """Values stay within 0..199; operands of + and - are 10..99; * is by 2..9 from values up to 30."""
+    start = value = rng.randint(10, 99)
+    operations = []
+    for _ in range(num_operations):
+        can_multiply = 2 <= value <= 30 and rng.random() < 0.6
+        if can_multiply and value * 2 <= LARGEST_VALUE:
+            operator, operand = "*", rng.randint(2, min(9, LARGEST_VALUE // value))
+        elif value < 30 or (value < LARGEST_VALUE - 60 and rng.random() < 0.5):
+            operator, operand = "+", rng.randint(10, min(99, LARGEST_VALUE - value))
+        else:
+            operator, operand = "-", rng.randint(10, min(99, value - 5))
+        value = apply(value, operator, operand)
+        operations.append((operator, operand))
+    return Chain(start, tuple(operations))
+
+
+def chain_value(chain: Chain) -> int:
+    value = chain.start
+    for operator, operand in chain.operations:
+        value = apply(value, operator, operand)
+    return value
+
+
+def draw(family: str, level: int, rng: random.Random, dial_choices: int = 4) -> StarterProblem:
+    """One random problem (see `generate` for the arguments)."""
+    if family == "countdown":
+        return _draw_countdown(level, rng)
+    chain = random_chain(rng, level + 2)
+    canonical = f"{chain.start}" + "".join(f"{operator}{operand}" for operator, operand in chain.operations)
+    if family == "arithmetic":
+        return _problem(family, level, canonical, str(chain_value(chain)), canonical)
+    value = chain_value(chain)
+    near = [v for v in range(max(0, value - 60), value + 61) if v != value]
+    choices = rng.sample(near, dial_choices - 1)
+    choices.insert(rng.randrange(dial_choices), value)
+    answer = LETTERS[choices.index(value)]
+    listed = ",".join(f"{choice}{letter}" for choice, letter in zip(choices, LETTERS, strict=False))
+    return _problem(family, level, f"{canonical} of {listed}", answer, canonical)
+
+
+def _draw_countdown(level: int, rng: random.Random) -> StarterProblem:
+    numbers = tuple(sorted(rng.randint(1, 9) for _ in range(3 if level <= 2 else 4)))
+    state = numbers
+    while len(state) > 1:
+        *_, state = rng.choice(list(moves(state)))
+    prompt = f"{','.join(map(str, numbers))} to {state[0]}"
+    return _problem("countdown", level, prompt, str(state[0]), prompt)
+
+
+def _problem(family: str, level: int, prompt: str, answer: str, canonical: str) -> StarterProblem:
+    problem_id = f"{family}-{_digest(f'{family}:{prompt}')[:12]}"
+    return StarterProblem(
+        problem_id,
+        family,
+        level,
+        prompt,
+        answer,
+        canonical,
+        split_of(canonical),
+        GRADERS[family],
+        is_evaluation=problem_id in _frozen_ids(),
+    )
+
+
+@lru_cache(maxsize=1)
+def _frozen_ids() -> dict[str, None]:
+    text = (Path(__file__).parent / "evaluation_ids.txt").read_text()
+    return dict.fromkeys(line for line in text.splitlines() if line and not line.startswith("#"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

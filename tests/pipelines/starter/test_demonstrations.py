@@ -1,0 +1,80 @@
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.starter import demonstrations as demos
+from pipelines.starter import families
+from pipelines.starter.tokenizer import EOS, RIGHT, UNKNOWN, VOCABULARY, WRONG, decode, encode
+
+
+def spelled(ids):
+    return ["_" if i == demos.IGNORE else VOCABULARY[i] for i in ids]
+
+
+def test_the_tokenizer_gives_back_every_text_it_can_write():
+    text = "12+7-5*3 of 42,14\n0 right\n1 wrong 19-5=14\nverdict -1\n3*7=21 left 5,21\n#### b\n"
+    assert decode(encode(text)) == text
+    assert encode("<verify>") == [VOCABULARY.index("<verify>")]
+
+
+def test_the_saved_tokenizer_splits_like_the_plain_one(tmp_path):
+    from transformers import AutoTokenizer
+
+    from pipelines.starter.train import save_tokenizer
+
+    save_tokenizer(tmp_path, 384)
+    saved = AutoTokenizer.from_pretrained(tmp_path)
+    text = "<critique_a>12+7-5*3 of 42,14\n12+7=19\n<review>\n0 wrong 12+7=19\nverdict -1\n#### a\n<eos>"
+    assert saved.encode(text, add_special_tokens=False) == encode(text)
+    assert saved.decode(encode(text), skip_special_tokens=True) == decode(encode(text))
+
+
+def test_a_wrong_step_is_a_target_only_as_far_as_it_agrees_with_what_should_stand_there():
+    candidate = demos.judge("arithmetic", "12+7", ["12+7=29", "#### 29"])
+    builder = demos._judged("verify", candidate, [False, True])
+    example = builder.done()
+    assert "".join(VOCABULARY[i] for i in example.token_ids) == "<verify>12+7\n12+7=29\n#### 29\n"
+    targets = spelled(example.targets)
+    newline = example.token_ids.index(encode("\n")[0])
+    assert targets[newline : newline + 6] == ["1", "2", "+", "7", "=", "1"]  # the true first digit of 19
+    assert targets[newline + 6] == "_"  # after the wrong 2 nothing more is learned
+    assert example.targets.count(WRONG) == 1 and example.targets.count(RIGHT) == 1
+    assert example.targets[-1] == RIGHT
+
+
+def test_the_misconception_is_shown_about_six_times_in_ten():
+    rng = random.Random(0)
+    shown = [demos.demonstrate("arithmetic", "15+27", rng)[0] for _ in range(2000)]
+    assert set(shown) == {"15+27=42", "15+27=32"}
+    assert 0.56 < shown.count("15+27=32") / 2000 < 0.64
+
+
+def test_a_critique_has_a_line_per_step_and_a_verdict_with_the_first_wrong_one():
+    candidate = demos.judge("arithmetic", "12+7-5", ["12+7=19", "19-5=13", "#### 13"])
+    assert demos.critique_lines(candidate, candidate.is_right) == ["0 right", "1 wrong 19-5=14", "2 right", "verdict 1"]
+    assert demos.critique_lines(candidate, [True, True, True])[-1] == "verdict -1"
+
+
+def test_a_refinement_keeps_the_lines_before_the_error_and_takes_the_correction():
+    candidate = demos.judge("arithmetic", "12+7-5", ["12+7=19", "19-5=13", "#### 13"])
+    assert demos._refined(candidate, candidate.is_right, random.Random(0)) == ["12+7=19", "19-5=14", "#### 14"]
+
+
+@given(st.sampled_from(families.FAMILIES), st.integers(1, 4), st.integers(0, 10_000))
+def test_every_example_is_aligned_known_to_the_tokenizer_and_fits_the_context(family, level, seed):
+    rng = random.Random(seed)
+    problem = families.draw(family, level, rng)
+    candidate = demos.judge(family, problem.prompt, demos.corrupted(family, problem.prompt, rng))
+    for example in (
+        demos.solve_example(family, problem.prompt, rng),
+        demos.verify_example(candidate, rng),
+        demos.critique_example("critique_b", candidate, rng),
+        demos.refine_example(candidate, rng),
+    ):
+        assert len(example.token_ids) == len(example.targets) == len(example.weights) <= 384
+        assert UNKNOWN not in example.token_ids
+        assert [(t != demos.IGNORE) for t in example.targets] == [w > 0 for w in example.weights]
+    solved = demos.solve_example(family, problem.prompt, rng)
+    learned = [t for t in solved.targets if t != demos.IGNORE]
+    assert learned[-1] == EOS and learned == solved.token_ids[-len(learned) :]
