@@ -1,0 +1,145 @@
+"""Complete paths and samples -> rows of `rollouts`, with exact tokens and stable ids.
+
+Ids are hashes of what names the draw (problem, policy, recipe, sampling, night, seed, place), never of
+the text: the same draw has the same id in every run, and two equal texts are two rollouts.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from pipelines.inference.types import Completion, GenerationRequest
+from pipelines.reasoning.steps import ExtractFn, GradeFn, grade_path, grade_steps, split_steps
+from pipelines.records import stable_digest
+from pipelines.search.extraction import Row, step_values
+from pipelines.search.tree import Tree
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What names the distribution that rows were drawn from; part of every id."""
+
+    model_id: str
+    model_digest: str
+    recipe: str
+    sampling_digest: str  # of temperature, stops, limits, prompt templates and search parameters
+    night: str
+    seed: int
+
+
+def describe_error(error: Exception) -> str:
+    """The text of the column `error`: class and message."""
+    return f"{type(error).__name__}: {error}"
+
+
+def tree_id_of(problem: Mapping[str, object], policy: Policy) -> str:
+    """Id of the one tree of a problem under a policy."""
+    return stable_digest("tree", problem["problem_id"], asdict(policy))
+
+
+def group_id_of(problem: Mapping[str, object], policy: Policy) -> str:
+    """Id of the one group of independent samples of a problem under a policy."""
+    return stable_digest("group", problem["problem_id"], asdict(policy))
+
+
+def tree_rollout_row(
+    tree: Tree,
+    leaf: int,
+    policy: Policy,
+    prompt_token_ids: Sequence[int],
+    grade: GradeFn,
+    extract_answer: ExtractFn,
+) -> Row:
+    """The complete path to a leaf; `seed` is the configured one, each step's request is found by its node."""
+    path = tree.path(leaf)
+    token_logprobs = [logprob for step in path.steps for logprob in step.token_logprobs]
+    return {
+        **_common(tree.problem, policy),
+        "rollout_id": stable_digest("rollout", tree.tree_id, leaf),
+        "tree_id": tree.tree_id,
+        "leaf_node_id": leaf,
+        "seed": policy.seed,
+        "steps": path.step_texts,
+        "step_values": step_values(tree, leaf),
+        "answer": grade_path(path, grade, extract_answer).answer,
+        "outcome_reward": tree.outcome_reward[leaf],
+        "num_prompt_tokens": len(prompt_token_ids),
+        "prompt_token_ids": list(prompt_token_ids),
+        "finish_reason": path.steps[-1].finish_reason,
+        "request_id": path.steps[-1].request_id,
+        **_completion_columns(path.token_ids, token_logprobs),
+    }
+
+
+def sample_rollout_rows(
+    problem: Mapping[str, object],
+    policy: Policy,
+    request: GenerationRequest,
+    completion: Completion,
+    *,
+    separator: str,
+    grade: GradeFn,
+    extract_answer: ExtractFn,
+) -> list[Row]:
+    """One row per sample of a group, in the order of the samples."""
+    rows = []
+    for index, sample in enumerate(completion.samples):
+        steps = split_steps(sample.text, separator)
+        graded = grade_steps(problem, steps, sample.finish_reason == "length", grade, extract_answer)
+        rows.append(
+            {
+                **_common(problem, policy),
+                **_sample_ids(problem, policy, index),
+                "seed": request.seed,
+                "steps": steps,
+                "answer": graded.answer,
+                "outcome_reward": graded.outcome_reward,
+                "num_prompt_tokens": len(request.prompt_token_ids),
+                "prompt_token_ids": list(request.prompt_token_ids),
+                "finish_reason": sample.finish_reason,
+                "request_id": completion.request_id,
+                **_completion_columns(sample.token_ids, sample.token_logprobs),
+            }
+        )
+    return rows
+
+
+def failure_row(problem: Mapping[str, object], policy: Policy, error: str, *, tree_id: str) -> Row:
+    """The row of a tree whose search failed; complete paths that it had found before are rows of their own."""
+    ids = {"rollout_id": stable_digest("rollout", tree_id, "failed"), "tree_id": tree_id}
+    return {**_common(problem, policy), **ids, **_failed(policy, error)}
+
+
+def failed_group_rows(problem: Mapping[str, object], policy: Policy, error: str, group_size: int) -> list[Row]:
+    """One row per sample that a group should have had, with the ids that the samples would have."""
+    common, failed = _common(problem, policy), _failed(policy, error)
+    return [{**common, **_sample_ids(problem, policy, index), **failed} for index in range(group_size)]
+
+
+def _common(problem: Mapping[str, object], policy: Policy) -> Row:
+    return {
+        "problem_id": problem["problem_id"],
+        "recipe": policy.recipe,
+        "policy_id": policy.model_id,
+        "policy_version": policy.model_digest,
+        "night": policy.night,
+        "sampling_digest": policy.sampling_digest,
+    }
+
+
+def _sample_ids(problem: Mapping[str, object], policy: Policy, index: int) -> Row:
+    group_id = group_id_of(problem, policy)
+    return {"rollout_id": stable_digest("rollout", group_id, index), "group_id": group_id}
+
+
+def _failed(policy: Policy, error: str) -> Row:
+    return {"seed": policy.seed, "steps": [], "num_tokens": 0, "finish_reason": "error", "error": error}
+
+
+def _completion_columns(token_ids: Sequence[int], token_logprobs: Sequence[float]) -> Row:
+    return {
+        "num_tokens": len(token_ids),
+        "completion_token_ids": list(token_ids),
+        "token_logprobs": list(token_logprobs),
+        "sum_logprob": math.fsum(token_logprobs),
+    }

@@ -1,0 +1,137 @@
+"""Prompt templates: one folder per style under `prompts/`, one file per purpose, no prompt in Python.
+
+A template is the file's exact text; `{prompt}`, `{steps}`, `{numbered_steps}`, `{agent}`, `{role}` and
+`{critique}` are filled in, other braces (such as those of \\boxed{}) stay. Inserted text is never
+filled in again, so a problem that contains `{steps}` is harmless. A workspace replaces a template by
+a file of the same name (`solve.txt`, `critique.txt`, `refine.txt`, `verify.txt`) in its prompts folder.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pipelines.errors import WorkspaceError
+from pipelines.records import stable_digest
+
+BUILT_IN = Path(__file__).parent / "prompts"
+STYLES = ("starter", "plain", "chat")
+REQUIRED_FIELDS: dict[str, tuple[str, ...]] = {
+    "solve": ("prompt",),
+    "critique": ("prompt", "steps|numbered_steps"),
+    "refine": ("prompt", "steps|numbered_steps", "critique"),
+    "verify": ("prompt",),
+}
+_FIELD = re.compile(r"\{(prompt|steps|numbered_steps|agent|role|critique)\}")
+
+
+class Agent(Protocol):
+    """What a critique prompt needs of an agent (`pipelines.config.AgentConfig` has it)."""
+
+    name: str
+    role_prompt: str
+
+
+class PromptTokenizer(Protocol):
+    """What prompts need of `pipelines.inference.tokens.Tokenizer`."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def apply_chat(self, messages: list[dict[str, str]]) -> list[int]: ...
+
+
+@dataclass(frozen=True)
+class PromptStyle:
+    """The templates of one style and how its steps are told apart."""
+
+    name: str
+    solve: str
+    critique: str
+    refine: str
+    verify: str
+    is_chat: bool = False  # prompts become one user message in the model's own chat template
+    step_separator: str = "\n"
+    completion_stop: tuple[str, ...] = ()  # ends a completion beside the model's end token
+
+    @property
+    def step_stop(self) -> tuple[str, ...]:
+        """Stop strings of a request for one step."""
+        return (self.step_separator,)
+
+    @property
+    def digest(self) -> str:
+        """Changes whenever any template or the style changes."""
+        stops = [self.step_separator, *self.completion_stop]
+        return stable_digest(self.name, self.solve, self.critique, self.refine, self.verify, self.is_chat, stops)
+
+    def solve_prompt(self, problem: Mapping[str, object]) -> str:
+        """Asks the policy for a solution of a row of `problems`."""
+        return _fill(self.solve, prompt=problem["prompt"])
+
+    def critique_prompt(self, agent: Agent, problem: Mapping[str, object], steps: Sequence[str]) -> str:
+        """Asks one agent what is wrong with which step."""
+        return _fill(
+            self.critique,
+            prompt=problem["prompt"],
+            steps=self.step_separator.join(steps),
+            numbered_steps=_numbered(steps),
+            agent=agent.name,
+            role=agent.role_prompt,
+        )
+
+    def refine_prompt(self, problem: Mapping[str, object], steps: Sequence[str], critique_text: str) -> str:
+        """Asks for a corrected solution, given a critique; the critique's last line is ended if it is open."""
+        return _fill(
+            self.refine,
+            prompt=problem["prompt"],
+            steps=self.step_separator.join(steps),
+            numbered_steps=_numbered(steps),
+            critique=critique_text if critique_text.endswith("\n") else critique_text + "\n",
+        )
+
+    def verify_prompt(self, problem: Mapping[str, object]) -> str:
+        """What a process critic reads before the steps, each of which is followed by the separator."""
+        return _fill(self.verify, prompt=problem["prompt"])
+
+    def encode(self, text: str, tokenizer: PromptTokenizer) -> tuple[int, ...]:
+        """Tokens of a prompt for generation, in the model's chat template where the style is chat."""
+        if self.is_chat:
+            return tuple(tokenizer.apply_chat([{"role": "user", "content": text}]))
+        return tuple(tokenizer.encode(text))
+
+
+def load_prompts(style: str, own_folder: Path | None = None) -> PromptStyle:
+    """The style's templates; files of the same name in `own_folder` (which need not exist) replace them.
+
+    WorkspaceError when an own template cannot be read or lacks a field that it must have.
+    """
+    templates = {name: _template(style, name, own_folder) for name in REQUIRED_FIELDS}
+    completion_stop = ("\n\nProblem:",) if style == "plain" else ()
+    return PromptStyle(name=style, is_chat=style == "chat", completion_stop=completion_stop, **templates)
+
+
+def _template(style: str, name: str, own_folder: Path | None) -> str:
+    own = own_folder / f"{name}.txt" if own_folder else None
+    if own is None or not own.exists():
+        return (BUILT_IN / style / f"{name}.txt").read_text(encoding="utf-8")
+    try:
+        text = own.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WorkspaceError(
+            f"The prompt template {own} cannot be read: {error}. It must be a UTF-8 text file."
+        ) from error
+    present = set(_FIELD.findall(text))
+    for field in REQUIRED_FIELDS[name]:
+        if not present & set(field.split("|")):
+            wanted = " or ".join("{" + choice + "}" for choice in field.split("|"))
+            raise WorkspaceError(f"The prompt template {own} does not contain {wanted}, so the model would not see it.")
+    return text
+
+
+def _fill(template: str, **values: object) -> str:
+    return _FIELD.sub(lambda match: str(values.get(match[1], "")), template)
+
+
+def _numbered(steps: Sequence[str]) -> str:
+    return "\n".join(f"{index} {step}" for index, step in enumerate(steps))

@@ -1,0 +1,141 @@
+"""The policy as a `ProposeFn`: n samples of the next step in one request, duplicates collapsed.
+
+The request depends on the path alone (tokens and a seed hashed from problem, night and path), never on
+the order of requests, so a run that was killed asks for exactly what was already answered.
+"""
+
+import functools
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from pipelines.config import RolloutsConfig
+from pipelines.inference.errors import ContextLengthError
+from pipelines.inference.types import Completion, GenerationRequest, Sample, Sampling
+from pipelines.reasoning.prompts import PromptStyle, PromptTokenizer
+from pipelines.reasoning.steps import is_answer_step
+from pipelines.records import stable_seed
+from pipelines.search.recipes import Recipe
+from pipelines.search.types import Candidate, Path, ProposeFn, SearchParams
+
+PRIOR_LENGTH_EXPONENT = 1.25  # of MCTS-DPO's prior: longer steps get more weight than the mean log-probability gives
+
+EncodeProblemFn = Callable[[Mapping[str, object]], tuple[int, ...]]
+"""Prompt tokens of a row of `problems`."""
+
+
+class StepTokenizer(PromptTokenizer, Protocol):
+    """What proposals need of `pipelines.inference.tokens.Tokenizer`."""
+
+    eos_id: int
+
+
+class GenerationSession(Protocol):
+    """What this room needs of `pipelines.inference.session.Session`."""
+
+    tokenizer: StepTokenizer
+    model_id: str
+    model_digest: str
+
+    def generate(self, request: GenerationRequest) -> Awaitable[Completion]: ...
+
+
+def search_params(config: RolloutsConfig, recipe: Recipe) -> SearchParams:
+    """Budget from the configuration, shape from the recipe."""
+    return SearchParams(
+        num_simulations=config.num_simulations,
+        num_candidates=config.num_candidates,
+        max_depth=config.max_depth,
+        evaluate_children=recipe.evaluate_children,
+        skip_exhausted=recipe.skip_exhausted,
+        expand_to_end=recipe.expand_to_end,
+    )
+
+
+def make_encode_problem(prompts: PromptStyle, tokenizer: PromptTokenizer) -> EncodeProblemFn:
+    """Encodes solve prompts, remembering the latest few thousand: a tree asks for the same one often."""
+    encode = functools.lru_cache(maxsize=4096)(lambda text: prompts.encode(text, tokenizer))
+    return lambda problem: encode(prompts.solve_prompt(problem))
+
+
+def tokens_left(limit: int, num_prompt_tokens: int, max_model_len: int | None) -> int:
+    """Tokens that may still be generated: `limit`, or less where the context ends; <= 0 means none."""
+    return limit if max_model_len is None else min(limit, max_model_len - num_prompt_tokens)
+
+
+def prior_of(sum_logprob: float, num_tokens: int) -> float:
+    """exp(sum log p / length^1.25), in (0, 1]; not a distribution over siblings (MCTS-DPO, arXiv 2405.00451)."""
+    return math.exp(sum_logprob / num_tokens**PRIOR_LENGTH_EXPONENT)
+
+
+def make_propose(
+    session: GenerationSession,
+    prompts: PromptStyle,
+    config: RolloutsConfig,
+    *,
+    night: str,
+    max_model_len: int | None = None,
+) -> ProposeFn:
+    """Propose next steps by sampling the policy up to the step separator.
+
+    A path that fills the context has no next step. A prompt that alone fills it raises
+    ContextLengthError. At temperature 0 one sample is asked for, since all would be equal.
+    """
+    encode_problem = make_encode_problem(prompts, session.tokenizer)
+    eos_id = session.tokenizer.eos_id
+
+    async def propose(path: Path, num_candidates: int) -> list[Candidate]:
+        token_ids = path.token_ids
+        prompt_token_ids = encode_problem(path.problem) + token_ids
+        room = tokens_left(config.step_max_tokens, len(prompt_token_ids), max_model_len)
+        if room < 1 and path.steps:
+            return []
+        check_room(room, path.problem, len(prompt_token_ids), max_model_len)
+        num_samples = num_candidates if config.temperature > 0 else 1
+        sampling = Sampling(config.temperature, config.top_p, room, num_samples, prompts.step_stop)
+        seed = stable_seed(config.seed, night, path.problem["problem_id"], "expand", token_ids)
+        completion = await session.generate(GenerationRequest(prompt_token_ids, sampling, seed, "expand"))
+        return distinct_candidates(completion, eos_id)
+
+    return propose
+
+
+def check_room(room: int, problem: Mapping[str, object], num_tokens: int, max_model_len: int | None) -> None:
+    """ContextLengthError when a prompt leaves no token to generate."""
+    if room < 1:
+        raise ContextLengthError(
+            f"problem {problem['problem_id']}: its prompt has {num_tokens} tokens and the context {max_model_len}, "
+            "so that nothing can be generated"
+        )
+
+
+def distinct_candidates(completion: Completion, eos_id: int) -> list[Candidate]:
+    """The usable samples of a step in order, the first of those with equal text kept.
+
+    Equal text is one action, also where its tokens differ. Blank steps and samples without finite
+    log-probabilities are dropped.
+    """
+    candidates: dict[str, Candidate] = {}
+    for sample in completion.samples:
+        candidate = _candidate(sample, completion.request_id, eos_id)
+        if candidate is not None:
+            candidates.setdefault(candidate.step_text, candidate)
+    return list(candidates.values())
+
+
+def _candidate(sample: Sample, request_id: str, eos_id: int) -> Candidate | None:
+    step_text = sample.text.strip()
+    sum_logprob = math.fsum(sample.token_logprobs)
+    if not step_text or not math.isfinite(sum_logprob):
+        return None
+    is_cut_off = sample.finish_reason == "length"
+    return Candidate(
+        step_text=step_text,
+        token_ids=sample.token_ids,
+        sum_logprob=sum_logprob,
+        prior=prior_of(sum_logprob, len(sample.token_ids)),
+        is_terminal=is_cut_off or is_answer_step(step_text) or eos_id in sample.token_ids,
+        request_id=request_id,
+        token_logprobs=sample.token_logprobs,
+        finish_reason="length" if is_cut_off else "stop",
+    )

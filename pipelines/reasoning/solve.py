@@ -1,0 +1,195 @@
+"""Answering problems by search with a critic, without any reference answer until the answer is chosen.
+
+How the answer is picked from the tree matters more than the number of simulations: the maximum over
+all complete paths looks for the critic's largest mistake, and finds it the better the more it searches.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from pipelines.config import RolloutsConfig
+from pipelines.inference.errors import RequestError
+from pipelines.inference.types import GenerationRequest, Sampling
+from pipelines.reasoning.assembly import describe_error
+from pipelines.reasoning.metering import MeteredSession
+from pipelines.reasoning.prompts import PromptStyle
+from pipelines.reasoning.propose import (
+    GenerationSession,
+    check_room,
+    make_encode_problem,
+    make_propose,
+    search_params,
+    tokens_left,
+)
+from pipelines.reasoning.steps import ExtractFn, GradeFn, grade_steps, split_steps
+from pipelines.records import ProgressFn, TokenUsage, no_progress, stable_seed
+from pipelines.search.extraction import Row
+from pipelines.search.flight import run_in_flight
+from pipelines.search.recipes import RECIPES, Recipe
+from pipelines.search.search import SearchFunctions, evaluate_remaining_terminals, search_tree
+from pipelines.search.tree import ROOT, Tree
+from pipelines.search.types import EvaluateFn
+
+CRITIC_GUIDED = replace(
+    RECIPES["puct"],
+    name="puct_critic",
+    summary="PUCT whose leaves a critic values; each simulation expands down to a complete path, as MCTS-DPO does",
+    expand_to_end=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CompletePath:
+    """One complete path of a tree, as the choice of an answer sees it."""
+
+    node_id: int
+    answer: str | None
+    score: float  # the critic's value of the path, [0, 1]
+
+
+PickFn = Callable[[Tree, list[CompletePath]], CompletePath]
+"""Chooses among the complete paths of a tree that have an answer (at least one, in creation order)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The answer of a strategy to one problem, with everything that it cost."""
+
+    problem_id: str
+    answer: str | None  # None: no answer was reached, or the problem failed
+    outcome_reward: float | None  # graded after the choice; None = not graded or failed
+    steps: tuple[str, ...]
+    score: float | None  # the critic's value of the chosen path; None when no path was complete
+    num_complete_paths: int
+    usage: TokenUsage
+    error: str | None = None
+
+
+def pick_best(tree: Tree, paths: list[CompletePath]) -> CompletePath:
+    """The path with the highest score; ties go to the lowest node id.
+
+    The more paths there are, the likelier it is that the highest score is the critic's largest mistake.
+    """
+    return min(paths, key=lambda path: (-path.score, path.node_id))
+
+
+def pick_by_vote(tree: Tree, paths: list[CompletePath]) -> CompletePath:
+    """The best path of the answer whose paths have the largest sum of scores; ties as in `pick_best`."""
+    totals: dict[str | None, float] = {}
+    for path in paths:
+        totals[path.answer] = totals.get(path.answer, 0.0) + path.score
+    return min(paths, key=lambda path: (-totals[path.answer], -path.score, path.node_id))
+
+
+def pick_by_descent(tree: Tree, paths: list[CompletePath]) -> CompletePath:
+    """The path reached from the root by always taking the child that the critic values highest, among those that
+    lead to an answer; ties go to the lowest node id.
+
+    Each choice compares siblings only. That is what a critic is best at, and it bounds how often the search
+    can find a mistake of the critic's: with a noisy critic a larger tree makes `pick_best` worse and
+    leaves this about as good.
+    """
+    by_node = {path.node_id: path for path in paths}
+    leads_to_answer = {ancestor for path in paths for ancestor in tree.to_root(path.node_id)}
+    node_id = ROOT
+    while node_id not in by_node:
+        children = [child for child in tree.children[node_id] if child in leads_to_answer]
+        node_id = min(children, key=lambda child: (-tree.raw_value[child], child))
+    return by_node[node_id]
+
+
+async def solve_with_critic(
+    problems: pa.Table,
+    session: GenerationSession,
+    prompts: PromptStyle,
+    config: RolloutsConfig,
+    *,
+    night: str,
+    evaluate: EvaluateFn,
+    grade: GradeFn,
+    extract_answer: ExtractFn,
+    recipe: Recipe = CRITIC_GUIDED,
+    pick: PickFn = pick_by_descent,
+    max_model_len: int | None = None,
+    trees_in_flight: int = 256,
+    on_progress: ProgressFn = no_progress,
+) -> list[Solution]:
+    """Search each problem guided by a critic and choose an answer by the critic's scores.
+
+    `evaluate` is usually a `critic_evaluator`; `grade` is asked only about the answer that was chosen. A tree
+    without a complete path is completed greedily from its best leaf. One Solution per problem, in order.
+    """
+    params = search_params(config, recipe)
+    solutions: list[Solution] = []
+
+    async def solve_one(problem: Row) -> Solution:
+        metered = MeteredSession(session)
+        propose = make_propose(metered, prompts, config, night=night, max_model_len=max_model_len)
+        functions = SearchFunctions(propose, evaluate, recipe.make_select(config.exploration), recipe.backup)
+        tree = Tree(f"solve-{problem['problem_id']}", problem)
+        try:
+            await search_tree(tree, functions, params)
+            await evaluate_remaining_terminals(tree, functions)
+            leaf, score = _chosen_leaf(tree, extract_answer, pick)
+            steps, is_truncated = await _complete(tree, leaf, metered, prompts, config, max_model_len)
+        except RequestError as error:
+            usage = metered.usage + TokenUsage(critic_tokens=tree.num_critic_tokens)
+            return Solution(problem["problem_id"], None, None, (), None, 0, usage, describe_error(error))
+        graded = grade_steps(problem, steps, is_truncated, grade, extract_answer)
+        return Solution(
+            problem_id=problem["problem_id"],
+            answer=graded.answer,
+            outcome_reward=graded.outcome_reward,
+            steps=tuple(steps),
+            score=score,
+            num_complete_paths=len(tree.terminals()),
+            usage=metered.usage + TokenUsage(critic_tokens=tree.num_critic_tokens),
+        )
+
+    def solution_ready(solution: Solution) -> None:
+        solutions.append(solution)
+        tokens = sum(each.usage.completion_tokens for each in solutions)
+        on_progress("solve_with_critic", len(solutions), problems.num_rows, {"completion_tokens": float(tokens)})
+
+    await run_in_flight(solve_one, problems.to_pylist(), trees_in_flight, solution_ready)
+    return solutions
+
+
+def _chosen_leaf(tree: Tree, extract_answer: ExtractFn, pick: PickFn) -> tuple[int, float | None]:
+    """The picked complete path and its score; without one, the best leaf (lowest id on ties) and None."""
+    grader = str(tree.problem["grader"])
+    paths = []
+    for node_id in tree.terminals():
+        path = tree.path(node_id)
+        answer = None if path.is_truncated else extract_answer(grader, "\n".join(path.step_texts))
+        paths.append(CompletePath(node_id, answer, tree.raw_value[node_id]))
+    answered = [path for path in paths if path.answer is not None]
+    if answered:
+        chosen = pick(tree, answered)
+        return chosen.node_id, chosen.score
+    leaves = [node for node in range(len(tree)) if not tree.children[node] and not tree.is_terminal(node)]
+    return max(leaves, key=lambda node: (tree.raw_value[node] or 0.0, -node), default=ROOT), None
+
+
+async def _complete(
+    tree: Tree,
+    leaf: int,
+    session: GenerationSession,
+    prompts: PromptStyle,
+    config: RolloutsConfig,
+    max_model_len: int | None,
+) -> tuple[list[str], bool]:
+    """Steps of the path to the leaf, completed greedily where it is not complete, and whether it was cut off."""
+    path = tree.path(leaf)
+    if path.is_terminal:
+        return path.step_texts, path.is_truncated
+    prompt_token_ids = make_encode_problem(prompts, session.tokenizer)(tree.problem) + path.token_ids
+    room = tokens_left(max(1, config.max_tokens - len(path.token_ids)), len(prompt_token_ids), max_model_len)
+    check_room(room, tree.problem, len(prompt_token_ids), max_model_len)
+    sampling = Sampling(0.0, 1.0, room, 1, prompts.completion_stop)
+    seed = stable_seed(config.seed, tree.problem["problem_id"], "complete", path.token_ids)
+    completion = await session.generate(GenerationRequest(prompt_token_ids, sampling, seed, "evaluate"))
+    sample = completion.samples[0]
+    return path.step_texts + split_steps(sample.text, prompts.step_separator), sample.finish_reason == "length"

@@ -1,0 +1,59 @@
+"""Which child to descend into: one function per formula.
+
+Symbols: Q = mean return of the child, N = visits of the child, N_p = visits of its parent, P = prior,
+c = exploration. Simulations that are still under way below a child count as visits with return 0
+(virtual loss; none are when one simulation is in flight). Ties go to the child created first.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+from pipelines.search.tree import Tree
+from pipelines.search.types import SelectFn
+
+
+def puct(tree: Tree, node_id: int, children: Sequence[int], *, exploration: float) -> int:
+    """Child with the largest Q + c * P * sqrt(N_p) / (1 + N)  (MCTS-DPO, arXiv 2405.00451, section 2).
+
+    P is used as the proposer gives it, not normalised over the siblings. A child that was never
+    visited has the parent's mean return as its Q. With c = 0 this is greedy on Q.
+    """
+    weight = exploration * math.sqrt(tree.visit_count[node_id] + tree.virtual_visits[node_id])
+    unvisited = tree.value(node_id) or 0.0
+    best, best_score = -1, -math.inf
+    for child in children:
+        visits = tree.visit_count[child] + tree.virtual_visits[child]
+        quality = tree.value_sum[child] / visits if visits else unvisited
+        score = quality + weight * tree.candidate[child].prior / (1 + visits)
+        if score > best_score:
+            best, best_score = child, score
+    return best
+
+
+def uct(tree: Tree, node_id: int, children: Sequence[int], *, exploration: float) -> int:
+    """Child with the largest Q + c * sqrt(ln N_p / N)  (Kocsis and Szepesvari, 2006; UCB1 has c = sqrt 2).
+
+    Children that were never visited come first, in order of creation. Priors are ignored. With
+    c = 0 this is greedy on Q once every child was visited.
+    """
+    log_parent = math.log(max(1, tree.visit_count[node_id] + tree.virtual_visits[node_id]))
+    best, best_score = -1, -math.inf
+    for child in children:
+        visits = tree.visit_count[child] + tree.virtual_visits[child]
+        if not visits:
+            return child
+        score = tree.value_sum[child] / visits + exploration * math.sqrt(log_parent / visits)
+        if score > best_score:
+            best, best_score = child, score
+    return best
+
+
+def make_puct(exploration: float) -> SelectFn:
+    """`puct` with its exploration constant bound."""
+    return partial(puct, exploration=exploration)
+
+
+def make_uct(exploration: float) -> SelectFn:
+    """`uct` with its exploration constant bound."""
+    return partial(uct, exploration=exploration)

@@ -1,0 +1,122 @@
+"""A search tree as append-only arrays with integer ids. It stores and answers; it decides nothing.
+
+Invariants (stated as tests):
+- the root is node 0, ids are in creation order, so `parent[i] < i`;
+- `visit_count[i]` is the number of returns recorded at i, `value(i)` their mean, in [0, 1];
+- a parent was visited at least as often as all its children together;
+- nothing is ever removed, and a node's candidate never changes.
+`virtual_visits` counts simulations under way below a node; it is 0 everywhere when none is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pipelines.search.types import Candidate, Evaluation, Path
+
+ROOT = 0
+NO_PARENT = -1
+
+
+class Tree:
+    """One problem's search tree. Every list below is indexed by node id."""
+
+    __slots__ = (
+        "tree_id", "problem", "parent", "depth", "candidate", "children", "visit_count", "virtual_visits",
+        "value_sum", "raw_value", "num_samples", "outcome_reward", "is_closed", "is_exhausted", "num_critic_tokens",
+    )  # fmt: skip
+
+    def __init__(self, tree_id: str, problem: Mapping[str, object]) -> None:
+        self.tree_id = tree_id
+        self.problem = problem
+        self.parent: list[int] = []
+        self.depth: list[int] = []
+        self.candidate: list[Candidate | None] = []  # None at the root only
+        self.children: list[list[int]] = []  # empty until expanded
+        self.visit_count: list[int] = []
+        self.virtual_visits: list[int] = []
+        self.value_sum: list[float] = []
+        self.raw_value: list[float | None] = []  # None until evaluated
+        self.num_samples: list[int] = []
+        self.outcome_reward: list[float | None] = []
+        self.is_closed: list[bool] = []  # nothing can follow this node
+        self.is_exhausted: list[bool] = []  # nothing in this subtree can be expanded, and its leaves are valued
+        self.num_critic_tokens = 0
+        self._append(NO_PARENT, 0, None)
+
+    def __len__(self) -> int:
+        return len(self.parent)
+
+    def _append(self, parent: int, depth: int, candidate: Candidate | None) -> int:
+        self.parent.append(parent)
+        self.depth.append(depth)
+        self.candidate.append(candidate)
+        self.children.append([])
+        self.visit_count.append(0)
+        self.virtual_visits.append(0)
+        self.value_sum.append(0.0)
+        self.raw_value.append(None)
+        self.num_samples.append(0)
+        self.outcome_reward.append(None)
+        self.is_closed.append(candidate is not None and candidate.is_terminal)
+        self.is_exhausted.append(False)
+        return len(self.parent) - 1
+
+    def add_children(self, node_id: int, candidates: Sequence[Candidate]) -> list[int]:
+        """Append one child per candidate and return their ids, in the candidates' order."""
+        depth = self.depth[node_id] + 1
+        ids = [self._append(node_id, depth, candidate) for candidate in candidates]
+        self.children[node_id].extend(ids)
+        return ids
+
+    def close(self, node_id: int) -> None:
+        """Note that nothing can follow this node, though it is no answer."""
+        self.is_closed[node_id] = True
+
+    def exhaust(self, node_id: int) -> None:
+        """Note that a node has nothing left to expand, and with the last of its siblings neither has its parent."""
+        self.is_exhausted[node_id] = True
+        for ancestor in self.to_root(self.parent[node_id]):
+            if not all(self.is_exhausted[child] for child in self.children[ancestor]):
+                return
+            self.is_exhausted[ancestor] = True
+
+    def record_evaluation(self, node_id: int, evaluation: Evaluation) -> None:
+        """Keep an evaluator's estimate; this is not a visit."""
+        if not 0.0 <= evaluation.value <= 1.0:  # also refuses NaN
+            raise ValueError(f"tree {self.tree_id} node {node_id}: value {evaluation.value} is not in [0, 1]")
+        self.raw_value[node_id] = evaluation.value
+        self.num_samples[node_id] = evaluation.num_samples
+        self.outcome_reward[node_id] = evaluation.outcome_reward
+        self.num_critic_tokens += evaluation.num_critic_tokens
+
+    def record_return(self, node_id: int, value: float) -> None:
+        """Count one visit of this node alone with its return."""
+        self.visit_count[node_id] += 1
+        self.value_sum[node_id] += value
+
+    def value(self, node_id: int) -> float | None:
+        """Mean return through the node; None when it was never visited."""
+        visits = self.visit_count[node_id]
+        return self.value_sum[node_id] / visits if visits else None
+
+    def is_terminal(self, node_id: int) -> bool:
+        """Whether the node completes a path."""
+        candidate = self.candidate[node_id]
+        return candidate is not None and candidate.is_terminal
+
+    def to_root(self, node_id: int) -> Iterator[int]:
+        """The node, its parent, and so on up to the root."""
+        while node_id != NO_PARENT:
+            yield node_id
+            node_id = self.parent[node_id]
+
+    def from_root(self, node_id: int) -> list[int]:
+        """Ids of the steps that lead to the node, the root left out and the node included."""
+        return [ancestor for ancestor in self.to_root(node_id) if ancestor != ROOT][::-1]
+
+    def path(self, node_id: int) -> Path:
+        """Problem and steps from the root to the node."""
+        return Path(self.problem, tuple(self.candidate[step] for step in self.from_root(node_id)))
+
+    def terminals(self) -> list[int]:
+        """Ids of the nodes that complete a path, in creation order."""
+        return [node_id for node_id in range(len(self)) if self.is_terminal(node_id)]

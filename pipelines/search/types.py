@@ -1,0 +1,91 @@
+"""The words of tree search, and the functions it receives.
+
+A search is given `propose` (which steps could come next?), `evaluate` (how good is this path?),
+`select` (which child next?) and `backup` (what does a return change?). It never sees a model.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.search.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A step that could come next, as proposed."""
+
+    step_text: str  # without its separator
+    token_ids: tuple[int, ...]  # exactly as generated, separator and end token included
+    sum_logprob: float  # sum of the tokens' log-probabilities, <= 0
+    prior: float  # selection weight as the recipe defines it, >= 0
+    is_terminal: bool  # nothing can follow: an answer, the end token, or cut off by a length limit
+    request_id: str  # the request that proposed it
+    token_logprobs: tuple[float, ...] = ()  # one per token; empty where the proposer knows none
+    finish_reason: str = "stop"  # "length": cut off, so it is terminal and has no answer
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A problem and the steps from the root to one node; the root's path has no steps."""
+
+    problem: Mapping[str, object]  # one row of `problems`; the search itself reads nothing in it
+    steps: tuple[Candidate, ...]
+
+    @property
+    def step_texts(self) -> list[str]:
+        """Texts of the steps, without separators."""
+        return [step.step_text for step in self.steps]
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """All tokens after the prompt, exact."""
+        return tuple(token for step in self.steps for token in step.token_ids)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the path is complete."""
+        return bool(self.steps) and self.steps[-1].is_terminal
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether a length limit cut the path off, so that it has no answer."""
+        return bool(self.steps) and self.steps[-1].finish_reason == "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an evaluator says of a path."""
+
+    value: float  # estimated return, [0, 1]
+    outcome_reward: float | None = None  # grade of a complete path, 0.0 or 1.0; None = not graded
+    num_samples: int = 0  # graded completions behind `value`; 0 for a critic's estimate
+    request_ids: tuple[str, ...] = ()
+    num_critic_tokens: int = 0  # tokens that a critic read for it
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParams:
+    """Budget and shape of one search."""
+
+    num_simulations: int  # passes of select, expand, evaluate, backup
+    num_candidates: int  # steps asked for per expansion; duplicates collapse, so children may be fewer
+    max_depth: int  # a node at this depth is never expanded
+    evaluate_children: bool = True  # value every child of an expansion at once and back each of them up
+    skip_exhausted: bool = True  # never descend again into a subtree in which nothing can be expanded
+    expand_to_end: bool = False  # one simulation goes on expanding until its path is complete (MCTS-DPO)
+    simulations_in_flight: int = 1  # per tree; 1 is exactly sequential and reproducible
+
+
+ProposeFn = Callable[[Path, int], Awaitable[list[Candidate]]]
+"""`propose(path, num_candidates)`: distinct next steps; an empty list means that none can follow."""
+
+EvaluateFn = Callable[[Path], Awaitable[Evaluation]]
+"""`evaluate(path)` of a path with at least one step."""
+
+SelectFn = Callable[["Tree", int, Sequence[int]], int]
+"""`select(tree, node_id, children)`: which of these children of a node to descend into; ties go to the first."""
+
+BackupFn = Callable[["Tree", int, float], None]
+"""`backup(tree, node_id, value)`: what a return observed at a node changes on its way to the root."""

@@ -1,0 +1,50 @@
+"""Tiny worlds whose answers a reader can compute, and builders for them."""
+
+from collections.abc import Mapping, Sequence
+
+from pipelines.search.recipes import RECIPES
+from pipelines.search.search import SearchFunctions
+from pipelines.search.tree import Tree
+from pipelines.search.types import Candidate, Evaluation, Path, SearchParams
+
+PROBLEM = {"problem_id": "p1", "prompt": "a bandit", "grader": "exact"}
+
+
+def make_candidate(text: str, *, prior: float = 1.0, is_terminal: bool = False) -> Candidate:
+    """A step whose tokens are its character codes."""
+    return Candidate(text, tuple(map(ord, text)), -1.0, prior, is_terminal, f"request-{text}")
+
+
+def make_tree(num_children: int = 0, priors: Sequence[float] | None = None) -> Tree:
+    """A root with children named a, b, c, ..."""
+    tree = Tree("t1", PROBLEM)
+    letters = [chr(ord("a") + index) for index in range(num_children)]
+    tree.add_children(0, [make_candidate(x, prior=(priors or [1.0] * num_children)[i]) for i, x in enumerate(letters)])
+    return tree
+
+
+def make_params(**changes: object) -> SearchParams:
+    """Eight sequential simulations of two candidates."""
+    return SearchParams(**({"num_simulations": 8, "num_candidates": 2, "max_depth": 4} | changes))
+
+
+def word_world(
+    values: Mapping[str, float], length: int, *, recipe: str = "puct", exploration: float = 1.0
+) -> SearchFunctions:
+    """Steps are letters; a path is worth `values` of its word (0 when absent), and ends at `length` letters."""
+
+    async def propose(path: Path, num_candidates: int) -> list[Candidate]:
+        is_terminal = len(path.steps) + 1 == length
+        return [make_candidate(letter, is_terminal=is_terminal) for letter in "abcdefgh"[:num_candidates]]
+
+    async def evaluate(path: Path) -> Evaluation:
+        value = values.get("".join(path.step_texts), 0.0)
+        return Evaluation(value, value if path.is_terminal else None, 1)
+
+    chosen = RECIPES[recipe]
+    return SearchFunctions(propose, evaluate, chosen.make_select(exploration), chosen.backup)
+
+
+def words(tree: Tree) -> dict[str, int]:
+    """Node id of every word in the tree."""
+    return {"".join(tree.path(node_id).step_texts): node_id for node_id in range(len(tree))}

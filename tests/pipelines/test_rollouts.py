@@ -1,0 +1,284 @@
+"""Problems -> trees and samples: every column, failures as rows, replay, gold steps."""
+
+import asyncio
+import random
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+from reasoning_worlds import (
+    GRADING,
+    NIGHT,
+    STARTER,
+    ScriptedSession,
+    make_config,
+    make_problem,
+    make_problems,
+    solve_two_plus_three,
+)
+
+from pipelines.errors import ConfigError, ErrorRateError
+from pipelines.inference.errors import ServerError
+from pipelines.inference.response_store import ResponseStore
+from pipelines.reasoning.evaluate import critic_evaluator
+from pipelines.rollouts import check_error_rate, choose_problems, gold_steps, sample_rollouts, search_rollouts
+from pipelines.rows import rows_to_table
+from pipelines.search.recipes import RECIPES
+from pipelines.tables import SCHEMAS
+
+
+def search(problems, session=None, *, config=None, **options):
+    session = session or ScriptedSession(solve_two_plus_three)
+    return asyncio.run(
+        search_rollouts(problems, session, STARTER, config or make_config(), night=NIGHT, **GRADING, **options)
+    )
+
+
+def draw(problems, session=None, *, config=None, **options):
+    session = session or ScriptedSession(solve_two_plus_three)
+    return asyncio.run(
+        sample_rollouts(problems, session, STARTER, config or make_config(), night=NIGHT, **GRADING, **options)
+    )
+
+
+def test_a_tree_holds_both_first_steps_with_their_values_and_every_complete_path_is_a_rollout():
+    result = search(make_problems("p1"))
+    nodes = {row["step_text"]: row for row in result.search_nodes.to_pylist()}
+    assert set(nodes) == {"", "2+3=5", "2+3=6", "#### 5", "#### 6"}
+    assert (nodes["2+3=5"]["raw_value"], nodes["2+3=5"]["num_samples"]) == (1.0, 2)
+    assert (nodes["2+3=6"]["raw_value"], nodes["2+3=6"]["value"]) == (0.0, 0.0)
+    assert (nodes["#### 5"]["outcome_reward"], nodes["#### 5"]["is_terminal"]) == (1.0, True)
+    assert (nodes[""]["parent_id"], nodes[""]["prior"], nodes[""]["depth"]) == (None, None, 0)
+    rollouts = {row["answer"]: row for row in result.rollouts.to_pylist()}
+    right = rollouts["5"]
+    assert right["steps"] == ["2+3=5", "#### 5"]
+    assert right["step_values"] == [1.0, 1.0]
+    assert (right["outcome_reward"], rollouts["6"]["outcome_reward"]) == (1.0, 0.0)
+    assert right["recipe"] == "puct"
+    assert right["group_id"] is None
+    assert right["finish_reason"] == "stop"
+
+
+def test_the_tokens_of_a_tree_rollout_are_the_exact_tokens_of_its_steps():
+    result = search(make_problems("p1"))
+    by_node = {row["node_id"]: row for row in result.search_nodes.to_pylist()}
+    for rollout in result.rollouts.to_pylist():
+        leaf = by_node[rollout["leaf_node_id"]]
+        parent = by_node[leaf["parent_id"]]
+        assert rollout["completion_token_ids"] == parent["token_ids"] + leaf["token_ids"]
+        assert "".join(map(chr, rollout["prompt_token_ids"])) == "<solve>2+3\n"
+        assert rollout["num_tokens"] == len(rollout["completion_token_ids"]) == len(rollout["token_logprobs"]) == 13
+        assert rollout["sum_logprob"] == -6.5
+
+
+def test_the_tables_have_the_declared_schemas_and_the_edges_are_the_parents():
+    result = search(make_problems("p1", "p2"))
+    for name in ("search_nodes", "search_edges", "rollouts"):
+        assert getattr(result, name).schema.equals(SCHEMAS[name])
+    parents = {
+        (row["tree_id"], row["parent_id"], row["node_id"], row["step_text"])
+        for row in result.search_nodes.to_pylist()
+        if row["parent_id"] is not None
+    }
+    edges = {
+        tuple(row[key] for key in ("tree_id", "from_node", "to_node", "action"))
+        for row in result.search_edges.to_pylist()
+    }
+    assert edges == parents
+
+
+def test_no_problems_give_empty_tables():
+    result = search(make_problems())
+    assert result.search_nodes.num_rows == result.rollouts.num_rows == 0
+    assert result.rollouts.schema.equals(SCHEMAS["rollouts"])
+
+
+def test_the_usage_counts_every_generated_token_also_those_of_rejected_samples():
+    session = ScriptedSession(solve_two_plus_three)
+    result = search(make_problems("p1", "p2"), session)
+    assert result.usage.num_requests == len(session.requests)
+    assert result.usage.completion_tokens == session.stats.completion_tokens
+    assert result.usage.completion_tokens > sum(result.rollouts["num_tokens"].to_pylist())
+
+
+def test_a_search_that_is_run_again_from_the_store_gives_the_same_tables_in_any_order_of_answers(tmp_path):
+    problems = make_problems(*(f"p{index}" for index in range(8)))
+    order = random.Random(1)
+
+    async def delay(request):
+        await asyncio.sleep(order.random() * 0.002)
+
+    with ResponseStore(tmp_path / "responses.sqlite") as store:
+        first = search(problems, ScriptedSession(solve_two_plus_three, store))
+        replay = ScriptedSession(solve_two_plus_three, store, delay)
+        second = search(problems, replay, trees_in_flight=3)
+    assert replay.requests == []
+    assert second.usage.num_from_store == second.usage.num_requests == first.usage.num_requests
+    for name in ("search_nodes", "search_edges", "rollouts"):
+        assert getattr(first, name).equals(getattr(second, name))
+    assert replace(second.usage, num_from_store=0, replayed_tokens=0) == first.usage
+
+
+def test_a_run_that_was_killed_half_way_asks_only_for_what_was_not_answered(tmp_path):
+    problems = make_problems(*(f"p{index}" for index in range(6)))
+    undisturbed_session = ScriptedSession(solve_two_plus_three)
+    undisturbed = search(problems, undisturbed_session)
+
+    class KilledError(BaseException):
+        pass
+
+    async def die_after_ten(request):
+        await asyncio.sleep(0)
+        if len(killed_session.requests) >= 10:
+            raise KilledError
+
+    with ResponseStore(tmp_path / "responses.sqlite") as store, pytest.raises(KilledError):
+        killed_session = ScriptedSession(solve_two_plus_three, store, die_after_ten)
+        search(problems, killed_session)
+    with ResponseStore(tmp_path / "responses.sqlite") as store:
+        resumed_session = ScriptedSession(solve_two_plus_three, store)
+        resumed = search(problems, resumed_session)
+    num_answered = len(killed_session.requests)
+    assert 10 <= num_answered < len(undisturbed_session.requests)
+    assert len(resumed_session.requests) == len(undisturbed_session.requests) - num_answered
+    assert resumed.usage.num_from_store == num_answered
+    assert resumed.usage.completion_tokens == undisturbed.usage.completion_tokens > resumed.usage.replayed_tokens > 0
+    for name in ("search_nodes", "search_edges", "rollouts"):
+        assert getattr(resumed, name).equals(getattr(undisturbed, name))
+
+
+def test_a_problem_longer_than_the_context_is_a_row_with_its_error_and_the_others_go_on():
+    problems = rows_to_table("problems", [make_problem("long", prompt="2+3" + " " * 60), make_problem("short")])
+    result = search(problems, max_model_len=64)
+    rows = result.rollouts.to_pylist()
+    (failed,) = [row for row in rows if row["error"]]
+    assert failed["problem_id"] == "long"
+    assert failed["error"].startswith("ContextLengthError: problem long: its prompt has 71 tokens")
+    assert (failed["finish_reason"], failed["outcome_reward"], failed["answer"]) == ("error", None, None)
+    assert {row["problem_id"] for row in rows if not row["error"]} == {"short"}
+    assert (result.num_problems, result.num_errors) == (2, 1)
+
+
+def test_a_server_error_inside_a_tree_keeps_the_paths_found_before():
+    session = ScriptedSession(solve_two_plus_three)
+
+    async def fail_for_slips(request):
+        if "2+3=6" in session.tokenizer.decode(request.prompt_token_ids) and request.purpose == "expand":
+            raise ServerError("the engine said 500")
+
+    session.delay = fail_for_slips
+    result = search(make_problems("p1"), session)
+    rows = result.rollouts.to_pylist()
+    assert [(row["answer"], row["error"]) for row in rows] == [("5", None), (None, "ServerError: the engine said 500")]
+    assert rows[1]["tree_id"] == rows[0]["tree_id"]
+    assert result.usage.num_errors == 1
+
+
+def test_a_policy_that_says_nothing_is_an_error_of_that_problem():
+    result = search(make_problems("p1"), ScriptedSession(lambda text, rng: ""))
+    assert result.rollouts["error"].to_pylist() == ["NoStepError: the policy proposed no usable first step"]
+
+
+def test_an_endless_step_is_cut_off_graded_as_wrong_and_marked():
+    result = search(make_problems("p1"), ScriptedSession(lambda text, rng: "2+3=" + "5" * 200))
+    (row,) = result.rollouts.to_pylist()
+    assert (row["finish_reason"], row["answer"], row["outcome_reward"]) == ("length", None, 0.0)
+
+
+def test_with_a_critic_only_complete_paths_are_graded():
+    critic = critic_evaluator(lambda prompts, steps: [[0.25] * len(path) for path in steps], STARTER)
+    session = ScriptedSession(solve_two_plus_three)
+    result = search(make_problems("p1"), session, evaluate=critic, evaluator_version="critic-1")
+    nodes = {row["step_text"]: row for row in result.search_nodes.to_pylist()}
+    assert (nodes["2+3=5"]["raw_value"], nodes["2+3=5"]["num_samples"]) == (0.25, 0)
+    assert nodes["#### 5"]["outcome_reward"] == 1.0
+    assert {request.purpose for request in session.requests} == {"expand"}
+
+
+def test_a_recipe_of_the_users_own_gives_its_name_to_the_rollouts():
+    own = replace(RECIPES["puct"], name="deep", expand_to_end=True)
+    result = search(make_problems("p1"), config=make_config(recipe="deep", num_simulations=1), recipes={"deep": own})
+    assert set(result.rollouts["recipe"].to_pylist()) == {"deep"}
+
+
+def test_a_group_of_samples_has_one_row_per_sample_with_exact_tokens():
+    result = draw(make_problems("p1", "p2"))
+    rows = result.rollouts.to_pylist()
+    assert [row["problem_id"] for row in rows] == ["p1"] * 4 + ["p2"] * 4
+    assert len({row["rollout_id"] for row in rows}) == 8
+    assert len({row["group_id"] for row in rows}) == 2
+    for row in rows:
+        assert (row["recipe"], row["tree_id"], row["step_values"]) == ("independent_samples", None, None)
+        assert row["outcome_reward"] == float(row["answer"] == "5")
+        assert "".join(map(chr, row["completion_token_ids"])) == "\n".join(row["steps"]) + "\n\0"
+        assert row["num_tokens"] == 14
+        assert row["sum_logprob"] == -7.0
+    assert result.search_nodes.num_rows == 0
+    assert result.usage.num_requests == 2
+
+
+def test_samples_have_the_same_ids_and_texts_in_every_run_and_others_on_another_night():
+    first, second = draw(make_problems("p1")), draw(make_problems("p1"))
+    assert first.rollouts.equals(second.rollouts)
+    session = ScriptedSession(solve_two_plus_three)
+    other = asyncio.run(
+        sample_rollouts(make_problems("p1"), session, STARTER, make_config(), night="2026-01-02", **GRADING)
+    )
+    assert not set(other.rollouts["rollout_id"].to_pylist()) & set(first.rollouts["rollout_id"].to_pylist())
+    assert other.rollouts["seed"][0] != first.rollouts["seed"][0]
+
+
+def test_a_failed_group_has_as_many_rows_as_a_group_that_did_not_fail():
+    problems = rows_to_table("problems", [make_problem("long", prompt="2+3" + " " * 60), make_problem("short")])
+    result = draw(problems, max_model_len=64)
+    assert [row["error"] is None for row in result.rollouts.to_pylist()] == [False] * 4 + [True] * 4
+    assert len(set(result.rollouts["rollout_id"].to_pylist())) == 8
+
+
+def test_greedy_decoding_takes_one_sample_and_refuses_more():
+    result = draw(make_problems("p1"), temperature=0.0, group_size=1)
+    assert result.rollouts.num_rows == 1
+    with pytest.raises(ConfigError, match="group_size is 4"):
+        draw(make_problems("p1"), temperature=0.0)
+
+
+def test_progress_is_told_for_every_problem():
+    told = []
+    draw(make_problems("p1", "p2"), on_progress=lambda stage, done, total, numbers: told.append((stage, done, total)))
+    assert told == [("samples", 1, 2), ("samples", 2, 2)]
+
+
+def test_gold_steps_follow_the_rules_of_the_generator():
+    problem = make_problem("p1", prompt="2+3*4", reference_answer="20")
+    rows = [
+        {"rollout_id": "r1", "problem_id": "p1", "steps": ["2+3=5", "5*4=20", "#### 20"], "night": NIGHT},
+        {"rollout_id": "r2", "problem_id": "p1", "steps": ["2+3=6", "6*4=24", "#### 24"], "night": NIGHT},
+        {"rollout_id": "r3", "problem_id": "p1", "steps": [], "error": "ServerError: x", "night": NIGHT},
+        {"rollout_id": "r4", "problem_id": "file", "steps": ["?"], "night": NIGHT},
+    ]
+    from_file = make_problem("file", source="mine.jsonl", family="mine")
+    gold = gold_steps(rows_to_table("problems", [problem, from_file]), rows_to_table("rollouts", rows))
+    labels = [(row["rollout_id"], row["step"], row["is_right"]) for row in gold.to_pylist()]
+    assert labels[:4] == [("r1", 0, True), ("r1", 1, True), ("r1", 2, True), ("r2", 0, False)]
+    assert {row[0] for row in labels} == {"r1", "r2"}
+
+
+def test_an_error_rate_above_the_limit_or_nothing_but_errors_is_refused():
+    check_error_rate(2, 100, 0.02)
+    check_error_rate(0, 0, 0.0)
+    with pytest.raises(ErrorRateError, match="3 of 100 failed"):
+        check_error_rate(3, 100, 0.02)
+    with pytest.raises(ErrorRateError, match="1 of 1 failed"):
+        check_error_rate(1, 1, 1.0)
+
+
+def test_the_choice_of_problems_is_stable_and_leaves_the_held_out_ones_alone():
+    rows = [make_problem(f"p{index}", split="held_out" if index % 3 == 0 else "train") for index in range(30)]
+    problems = rows_to_table("problems", rows)
+    chosen = choose_problems(problems, 8, night=NIGHT, seed=0)
+    assert chosen.num_rows == 8
+    assert set(chosen["split"].to_pylist()) == {"train"}
+    shuffled = problems.take(pa.array(list(reversed(range(30)))))
+    assert choose_problems(shuffled, 8, night=NIGHT, seed=0).equals(chosen)
+    assert not choose_problems(problems, 8, night="2026-01-02", seed=0).equals(chosen)
+    assert choose_problems(problems, 99, night=NIGHT, seed=0).num_rows == 20
