@@ -1,0 +1,1 @@
+"""Consistency filters: do a rollout's step scores agree with its outcome? One file per family, pure functions."""

@@ -1,0 +1,42 @@
+"""rollouts, search_nodes, step_scores -> preference_pairs: sibling steps of the trees, and whole rollouts.
+
+Invariants: ids come from the texts, so the same pair has the same id in every run; the limit per problem holds for
+each kind on its own; gold steps are never read.
+"""
+
+import pyarrow as pa
+
+from pipelines.config import PairsConfig
+from pipelines.consistency.scorer import LATEST
+from pipelines.consistency.scorer import scorer_version as find_version
+from pipelines.preference.sibling_steps import sibling_step_pairs
+from pipelines.preference.whole_rollouts import whole_rollout_pairs
+
+ROLLOUT_COLUMNS = ["rollout_id", "problem_id", "group_id", "steps", "outcome_reward", "error"]
+NODE_COLUMNS = ["tree_id", "node_id", "parent_id", "problem_id", "step_text", "value", "visit_count"]
+
+
+def build_pairs(
+    problems: pa.Table,
+    search_nodes: pa.Table,
+    rollouts: pa.Table,
+    step_scores: pa.Table | None,
+    config: PairsConfig,
+    night: str,
+    *,
+    source: str = "critic",
+    scorer_version: str = LATEST,
+    separator: str = "\n",
+) -> pa.Table:
+    """All `preference_pairs` of one night; prompt = statement and shared prefix, every step ended by `separator`.
+
+    `step_scores` None, or without scores of the named scorer: whole-rollout pairs are made by outcome alone.
+    """
+    statements = problems.select(["problem_id", "prompt"])
+    version = None if step_scores is None else find_version(step_scores, source, scorer_version)
+    steps = sibling_step_pairs(statements, search_nodes.select(NODE_COLUMNS), config, night, separator)
+    whole = whole_rollout_pairs(
+        statements, rollouts.select(ROLLOUT_COLUMNS), step_scores, config, night,
+        source=source, scorer_version=version, separator=separator,
+    )  # fmt: skip
+    return pa.concat_tables([steps, whole])

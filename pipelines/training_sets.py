@@ -1,0 +1,79 @@
+"""All tables -> sft, preference, stepwise, prompts, rl_groups: training sets in the trainers' own columns.
+
+Invariants
+- Only problems of the split `train` reach any set, and gold steps are never read.
+- `prompt` is exactly what the policy was asked with (`PromptStyle.solve_prompt`; for the chat style the user message,
+  to which the trainer applies the same chat template). In `preference` the shared prefix follows it.
+- Steps end with the style's separator, so prompt + completion tokenises as the policy wrote it.
+- Rows are ordered and distinct, so the same tables give the same sets, byte for byte.
+"""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.config import TrainingSetsConfig
+from pipelines.reasoning.prompts import PromptStyle
+from pipelines.tables import SCHEMAS, TRAINING_SETS
+from pipelines.warehouse import Warehouse
+
+NODE_COLUMNS = ["tree_id", "node_id", "parent_id", "depth", "step_text", "value", "visit_count"]
+
+
+def build_training_sets(
+    problems: pa.Table,
+    rollouts: pa.Table,
+    search_nodes: pa.Table,
+    pairs: pa.Table,
+    consistent_rollouts: pa.Table,
+    verdicts: pa.Table,
+    refinements: pa.Table,
+    prompts: PromptStyle,
+    config: TrainingSetsConfig,
+    night: str,
+) -> dict[str, pa.Table]:
+    """Every training set of one night by name (the names of TRAINING_SETS); a set may have no rows."""
+    train = problems.filter(pc.equal(problems["split"], "train"))
+    solve_prompts = [prompts.solve_prompt(row) for row in train.to_pylist()]
+    tables = {
+        "problems": _with_prompts(train, solve_prompts),
+        "rollouts": rollouts,
+        "search_nodes": search_nodes.select(NODE_COLUMNS),
+        "preference_pairs": _with_solve_prompts(pairs, train, solve_prompts, prompts.step_separator),
+        "consistent_rollouts": consistent_rollouts,
+        "verdicts": verdicts,
+        "refinements": refinements,
+    }
+    separator = prompts.step_separator
+    params: dict[str, dict[str, object]] = {
+        "sft": {
+            "origins": list(config.sft_from), "max_per_problem": config.max_sft_per_problem, "separator": separator,
+        },
+        "preference": {},
+        "stepwise": {"step_threshold": config.step_threshold, "min_visits": config.min_step_visits},
+        "prompts": {},
+        "rl_groups": {"normalise": config.normalise_advantages},
+    }  # fmt: skip
+    with Warehouse.over(tables) as warehouse:
+        return {
+            name: warehouse.named(f"training_sets/{name}", night=night, **params[name]).cast(SCHEMAS[name])
+            for name in TRAINING_SETS
+        }
+
+
+def _with_solve_prompts(pairs: pa.Table, train: pa.Table, solve_prompts: list[str], separator: str) -> pa.Table:
+    """Pairs of the training problems whose prompt is the policy's prompt and the shared prefix.
+
+    In `preference_pairs` a prompt is the statement, a separator and the prefix.
+    """
+    statements = dict(zip(train["problem_id"].to_pylist(), train["prompt"].to_pylist(), strict=True))
+    solve = dict(zip(train["problem_id"].to_pylist(), solve_prompts, strict=True))
+    own = pairs.filter(pc.is_in(pairs["problem_id"], pa.array(list(statements), pa.string())))
+    texts = [
+        solve[problem_id] + prompt[len(statements[problem_id]) + len(separator) :]
+        for problem_id, prompt in zip(own["problem_id"].to_pylist(), own["prompt"].to_pylist(), strict=True)
+    ]
+    return _with_prompts(own, texts)
+
+
+def _with_prompts(table: pa.Table, prompts: list[str]) -> pa.Table:
+    return table.set_column(table.schema.get_field_index("prompt"), "prompt", pa.array(prompts, pa.string()))

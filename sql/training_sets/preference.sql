@@ -1,0 +1,35 @@
+-- preference: pairs with an explicit prompt, for preference optimisation.
+--
+-- what:   preference_pairs of training problems in the columns of the trainers.
+-- in:     problems (training split), preference_pairs (`prompt` = exact policy prompt and shared prefix)
+-- params: $night
+-- out:    one row per distinct (prompt, chosen, rejected)
+-- note:   a pair found both ways round (chosen here, rejected there) contradicts itself; both are dropped.
+
+with pairs as (
+    select preference_pairs.*
+    from preference_pairs
+    inner join problems on problems.problem_id = preference_pairs.problem_id
+    where problems.split = 'train'
+),
+
+distinct_pairs as (
+    select *
+    from pairs
+    qualify row_number() over (partition by prompt, chosen, rejected order by margin desc, pair_id) = 1
+)
+
+select
+    pair.prompt,
+    pair.chosen,
+    pair.rejected,
+    pair.margin,
+    pair.problem_id,
+    pair.pair_id,
+    $night::varchar as night
+from distinct_pairs as pair
+anti join distinct_pairs as opposite
+    on opposite.prompt = pair.prompt
+    and opposite.chosen = pair.rejected
+    and opposite.rejected = pair.chosen
+order by pair.problem_id, pair.pair_id

@@ -1,0 +1,101 @@
+-- sft: right solutions to imitate, as prompt and completion.
+--
+-- what:   Right solutions of three origins: `consistent_rollouts` (kept by the consistency filter), `search` (paths of
+--         search trees) and `refinements` (written after a critique). A problem takes at most $max_per_problem of them:
+--         in turn the best of every origin, where a solution that the agents' verdict calls wrong comes after those it
+--         does not, and a higher consistency score (for trees: the lowest step value) comes first.
+-- in:     problems (training split, `prompt` = the exact policy prompt), rollouts, consistent_rollouts, refinements,
+--         verdicts
+-- params: $origins (list of the origins to take), $max_per_problem, $separator (ends every step), $night
+-- out:    one row per distinct solution of a problem
+-- note:   a solution is "right" by its graded answer alone; gold steps are never read.
+
+with consistent as (
+    select
+        'consistent_rollouts' as origin,
+        rollouts.problem_id,
+        rollouts.rollout_id,
+        rollouts.steps,
+        rollouts.rollout_id as solution_id,
+        coalesce(verdicts.verdict = 'wrong', false) as is_suspect,
+        consistent_rollouts.score
+    from consistent_rollouts
+    inner join rollouts on rollouts.rollout_id = consistent_rollouts.rollout_id
+    left join verdicts on verdicts.rollout_id = rollouts.rollout_id
+    where consistent_rollouts.outcome_reward = 1.0
+),
+
+searched as (
+    select
+        'search' as origin,
+        rollouts.problem_id,
+        rollouts.rollout_id,
+        rollouts.steps,
+        rollouts.rollout_id as solution_id,
+        coalesce(verdicts.verdict = 'wrong', false) as is_suspect,
+        list_min(rollouts.step_values) as score
+    from rollouts
+    left join verdicts on verdicts.rollout_id = rollouts.rollout_id
+    where rollouts.tree_id is not null and rollouts.outcome_reward = 1.0 and rollouts.error is null
+),
+
+refined as (
+    select
+        'refinements' as origin,
+        problem_id,
+        rollout_id,
+        steps,
+        refinement_id as solution_id,
+        false as is_suspect,
+        null::double as score
+    from refinements
+    where outcome_reward = 1.0 and error is null
+),
+
+solutions as (
+    select * from consistent
+    union all
+    select * from searched
+    union all
+    select * from refined
+),
+
+texts as (
+    select
+        problems.problem_id,
+        problems.prompt,
+        concat(array_to_string(solutions.steps, $separator), $separator) as completion,
+        solutions.* exclude (problem_id, steps)
+    from solutions
+    inner join problems on problems.problem_id = solutions.problem_id
+    where problems.split = 'train' and len(solutions.steps) > 0 and list_contains($origins, solutions.origin)
+),
+
+distinct_texts as (
+    select *
+    from texts
+    qualify row_number() over (
+        partition by prompt, completion order by is_suspect, origin, score desc nulls last, solution_id
+    ) = 1
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (
+            partition by problem_id, origin order by is_suspect, score desc nulls last, md5(solution_id)
+        ) as rank_in_origin
+    from distinct_texts
+),
+
+limited as (
+    select *
+    from ranked
+    qualify row_number() over (
+        partition by problem_id order by is_suspect, rank_in_origin, origin, solution_id
+    ) <= $max_per_problem
+)
+
+select prompt, completion, problem_id, rollout_id, origin, $night::varchar as night
+from limited
+order by problem_id, origin, rank_in_origin

@@ -1,0 +1,159 @@
+"""Agents, verdicts and refinements over a scripted model that writes the starter's formats."""
+
+import asyncio
+import random
+
+import pytest
+from reasoning_worlds import GRADING, NIGHT, ScriptedSession, make_problem
+
+from pipelines.config import AgentConfig, CritiquesConfig
+from pipelines.critiques import criticise, select_rollouts
+from pipelines.errors import ErrorRateError
+from pipelines.inference.errors import ServerError
+from pipelines.reasoning.prompts import load_prompts
+from pipelines.rows import rows_to_table
+from pipelines.tables import SCHEMAS
+
+PROBLEMS = rows_to_table("problems", [make_problem()])
+
+
+def make_rollout(rollout_id: str, *steps: str, **changes):
+    return {"rollout_id": rollout_id, "problem_id": "p1", "group_id": "g", "steps": list(steps)} | changes
+
+
+RIGHT = make_rollout("r", "2+3=5", "#### 5")
+WRONG = make_rollout("w", "2+3=6", "#### 6")
+
+
+def model(**agents: str):
+    """A writer that answers each agent's critique prompt with its text, and every refine prompt with a solution."""
+
+    def write(text: str, rng: random.Random) -> str:
+        if text.startswith("<refine>"):
+            return "2+3=5\n#### 5\n"
+        return next(said for agent, said in agents.items() if text.startswith(f"<{agent}>"))
+
+    return write
+
+
+def run(rollouts: list[dict], session: ScriptedSession, style: str = "starter", **options):
+    config = CritiquesConfig(**options.pop("config", {}))
+    table = rows_to_table("rollouts", rollouts)
+    prompts = load_prompts(style)
+    return asyncio.run(criticise(PROBLEMS, table, session, config, prompts, night=NIGHT, **GRADING, **options))
+
+
+def test_three_agents_a_verdict_and_a_graded_refinement():
+    said = {"critique_a": "0 wrong 2+3=5\n1 right\nverdict 0\n", "critique_b": "0 wrong 2+3=5\n1 wrong\nverdict 0\n",
+            "critique_c": "0 right\n1 right\nverdict -1\n"}  # fmt: skip
+    session = ScriptedSession(model(**said))
+    made = run([WRONG], session)
+    rows = made.critiques.to_pylist()
+    assert [(row["agent"], row["verdict"], row["first_error_step"]) for row in rows] == [
+        ("critique_a", "wrong", 0), ("critique_b", "wrong", 0), ("critique_c", "right", -1),
+    ]  # fmt: skip
+    assert rows[1]["step_verdicts"] == ["wrong", "wrong"]
+    (verdict,) = made.verdicts.to_pylist()
+    assert (verdict["verdict"], verdict["first_error_step"], verdict["num_agents"]) == ("wrong", 0, 3)
+    assert verdict["confidence"] == pytest.approx(2 / 3)
+    (refinement,) = made.refinements.to_pylist()
+    assert (refinement["steps"], refinement["answer"], refinement["outcome_reward"]) == (["2+3=5", "#### 5"], "5", 1.0)
+    assert refinement["critique_id"] == rows[0]["critique_id"]
+    refine_prompt = session.tokenizer.decode(session.requests[-1].prompt_token_ids)
+    assert refine_prompt == "<refine>2+3\n2+3=6\n#### 6\n<review>\n0 wrong 2+3=5\n1 right\nverdict 0\n<revise>\n"
+    assert made.critiques.schema == SCHEMAS["critiques"]
+
+
+def test_rollouts_judged_right_are_not_refined_and_refining_can_be_switched_off():
+    agree = dict.fromkeys(("critique_a", "critique_b", "critique_c"), "0 right\n1 right\nverdict -1\n")
+    made = run([RIGHT], ScriptedSession(model(**agree)))
+    assert made.verdicts["confidence"].to_pylist() == [1.0]
+    assert made.refinements.num_rows == 0
+    accuse = dict.fromkeys(agree, "0 wrong\n1 right\nverdict 0\n")
+    assert run([WRONG], ScriptedSession(model(**accuse)), config={"refine": False}).refinements.num_rows == 0
+
+
+def test_a_critique_that_cannot_be_read_is_an_error_and_the_others_decide():
+    said = {"critique_a": "hm", "critique_b": "verdict 0\n", "critique_c": "verdict 0\n"}
+    made = run([WRONG], ScriptedSession(model(**said)))
+    first = made.critiques.to_pylist()[0]
+    assert (first["verdict"], first["first_error_step"], first["text"]) == (None, None, "hm")
+    assert first["error"] == "unreadable: no_judgement"
+    assert made.verdicts.to_pylist()[0]["num_agents"] == 2
+    assert made.verdicts.to_pylist()[0]["confidence"] == 1.0
+
+
+def test_without_a_readable_critique_there_is_no_verdict():
+    made = run([WRONG], ScriptedSession(model(critique_a="?", critique_b="?", critique_c="?")))
+    (verdict,) = made.verdicts.to_pylist()
+    assert (verdict["verdict"], verdict["confidence"], verdict["error"]) == (None, None, "no_readable_critique")
+    assert made.refinements.num_rows == 0
+
+
+def test_a_failed_request_is_a_row_with_the_error_and_the_others_go_on():
+    async def fail_for_agent_a(request):
+        if chr(request.prompt_token_ids[10]) == "a":
+            raise ServerError("the server answered 500", "")
+
+    said = dict.fromkeys(("critique_a", "critique_b", "critique_c"), "verdict -1\n")
+    made = run([RIGHT], ScriptedSession(model(**said), delay=fail_for_agent_a), max_error_fraction=0.5)
+    assert [row["error"] and row["error"][:11] for row in made.critiques.to_pylist()] == ["ServerError", None, None]
+    assert made.verdicts.to_pylist()[0]["verdict"] == "right"
+
+
+def test_a_dead_engine_is_an_error_of_the_stage():
+    async def fail(request):
+        raise ServerError("nobody is there", "")
+
+    with pytest.raises(ErrorRateError, match="critiques: 6 of 6 failed"):
+        run([RIGHT, WRONG], ScriptedSession(model(), delay=fail))
+
+
+def test_a_prompt_that_fills_the_context_is_a_row_with_error():
+    said = dict.fromkeys(("critique_a", "critique_b", "critique_c"), "verdict -1\n")
+    long_one = make_rollout("long", "x" * 100)
+    made = run([RIGHT, long_one], ScriptedSession(model(**said)), max_model_len=80, max_error_fraction=0.6)
+    errors = {row["rollout_id"]: row["error"] for row in made.critiques.to_pylist()}
+    assert errors["r"] is None
+    assert errors["long"].startswith("ContextLengthError: the critique prompt of 126 tokens")
+
+
+def test_only_finished_independent_samples_are_criticised_up_to_the_limit():
+    rollouts = rows_to_table("rollouts", [
+        RIGHT, WRONG, make_rollout("failed", error="ServerError: 500"), make_rollout("empty"),
+        make_rollout("tree", "2+3=5", group_id=None, tree_id="t"),
+    ])  # fmt: skip
+    assert {rollout["rollout_id"] for _, rollout in select_rollouts(PROBLEMS, rollouts, 10)} == {"r", "w"}
+    assert len(select_rollouts(PROBLEMS, rollouts, 1)) == 1
+    assert select_rollouts(PROBLEMS, rollouts, 0) == []
+
+
+def test_the_same_requests_are_made_whatever_the_order_of_the_rows():
+    said = dict.fromkeys(("critique_a", "critique_b", "critique_c"), "0 wrong\nverdict 0\n")
+    made = []
+    for rollouts in ([RIGHT, WRONG], [WRONG, RIGHT]):
+        made.append(run(rollouts, ScriptedSession(model(**said))))
+    assert made[0] == made[1]
+    assert len(set(made[0].critiques["request_id"].to_pylist())) == 6
+
+
+def test_an_instructed_model_is_asked_and_read_in_the_plain_style():
+    def write(text: str, rng: random.Random) -> str:
+        if "Corrected solution:" in text:
+            return "2+3=5\n#### 5\n"
+        if "sums" in text:
+            return "Step 0: incorrect, it is 5\nStep 1: correct\nVerdict: 0"
+        return "0 right\n1 right\nverdict -1"
+
+    agents = (AgentConfig(name="adder", role_prompt="Look at the sums.", weight=3.0), AgentConfig(name="other"))
+    made = run([WRONG], ScriptedSession(write), style="plain", config={"agents": agents})
+    assert made.verdicts.to_pylist()[0]["verdict"] == "wrong"
+    assert made.verdicts.to_pylist()[0]["confidence"] == 0.75
+    assert made.refinements.to_pylist()[0]["outcome_reward"] == 1.0
+
+
+def test_progress_is_reported_per_rollout():
+    seen = []
+    said = dict.fromkeys(("critique_a", "critique_b", "critique_c"), "verdict -1\n")
+    run([RIGHT, WRONG], ScriptedSession(model(**said)), on_progress=lambda *report: seen.append(report[:3]))
+    assert seen == [("critiques", 1, 2), ("critiques", 2, 2)]
