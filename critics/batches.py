@@ -1,0 +1,143 @@
+"""Labelled trees as batches of token rows: seeded order, whole trees together, similar lengths together.
+
+Pairs of siblings need both nodes in one batch, so a tree is the unit of batching; a tree with more than
+`batch_size` rows is cut in depth-first order and loses the pairs across the cut, never a node.
+The order of batches depends on the seed alone, so a resumed run sees the batches that it had not seen.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from critics.examples import Row, StepExamples, TreeExample
+from critics.model import STEP_SEPARATOR, StepEncoder, pad_rows
+
+BUCKET_BATCHES = 32  # batches whose trees are sorted by length together
+
+
+@dataclass
+class Unit:
+    """Rows of one tree that are always evaluated together."""
+
+    rows: list[list[int]]  # token ids
+    read_row: list[int]  # per node: its row
+    read_position: list[int]  # per node: index of the last token of its step
+    targets: list[float]
+    weights: list[float]
+    pairs: list[tuple[int, int, float]]  # better, worse (indices of nodes here), weight
+    initial: list[float]  # the initial critic's logits; empty until they are filled in
+
+    @property
+    def num_tokens(self) -> int:
+        return max(len(row) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B rows of at most T tokens, N labelled nodes, P pairs."""
+
+    ids_BT: Tensor
+    rows_N: Tensor
+    positions_N: Tensor
+    targets_N: Tensor
+    weights_N: Tensor
+    initial_N: Tensor
+    better_P: Tensor
+    worse_P: Tensor
+    pair_weights_P: Tensor
+
+    def to(self, device: str) -> "Batch":
+        return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
+
+def encode_examples(examples: StepExamples, encoder: StepEncoder, batch_size: int) -> list[Unit]:
+    """All trees as units of at most `batch_size` rows; steps beyond the context are left out."""
+    encoder.remember(tree.prompt for tree in examples.trees)
+    encoder.remember(step + STEP_SEPARATOR for tree in examples.trees for step in tree.steps[1:])
+    units = []
+    for tree in examples.trees:
+        for start in range(0, len(tree.rows), batch_size):
+            unit = _unit(tree, tree.rows[start : start + batch_size], encoder)
+            if unit.targets:
+                units.append(unit)
+    return units
+
+
+def epoch_batches(units: Sequence[Unit], batch_size: int, seed: int, epoch: int) -> Iterator[list[Unit]]:
+    """Every unit once, in groups of at most `batch_size` rows."""
+    order = random.Random(f"{seed}/{epoch}")
+    shuffled = order.sample(list(units), len(units))
+    batches: list[list[Unit]] = []
+    bucket: list[Unit] = []
+    for unit in [*shuffled, None]:
+        if unit is None or sum(len(u.rows) for u in bucket) >= BUCKET_BATCHES * batch_size:
+            batches.extend(_fill(sorted(bucket, key=lambda u: u.num_tokens), batch_size))
+            bucket = []
+        if unit is not None:
+            bucket.append(unit)
+    yield from order.sample(batches, len(batches))
+
+
+def ordered_batches(units: Sequence[Unit], batch_size: int) -> list[list[Unit]]:
+    """Every unit once, by length: for evaluation."""
+    return _fill(sorted(units, key=lambda u: u.num_tokens), batch_size)
+
+
+def collate(units: Sequence[Unit]) -> Batch:
+    """Units as one batch of tensors; indices of rows and nodes are shifted behind one another."""
+    rows, read_row, read_position, targets, weights, initial, pairs = [], [], [], [], [], [], []
+    for unit in units:
+        pairs.extend((len(targets) + better, len(targets) + worse, weight) for better, worse, weight in unit.pairs)
+        read_row.extend(len(rows) + row for row in unit.read_row)
+        rows.extend(unit.rows)
+        read_position.extend(unit.read_position)
+        targets.extend(unit.targets)
+        weights.extend(unit.weights)
+        initial.extend(unit.initial)
+    return Batch(
+        ids_BT=pad_rows(rows),
+        rows_N=torch.tensor(read_row),
+        positions_N=torch.tensor(read_position),
+        targets_N=torch.tensor(targets),
+        weights_N=torch.tensor(weights),
+        initial_N=torch.tensor(initial),
+        better_P=torch.tensor([pair[0] for pair in pairs], dtype=torch.long),
+        worse_P=torch.tensor([pair[1] for pair in pairs], dtype=torch.long),
+        pair_weights_P=torch.tensor([pair[2] for pair in pairs], dtype=torch.float32),
+    )
+
+
+def _unit(tree: TreeExample, rows: Sequence[Row], encoder: StepEncoder) -> Unit:
+    unit = Unit([], [], [], [], [], [], [])
+    place: dict[int, int] = {}  # node of the tree -> node of the unit
+    for row in rows:
+        ids, ends = encoder.encode(tree.prompt, [tree.steps[node] for node in row.path])
+        read = [i for i in row.read if i < len(ends)]
+        for i in read:
+            label = tree.labels[row.path[i]]
+            place[row.path[i]] = len(unit.targets)
+            unit.read_row.append(len(unit.rows))
+            unit.read_position.append(ends[i])
+            unit.targets.append(label.target)
+            unit.weights.append(label.weight)
+        if read:
+            unit.rows.append(ids[: ends[read[-1]] + 1])
+    unit.pairs.extend(
+        (place[p.better], place[p.worse], p.weight) for p in tree.pairs if p.better in place and p.worse in place
+    )
+    return unit
+
+
+def _fill(units: Sequence[Unit], batch_size: int) -> list[list[Unit]]:
+    batches: list[list[Unit]] = []
+    num_rows = batch_size
+    for unit in units:
+        if num_rows + len(unit.rows) > batch_size:
+            batches.append([])
+            num_rows = 0
+        batches[-1].append(unit)
+        num_rows += len(unit.rows)
+    return batches

@@ -1,0 +1,178 @@
+"""Scores of steps by a trained critic, and the step_scores table, out of fold where it has to be.
+
+A score is sigmoid(logit) at a step's last token, in [0, 1]: the critic's probability that the step is
+right. It does not depend on what else is in the batch (1e-5). None stands for a step that ends beyond
+the critic's context: never scored, which is not zero.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from transformers import PreTrainedModel
+
+from critics.checkpoint import CriticManifest, read_manifest, read_training_problems
+from critics.errors import CriticDataError, LeakError
+from critics.fold import fold_of
+from critics.model import STEP_SEPARATOR, StepEncoder, load_encoder, load_network, pad_rows
+from pipelines.tables import SCHEMAS
+
+TOKENS_PER_BATCH = 16_384
+
+
+class StepScorer:
+    """A loaded critic. `version` names its weights; `training_problems` are the ids that it has seen."""
+
+    def __init__(
+        self,
+        critic: PreTrainedModel,
+        encoder: StepEncoder,
+        manifest: CriticManifest,
+        training_problems: frozenset[str],
+        device: str,
+    ):
+        self._critic = critic.to(device)
+        self._encoder = encoder
+        self._device = device
+        self.manifest = manifest
+        self.version = manifest.digest[:16]
+        self.training_problems = training_problems
+
+    def score(self, prompts: Sequence[str], steps: Sequence[Sequence[str]]) -> list[list[float | None]]:
+        """Scores of the steps of each rollout, in order; prompts are the critic's own (`verify_prompt`)."""
+        keys = [(prompt, tuple(texts)) for prompt, texts in zip(prompts, steps, strict=True)]
+        unique = sorted({key for key in keys if key[1]})
+        self._encoder.remember(prompt for prompt, _ in unique)
+        self._encoder.remember(step + STEP_SEPARATOR for _, texts in unique for step in texts)
+        encoded = [self._encoder.encode(prompt, texts) for prompt, texts in unique]
+        scores: dict[tuple[str, tuple[str, ...]], list[float | None]] = {}
+        for members in _batches_by_length([len(ids) for ids, _ in encoded]):
+            probabilities_BT = self._probabilities([encoded[i][0] for i in members])
+            for row, i in enumerate(members):
+                scores[unique[i]] = [probabilities_BT[row][end] for end in encoded[i][1]]
+        return [_padded(scores.get(key, []), len(key[1])) for key in keys]
+
+    @torch.no_grad()
+    def _probabilities(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        logits_BT = self._critic(input_ids=pad_rows(rows).to(self._device), use_cache=False).logits[..., 0]
+        return torch.sigmoid(logits_BT.float()).tolist()
+
+
+def load_critic(folder: Path | str, device: str | None = None) -> StepScorer:
+    """The scorer of a checkpoint folder; device None takes CUDA if there is one. CheckpointError if it is none."""
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return StepScorer(load_network(folder), load_encoder(folder), manifest, read_training_problems(folder), device)
+
+
+def score_rollouts(
+    rollouts: pa.Table,
+    problems: pa.Table,
+    scorer: StepScorer,
+    verify_prompt: Callable[[Mapping], str],
+    night: str,
+) -> pa.Table:
+    """step_scores of all rollouts by one critic; LeakError if it learned from one of their problems."""
+    return _score_table(rollouts, problems, lambda _: scorer, scorer.version, verify_prompt, night)
+
+
+def out_of_fold_scores(
+    rollouts: pa.Table,
+    problems: pa.Table,
+    critics_by_fold: Mapping[int, StepScorer],
+    verify_prompt: Callable[[Mapping], str],
+    night: str,
+) -> pa.Table:
+    """step_scores in which each rollout is scored by the critic that was trained without its problem's fold.
+
+    critics_by_fold: fold -> critic whose training left that fold out; every fold must be there.
+    All rows carry one `scorer_version`, which stands for the set of critics.
+    Raises LeakError if a critic's manifest says another fold, or it has seen a problem that it would score.
+    """
+    num_folds = len(critics_by_fold)
+    for fold, scorer in critics_by_fold.items():
+        manifest = scorer.manifest
+        if (manifest.fold, manifest.num_folds) != (fold, num_folds):
+            raise LeakError(
+                f"critic {scorer.version} is given for fold {fold} of {num_folds}, but was trained without fold "
+                f"{manifest.fold} of {manifest.num_folds}: train one critic per fold with the same num_folds"
+            )
+    version = ensemble_version(critics_by_fold)
+    return _score_table(
+        rollouts, problems, lambda p: critics_by_fold[fold_of(p, num_folds)], version, verify_prompt, night
+    )
+
+
+def ensemble_version(critics_by_fold: Mapping[int, StepScorer]) -> str:
+    """The one scorer_version of a set of fold critics."""
+    names = ",".join(f"{fold}:{critics_by_fold[fold].version}" for fold in sorted(critics_by_fold))
+    return f"folds-{hashlib.sha256(names.encode()).hexdigest()[:10]}"
+
+
+def _score_table(
+    rollouts: pa.Table,
+    problems: pa.Table,
+    scorer_of: Callable[[str], StepScorer],
+    version: str,
+    verify_prompt: Callable[[Mapping], str],
+    night: str,
+) -> pa.Table:
+    prompts = {row["problem_id"]: verify_prompt(row) for row in problems.to_pylist()}
+    rows = [row for row in rollouts.select(["rollout_id", "problem_id", "steps"]).to_pylist() if row["steps"]]
+    by_scorer: dict[int, tuple[StepScorer, list[int]]] = {}
+    for index, row in enumerate(rows):
+        scorer = scorer_of(row["problem_id"])
+        _check_unseen(row, scorer, prompts)
+        by_scorer.setdefault(id(scorer), (scorer, []))[1].append(index)
+    scores: list[list[float | None]] = [[]] * len(rows)
+    for scorer, members in by_scorer.values():
+        made = scorer.score([prompts[rows[i]["problem_id"]] for i in members], [rows[i]["steps"] for i in members])
+        for index, step_scores in zip(members, made, strict=True):
+            scores[index] = step_scores
+    return _table([row["rollout_id"] for row in rows], scores, version, night)
+
+
+def _check_unseen(row: Mapping, scorer: StepScorer, prompts: Mapping[str, str]) -> None:
+    if row["problem_id"] not in prompts:
+        raise CriticDataError(
+            f"rollout {row['rollout_id']} belongs to problem {row['problem_id']}, which is not among the "
+            f"{len(prompts)} rows of problems"
+        )
+    if row["problem_id"] in scorer.training_problems:
+        raise LeakError(
+            f"rollout {row['rollout_id']} would be scored by critic {scorer.version}, which learned from its problem "
+            f"{row['problem_id']} (fold {scorer.manifest.fold} of {scorer.manifest.num_folds} was left out)"
+        )
+
+
+def _table(rollout_ids: Sequence[str], scores: Sequence[Sequence[float | None]], version: str, night: str) -> pa.Table:
+    steps = [(rollout_ids[i], k, score) for i, row in enumerate(scores) for k, score in enumerate(row)]
+    columns = {
+        "rollout_id": [rollout_id for rollout_id, _, _ in steps],
+        "step": [step for _, step, _ in steps],
+        "source": ["critic"] * len(steps),
+        "scorer_version": [version] * len(steps),
+        "score": [score for _, _, score in steps],
+        "num_samples": [None] * len(steps),
+        "night": [night] * len(steps),
+    }
+    return pa.table(columns, schema=SCHEMAS["step_scores"])
+
+
+def _batches_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Indices of the non-empty rows in order of length, in groups of at most TOKENS_PER_BATCH padded tokens."""
+    group: list[int] = []
+    for i in sorted((i for i, length in enumerate(lengths) if length), key=lengths.__getitem__):
+        if group and lengths[i] * (len(group) + 1) > TOKENS_PER_BATCH:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
+
+
+def _padded(scores: Sequence[float | None], length: int) -> list[float | None]:
+    return [*scores, *[None] * (length - len(scores))]

@@ -1,0 +1,322 @@
+"""Training of the process critic on search trees: one seeded loop that survives a kill.
+
+Order of events: examples -> fold left out -> split by problem -> token rows -> the initial critic is
+validated (step 0) -> optimiser steps -> every `eval_every` steps validation and a saved state -> stop at
+`steps`, or after `patience` validations without a lower loss -> the weights of the best validation are
+saved. Because step 0 takes part, a night whose data teaches nothing leaves the initial critic as it was.
+
+    loss = weighted BCE(logit, target) + contrast_weight * sibling contrast + anchor_weight * KL to step 0
+
+A run that was killed goes on from its last saved state if data, configuration and initial model are the
+same, and ends with the same weights as an uninterrupted one.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from critics.batches import Unit, collate, encode_examples, epoch_batches, ordered_batches
+from critics.checkpoint import CriticManifest, folder_digest, load_progress, save_critic, save_progress
+from critics.errors import CriticDataError
+from critics.examples import StepExamples
+from critics.fold import ids_digest
+from critics.losses import anchor_divergence, sibling_contrast, weighted_bce
+from critics.metrics import auroc, brier, pair_accuracy
+from critics.model import initial_critic, load_encoder, logits_at
+from pipelines.config import CriticConfig
+
+WARMUP_SHARE = 0.1  # of all steps
+FINAL_LEARNING_RATE = 0.1  # share of the peak at the last step
+GRADIENT_NORM = 1.0
+REPORT_EVERY = 10  # steps between calls of on_metrics without validation
+CONFIDENT_WEIGHT = 0.5  # validation AUROC and Brier count nodes with at least this evidence weight
+
+Metrics = Mapping[str, float]
+OnMetrics = Callable[[int, Metrics], None]
+
+
+CONFIG_FIELDS = (
+    "steps", "batch_size", "learning_rate", "weight_decay", "contrast_weight", "anchor_weight", "num_folds",
+    "validation_fraction", "eval_every", "patience", "seed",
+)  # fmt: skip  # what training reads of its configuration, so what decides whether a state can be taken up
+
+
+@dataclass(frozen=True)
+class TrainedCritic:
+    """A finished checkpoint."""
+
+    folder: Path
+    digest: str  # sha256 of the weights and network configuration
+    metrics: Metrics  # of the best validation, and num_nodes, num_pairs, num_problems, best_step, last_step
+    manifest: CriticManifest
+
+
+@dataclass
+class _Run:
+    """What changes while training runs."""
+
+    critic: PreTrainedModel
+    optimiser: torch.optim.Optimizer
+    step: int
+    best_step: int
+    best_metrics: dict[str, float]
+    best_weights: dict[str, Tensor]
+
+
+def train_process_critic(
+    examples: StepExamples,
+    config: CriticConfig,
+    init_folder: Path | str,
+    out_folder: Path | str,
+    *,
+    on_metrics: OnMetrics = lambda step, metrics: None,
+    resume: bool = True,
+    fold: int | None = None,
+    data_version: str = "",
+    device: str | None = None,
+) -> TrainedCritic:
+    """Train a process critic and save its checkpoint.
+
+    config.batch_size counts token rows (paths); config.init is not read here.
+    fold: problems of this fold are left out (`config.num_folds` folds); None trains on all of them.
+    data_version: names the tables behind `examples`, for the manifest.
+    device: None takes CUDA (bf16 autocast) if there is one, else the CPU (float32).
+    Raises CriticDataError where no labelled step is left.
+    """
+    init_folder, out_folder = Path(init_folder), Path(out_folder)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    examples = examples.without_fold(fold, config.num_folds)
+    training, validation = _split(examples, config, fold)
+    encoder = load_encoder(init_folder)
+    units = [encode_examples(part, encoder, config.batch_size) for part in (training, validation)]
+    if not units[0]:
+        raise CriticDataError(
+            f"none of the {training.num_nodes} labelled steps of {len(training.trees)} trees fits into the "
+            f"{encoder.max_length} tokens of {init_folder}"
+        )
+    critic = initial_critic(init_folder, config.seed).to(device)
+    if config.anchor_weight > 0:
+        _fill_initial_logits(critic, units[0], config.batch_size, device)
+    state_path = out_folder.parent / f".{out_folder.name}.training.pt"
+    init_digest = folder_digest(init_folder)
+    fingerprint = _fingerprint(examples, config, fold, init_digest)
+    progress = load_progress(state_path, fingerprint) if resume else None
+    run = _start(critic, config, units[1], device, progress, on_metrics)
+    _train(run, units[0], units[1], config, device, on_metrics, lambda: _save(state_path, run, fingerprint))
+    critic.load_state_dict(run.best_weights)
+    metrics = {**run.best_metrics, **_sizes(examples), "best_step": run.best_step, "last_step": run.step}
+    manifest = _manifest(examples, config, fold, data_version, init_digest, metrics)
+    manifest = save_critic(critic.cpu(), init_folder, out_folder, manifest, examples.problem_ids)
+    state_path.unlink(missing_ok=True)
+    return TrainedCritic(out_folder, manifest.digest, metrics, manifest)
+
+
+def learning_rate_at(step: int, config: CriticConfig) -> float:
+    """Linear warm-up over the first tenth, then cosine to a tenth of the peak; `step` counts from 0."""
+    warmup = max(1, round(WARMUP_SHARE * config.steps))
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    share_done = (step - warmup) / max(1, config.steps - warmup)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(share_done, 1.0)))
+    return config.learning_rate * (FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * cosine)
+
+
+def _train(
+    run: _Run,
+    training: Sequence[Unit],
+    validation: Sequence[Unit],
+    config: CriticConfig,
+    device: str,
+    on_metrics: OnMetrics,
+    save: Callable[[], None],
+) -> None:
+    batches = itertools.islice(_endless_batches(training, config), run.step, None)
+    first_step, started = run.step, time.monotonic()
+    while run.step < config.steps and not _is_stuck(run, config):
+        metrics = _optimise(run, next(batches), config, device)
+        run.step += 1
+        is_last = run.step == config.steps
+        if run.step % config.eval_every == 0 or is_last:
+            metrics |= _evaluate(run.critic, validation, config, device)
+            _keep_best(run, metrics)
+            save()
+        elif run.step % REPORT_EVERY:
+            continue
+        seconds_per_step = (time.monotonic() - started) / (run.step - first_step)
+        seconds_left = seconds_per_step * (config.steps - run.step)
+        on_metrics(run.step, metrics | {"num_steps": config.steps, "seconds_left": seconds_left})
+
+
+def _optimise(run: _Run, units: Sequence[Unit], config: CriticConfig, device: str) -> dict[str, float]:
+    """One optimiser step; returns its loss terms."""
+    batch = collate(units).to(device)
+    rate = learning_rate_at(run.step, config)
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate
+    run.critic.train()
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
+        logits_N = logits_at(run.critic, batch.ids_BT, batch.rows_N, batch.positions_N)
+    cross_entropy = weighted_bce(logits_N, batch.targets_N, batch.weights_N)
+    contrast = sibling_contrast(logits_N, batch.better_P, batch.worse_P, batch.pair_weights_P)
+    loss = cross_entropy + config.contrast_weight * contrast
+    metrics = {"learning_rate": rate, "cross_entropy": cross_entropy.item(), "contrast": contrast.item()}
+    if config.anchor_weight > 0:
+        anchor = anchor_divergence(logits_N, batch.initial_N)
+        loss = loss + config.anchor_weight * anchor
+        metrics["anchor"] = anchor.item()
+    run.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(run.critic.parameters(), GRADIENT_NORM)
+    run.optimiser.step()
+    return metrics | {"loss": loss.item(), "num_nodes": float(len(batch.targets_N))}
+
+
+def _evaluate(critic: PreTrainedModel, units: Sequence[Unit], config: CriticConfig, device: str) -> dict[str, float]:
+    """Losses and rankings on the validation problems; empty without any. Undefined numbers are left out."""
+    if not units:
+        return {}
+    groups = ordered_batches(units, config.batch_size)
+    logits_N = torch.cat([_logits(critic, group, device) for group in groups])
+    everything = collate([unit for group in groups for unit in group])
+    cross_entropy = weighted_bce(logits_N, everything.targets_N, everything.weights_N).item()
+    contrast = sibling_contrast(logits_N, everything.better_P, everything.worse_P, everything.pair_weights_P).item()
+    sure = everything.weights_N >= CONFIDENT_WEIGHT
+    targets, scores = everything.targets_N[sure], torch.sigmoid(logits_N[sure])
+    better, worse = logits_N[everything.better_P], logits_N[everything.worse_P]
+    metrics = {
+        "validation_loss": cross_entropy + config.contrast_weight * contrast,
+        "validation_cross_entropy": cross_entropy,
+        "validation_contrast": contrast,
+        "validation_sibling_accuracy": pair_accuracy(
+            better.tolist(), worse.tolist(), everything.pair_weights_P.tolist()
+        ),
+        "validation_step_auroc": auroc(scores.tolist(), (targets >= 0.5).tolist()),
+        "validation_brier": brier(scores.tolist(), targets.tolist()),
+    }
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+@torch.no_grad()
+def _logits(critic: PreTrainedModel, units: Sequence[Unit], device: str) -> Tensor:
+    critic.eval()
+    batch = collate(units).to(device)
+    return logits_at(critic, batch.ids_BT, batch.rows_N, batch.positions_N).cpu()
+
+
+def _fill_initial_logits(critic: PreTrainedModel, units: Sequence[Unit], batch_size: int, device: str) -> None:
+    for group in ordered_batches(units, batch_size):
+        logits = iter(_logits(critic, group, device).tolist())
+        for unit in group:
+            unit.initial = list(itertools.islice(logits, len(unit.targets)))
+
+
+def _start(
+    critic: PreTrainedModel,
+    config: CriticConfig,
+    validation: Sequence[Unit],
+    device: str,
+    progress: Mapping | None,
+    on_metrics: OnMetrics,
+) -> _Run:
+    optimiser = torch.optim.AdamW(
+        critic.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
+    )
+    if progress is None:
+        metrics = _evaluate(critic, validation, config, device)
+        on_metrics(0, {**metrics, "num_steps": config.steps})
+        return _Run(critic, optimiser, 0, 0, metrics, _weights(critic))
+    critic.load_state_dict(progress["weights"])
+    optimiser.load_state_dict(progress["optimiser"])
+    return _Run(
+        critic, optimiser, progress["step"], progress["best_step"], progress["best_metrics"], progress["best_weights"]
+    )
+
+
+def _keep_best(run: _Run, metrics: Metrics) -> None:
+    """Remember the weights of the lowest validation loss; without validation problems, the latest."""
+    if "validation_loss" not in metrics or metrics["validation_loss"] < run.best_metrics["validation_loss"]:
+        run.best_step, run.best_weights = run.step, _weights(run.critic)
+        run.best_metrics = {name: value for name, value in metrics.items() if name.startswith("validation_")}
+
+
+def _is_stuck(run: _Run, config: CriticConfig) -> bool:
+    return bool(run.best_metrics) and run.step - run.best_step >= config.patience * config.eval_every
+
+
+def _endless_batches(units: Sequence[Unit], config: CriticConfig) -> Iterator[list[Unit]]:
+    for epoch in itertools.count():
+        yield from epoch_batches(units, config.batch_size, config.seed, epoch)
+
+
+def _save(path: Path, run: _Run, fingerprint: str) -> None:
+    state = {"fingerprint": fingerprint, "step": run.step, "best_step": run.best_step}
+    state |= {"best_metrics": run.best_metrics, "best_weights": run.best_weights}
+    save_progress(path, state | {"weights": _weights(run.critic), "optimiser": run.optimiser.state_dict()})
+
+
+def _weights(critic: PreTrainedModel) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in critic.state_dict().items()}
+
+
+def _split(examples: StepExamples, config: CriticConfig, fold: int | None) -> tuple[StepExamples, StepExamples]:
+    training, validation = examples.split(config.validation_fraction, config.seed)
+    if training.num_nodes == 0:
+        raise CriticDataError(
+            f"no labelled step is left to train on: {len(examples.trees)} trees of {len(examples.problem_ids)} "
+            f"problems outside fold {fold}, of which {len(validation.trees)} trees are for validation. Steps have "
+            "labels where a graded completion below their parent was right; search more problems or easier ones"
+        )
+    return training, validation
+
+
+def _sizes(examples: StepExamples) -> dict[str, float]:
+    return {
+        "num_nodes": examples.num_nodes,
+        "num_pairs": examples.num_pairs,
+        "num_problems": len(examples.problem_ids),
+    }
+
+
+def _fingerprint(examples: StepExamples, config: CriticConfig, fold: int | None, init_digest: str) -> str:
+    content = json.dumps([examples.digest(), _config_dict(config), fold, init_digest])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _config_dict(config: CriticConfig) -> dict[str, float | int | str]:
+    return {name: getattr(config, name) for name in CONFIG_FIELDS}
+
+
+def _manifest(
+    examples: StepExamples,
+    config: CriticConfig,
+    fold: int | None,
+    data_version: str,
+    init_digest: str,
+    metrics: Metrics,
+) -> CriticManifest:
+    return CriticManifest(
+        kind="process",
+        digest="",
+        data_version=data_version,
+        examples_digest=examples.digest(),
+        init_digest=init_digest,
+        fold=fold,
+        num_folds=config.num_folds,
+        training_problems_digest=ids_digest(examples.problem_ids),
+        num_problems=len(examples.problem_ids),
+        num_nodes=examples.num_nodes,
+        num_pairs=examples.num_pairs,
+        config=_config_dict(config),
+        metrics=metrics,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,122 @@
+import dataclasses
+import itertools
+
+import pytest
+
+from critics import score
+from critics.checkpoint import CriticManifest, save_critic
+from critics.errors import CheckpointError, CriticDataError, LeakError
+from critics.fold import fold_of
+from critics.model import initial_critic
+from critics.score import load_critic, out_of_fold_scores, score_rollouts
+from pipelines.tables import SCHEMAS
+from tests.critics.conftest import make_problem, table, verify_prompt
+
+PROBLEMS = [f"p{i}" for i in range(12)]
+NIGHT = "2026-11-01"
+
+
+def save_fold_critic(language_model, folder, fold, num_folds=2, seen=None):
+    """An untrained critic that claims to have learned from all problems outside `fold`."""
+    if seen is None:
+        seen = frozenset(p for p in PROBLEMS if fold_of(p, num_folds) != fold)
+    manifest = CriticManifest("process", "", "v", "e", "i", fold, num_folds, "t", len(seen), 0, 0, {}, {}, "now")
+    save_critic(initial_critic(language_model, 0), language_model, folder, manifest, seen)
+    return load_critic(folder)
+
+
+@pytest.fixture
+def critics(language_model, tmp_path):
+    return {fold: save_fold_critic(language_model, tmp_path / str(fold), fold) for fold in (0, 1)}
+
+
+@pytest.fixture
+def problems():
+    return table("problems", [make_problem(p) for p in PROBLEMS])
+
+
+@pytest.fixture
+def rollouts():
+    return table("rollouts", [{"rollout_id": f"r-{p}", "problem_id": p, "steps": ["a1", "b2"]} for p in PROBLEMS])
+
+
+def test_scores_do_not_depend_on_the_rest_of_the_batch(critics, monkeypatch):
+    steps = [["a" * (1 + i % 13)] * (1 + i % 3) for i in range(40)]
+    prompts = [f"<verify>{i}\n" for i in range(40)]
+    together = critics[0].score(prompts, steps)
+    alone = [critics[0].score([prompt], [texts])[0] for prompt, texts in zip(prompts, steps, strict=True)]
+    monkeypatch.setattr(score, "TOKENS_PER_BATCH", 50)
+    in_small_batches = critics[0].score(prompts, steps)
+    for one, other in itertools.product([together], [alone, in_small_batches]):
+        assert [value for row in one for value in row] == pytest.approx([v for row in other for v in row], abs=1e-5)
+    assert [len(row) for row in together] == [len(texts) for texts in steps]
+    assert all(0 <= value <= 1 for row in together for value in row)
+
+
+def test_a_step_does_not_see_the_steps_after_it(critics):
+    short, long = critics[0].score(["<verify>1\n"] * 2, [["a1"], ["a1", "b2"]])
+    assert short[0] == pytest.approx(long[0], abs=1e-5)
+
+
+def test_steps_beyond_the_context_are_not_scored_and_empty_rollouts_have_no_scores(critics):
+    scores = critics[0].score(["<verify>1\n"] * 2, [["1" * 20, "2" * 60, "3"], []])
+    assert scores[0][0] is not None
+    assert scores[0][1:] == [None, None]
+    assert scores[1] == []
+
+
+def test_every_step_of_every_rollout_gets_one_row_of_one_version(critics, problems, rollouts):
+    found = out_of_fold_scores(rollouts, problems, critics, verify_prompt, NIGHT)
+    assert found.schema == SCHEMAS["step_scores"]
+    assert [(row["rollout_id"], row["step"]) for row in found.to_pylist()] == [
+        (f"r-{p}", step) for p in PROBLEMS for step in (0, 1)
+    ]
+    assert len(set(found["scorer_version"].to_pylist())) == 1
+    assert set(found["source"].to_pylist()) == {"critic"}
+    assert set(found["night"].to_pylist()) == {NIGHT}
+
+
+def test_failed_rollouts_have_no_rows(critics, problems):
+    failed = table("rollouts", [{"rollout_id": "r", "problem_id": "p1", "steps": None, "error": "timeout"}])
+    assert out_of_fold_scores(failed, problems, critics, verify_prompt, NIGHT).num_rows == 0
+
+
+def test_a_critic_that_saw_the_problem_is_refused(language_model, critics, problems, rollouts, tmp_path):
+    fold = fold_of("p3", 2)
+    leaky = save_fold_critic(language_model, tmp_path / "leaky", fold, seen=frozenset({"p3"}))
+    with pytest.raises(LeakError, match="p3"):
+        out_of_fold_scores(rollouts, problems, {**critics, fold: leaky}, verify_prompt, NIGHT)
+    with pytest.raises(LeakError, match="learned from its problem"):
+        score_rollouts(rollouts, problems, critics[0], verify_prompt, NIGHT)
+
+
+def test_critics_of_swapped_folds_are_refused(critics, problems, rollouts):
+    with pytest.raises(LeakError, match="trained without fold 1 of 2"):
+        out_of_fold_scores(rollouts, problems, {0: critics[1], 1: critics[0]}, verify_prompt, NIGHT)
+
+
+def test_one_critic_scores_problems_that_it_has_not_seen(language_model, problems, rollouts, tmp_path):
+    scorer = save_fold_critic(language_model, tmp_path / "c", None, seen=frozenset({"another"}))
+    found = score_rollouts(rollouts, problems, scorer, verify_prompt, NIGHT)
+    assert found.num_rows == 24
+    assert set(found["scorer_version"].to_pylist()) == {scorer.version}
+
+
+def test_a_rollout_of_an_unknown_problem_is_named(critics, problems):
+    stray = table("rollouts", [{"rollout_id": "r9", "problem_id": "nowhere", "steps": ["a"]}])
+    with pytest.raises(CriticDataError, match="r9 belongs to problem nowhere"):
+        out_of_fold_scores(stray, problems, critics, verify_prompt, NIGHT)
+
+
+def test_a_folder_that_is_no_critic_is_refused(language_model):
+    with pytest.raises(CheckpointError, match="manifest.json"):
+        load_critic(language_model)
+
+
+def test_a_new_checkpoint_replaces_the_old_one_as_a_whole(language_model, tmp_path):
+    first = save_fold_critic(language_model, tmp_path / "c", 0)
+    (tmp_path / "c" / "stray").touch()
+    second = save_fold_critic(language_model, tmp_path / "c", 1)
+    assert dataclasses.replace(second.manifest, fold=0, num_problems=first.manifest.num_problems) == first.manifest
+    assert not (tmp_path / "c" / "stray").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]

@@ -1,0 +1,159 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import LlamaForTokenClassification
+
+from critics.checkpoint import read_manifest, read_training_problems
+from critics.errors import CriticDataError
+from critics.examples import StepExamples, examples_from_trees
+from critics.fold import fold_of
+from critics.metrics import auroc, pair_accuracy
+from critics.model import initial_critic, load_encoder
+from critics.score import load_critic
+from critics.train import learning_rate_at, train_process_critic
+from pipelines.config import CriticConfig
+from tests.critics.conftest import verify_prompt
+
+BASE = CriticConfig(
+    steps=40, batch_size=32, learning_rate=3e-3, weight_decay=0.01, contrast_weight=1.0, anchor_weight=0.0,
+    num_folds=3, validation_fraction=0.2, eval_every=10, patience=4, seed=0,
+)  # fmt: skip
+
+
+def make_config(**changes) -> CriticConfig:
+    return BASE.model_copy(update=changes)
+
+
+@pytest.fixture(scope="module")
+def examples(toy_trees):
+    return examples_from_trees(*toy_trees(60), verify_prompt)
+
+
+@pytest.fixture(scope="module")
+def trained(language_model, examples, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("critics") / "critic"
+    return train_process_critic(examples, make_config(), language_model, folder, data_version="gen-1", fold=1)
+
+
+def test_the_critic_learns_which_sibling_is_right(trained):
+    prompts = [f"<verify>{i}+9\n" for i in range(10)] * 2
+    steps = [["a0", "a1c"]] * 10 + [["b0", "b1c"]] * 10
+    scores = load_critic(trained.folder).score(prompts, steps)
+    assert auroc([row[0] for row in scores], [True] * 10 + [False] * 10) > 0.95
+    assert pair_accuracy([row[0] for row in scores[:10]], [row[0] for row in scores[10:]]) > 0.95
+    assert trained.metrics["validation_sibling_accuracy"] > 0.95
+    assert trained.metrics["validation_step_auroc"] > 0.95
+
+
+def test_the_checkpoint_loads_in_plain_transformers(trained):
+    model = LlamaForTokenClassification.from_pretrained(trained.folder)
+    assert model.config.architectures == ["LlamaForTokenClassification"]
+    assert (model.config.num_labels, model.score.weight.shape) == (1, (1, 32))
+    scorer = load_critic(trained.folder)
+    ids, ends = scorer._encoder.encode("<verify>1+9\n", ["a0", "b1c"])
+    with torch.no_grad():
+        probabilities = torch.sigmoid(model.eval()(input_ids=torch.tensor([ids])).logits[0, ends, 0])
+    assert scorer.score(["<verify>1+9\n"], [["a0", "b1c"]])[0] == pytest.approx(probabilities.tolist(), abs=1e-6)
+
+
+def test_the_manifest_says_what_the_critic_has_seen(trained, examples):
+    manifest = read_manifest(trained.folder)
+    seen = {p for p in examples.problem_ids if fold_of(p, 3) != 1}
+    assert (manifest.fold, manifest.num_folds, manifest.data_version) == (1, 3, "gen-1")
+    assert manifest.digest == trained.digest
+    assert manifest.num_problems == len(seen)
+    assert read_training_problems(trained.folder) == seen
+
+
+def test_equal_training_gives_equal_weights(trained, examples, language_model, tmp_path):
+    again = train_process_critic(examples, make_config(), language_model, tmp_path / "critic", fold=1)
+    assert again.digest == trained.digest
+    other = train_process_critic(examples, make_config(seed=1), language_model, tmp_path / "other", fold=1)
+    assert other.digest != trained.digest
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(trained, examples, language_model, tmp_path):
+    seen_steps = []
+
+    def kill_at_30(step, metrics):
+        if step == 30:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_process_critic(examples, make_config(), language_model, tmp_path / "c", on_metrics=kill_at_30, fold=1)
+    assert not (tmp_path / "c").exists()
+    resumed = train_process_critic(
+        examples, make_config(), language_model, tmp_path / "c", fold=1,
+        on_metrics=lambda step, metrics: seen_steps.append(step),
+    )  # fmt: skip
+    assert seen_steps == [40]
+    assert resumed.digest == trained.digest
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_state_of_other_data_or_configuration_is_not_taken_up(examples, language_model, tmp_path):
+    def kill(step, metrics):
+        if step == 10:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_process_critic(examples, make_config(steps=20), language_model, tmp_path / "c", on_metrics=kill)
+    steps = []
+    config = make_config(steps=20, learning_rate=1e-3)
+    train_process_critic(
+        examples, config, language_model, tmp_path / "c", on_metrics=lambda step, metrics: steps.append(step)
+    )
+    assert steps == [0, 10, 20]
+
+
+def test_labels_that_teach_nothing_leave_the_initial_critic(examples, language_model, tmp_path):
+    # validation problems say the opposite of the training problems, so every step makes it worse
+    training, validation = examples.split(0.2, seed=0)
+    opposite = [
+        replace(tree, pairs=tuple(replace(p, better=p.worse, worse=p.better) for p in tree.pairs),
+                labels=tuple(replace(lab, target=1 - lab.target) if lab.weight else lab for lab in tree.labels))
+        for tree in validation.trees
+    ]  # fmt: skip
+    steps = []
+    result = train_process_critic(
+        StepExamples((*training.trees, *opposite)), make_config(steps=1000, patience=2), language_model, tmp_path / "c",
+        on_metrics=lambda step, metrics: steps.append(step),
+    )  # fmt: skip
+    assert steps[-1] < 1000
+    assert result.metrics["best_step"] < result.metrics["last_step"]
+
+
+def test_an_anchor_keeps_the_critic_nearer_to_its_start(examples, language_model, tmp_path):
+    moved = []
+    for anchor_weight in (0.0, 100.0):
+        config = make_config(steps=20, anchor_weight=anchor_weight, validation_fraction=0.0)
+        critic = train_process_critic(examples, config, language_model, tmp_path / f"{anchor_weight}")
+        scorer = load_critic(critic.folder)
+        moved.append(scorer.score(["<verify>1+2\n"], [["b0"]])[0][0])
+    initial = _initial_score(language_model)
+    assert abs(moved[1] - initial) < abs(moved[0] - initial)
+
+
+def test_no_labelled_step_is_an_error_that_says_how_many_trees_there_were(language_model, tmp_path):
+    with pytest.raises(CriticDataError, match="0 trees"):
+        train_process_critic(StepExamples(()), make_config(), language_model, tmp_path / "c")
+
+
+def test_the_learning_rate_warms_up_and_falls_to_a_tenth():
+    config = make_config(steps=100, learning_rate=1.0)
+    assert learning_rate_at(0, config) == pytest.approx(0.1)
+    assert learning_rate_at(9, config) == pytest.approx(1.0)
+    assert learning_rate_at(10, config) == pytest.approx(1.0)
+    assert learning_rate_at(55, config) == pytest.approx(0.55)
+    assert learning_rate_at(100, config) == pytest.approx(0.1)
+
+
+def _initial_score(folder):
+    ids, ends = load_encoder(folder).encode("<verify>1+2\n", ["b0"])
+    with torch.no_grad():
+        return torch.sigmoid(initial_critic(folder, 0)(input_ids=torch.tensor([ids])).logits[0, ends[0], 0]).item()
