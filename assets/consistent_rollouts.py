@@ -1,0 +1,63 @@
+"""Assets `consistency_results` and `consistent_rollouts`."""
+
+from functools import partial
+
+import dagster as dg
+
+from assets.launchpad import launchpad_config, pipeline_config
+from assets.specs import Pipeline, asset_traits
+from assets.writing import read_night, write_tables
+from pipelines.config import ConsistencyConfig, Settings
+from pipelines.consistent_rollouts import ConsistentRollouts, filter_rollouts
+from pipelines.extensions import load_extension
+from pipelines.lake import Lake
+
+SOURCES = ("pipelines/consistent_rollouts.py", "pipelines/consistency", "sql/consistent_rollouts")
+INPUTS = ("rollouts", "step_scores")
+DESCRIPTIONS = {
+    "consistency_results": "One row per rollout and consistency method: kept, or the reason why not.",
+    "consistent_rollouts": "One row per rollout that the configured consistency method kept, with its group advantage.",
+}
+
+
+def yields(made: ConsistentRollouts) -> dict[str, dict[str, float]]:
+    """Share of the judged rollouts that each method kept, and how many go on."""
+    judged = made.consistency_results.select(["method", "kept", "group_id"]).to_pylist()
+    grouped = [row for row in judged if row["group_id"] is not None]
+    shares = {}
+    for method in sorted({row["method"] for row in grouped}):
+        kept = [row["kept"] for row in grouped if row["method"] == method]
+        shares[f"kept_share/{method}"] = sum(kept) / len(kept)
+    return {"consistency_results": shares}
+
+
+def consistent_rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """Process consistency filters over the groups of independent samples."""
+    pipeline = Pipeline("consistent_rollouts", "1", SOURCES, (settings.consistency,), workspace=("filters",))
+    Launchpad = launchpad_config(settings.consistency)
+
+    @dg.multi_asset(
+        name="consistent_rollouts",
+        specs=[
+            dg.AssetSpec(
+                description=text,
+                **asset_traits(settings, pipeline, table, kinds={"duckdb", "parquet"}, deps=INPUTS),
+            )
+            for table, text in DESCRIPTIONS.items()
+        ],
+    )
+    def consistent_rollouts(
+        context: dg.AssetExecutionContext,
+        config: Launchpad,
+        lake: dg.ResourceParam[Lake],
+        settings: dg.ResourceParam[Settings],
+    ):
+        """Judges tonight's rollouts by every configured method."""
+        night = context.partition_key
+        with lake.lease(f"consistent_rollouts/{night}"):
+            inputs = [read_night(lake, table, night) for table in INPUTS]
+            load_filter = partial(load_extension, settings, "filters")
+            made = filter_rollouts(*inputs, pipeline_config(config, ConsistencyConfig), night, load_filter=load_filter)
+            yield from write_tables(lake, vars(made), night, upstream=INPUTS, numbers=yields(made))
+
+    return [consistent_rollouts]

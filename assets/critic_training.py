@@ -1,0 +1,90 @@
+"""Tonight's critics: one per fold, and one that learned from every training problem.
+
+Checkpoints lie in `<checkpoints>/process_critic/<night>/<key>/fold-0 ... all`, where the key is a digest of labelled
+steps, configuration and initial model: a run that was killed finds its state again, and other data never overwrites
+the checkpoints that the table `critics` still names.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from critics.checkpoint import folder_digest
+from critics.examples import StepExamples
+from critics.train import TrainedCritic, train_process_critic
+from pipelines.config import CriticConfig
+from pipelines.lake import rows_to_table
+from pipelines.records import ProgressFn, stable_digest
+
+KIND = "process"
+
+
+def checkpoint_folder(checkpoints: Path, night: str, examples: StepExamples, config: CriticConfig, init: Path) -> Path:
+    """Where the critics of these examples, this configuration and this initial model belong."""
+    key = stable_digest(examples.digest(), config.model_dump(mode="json"), folder_digest(init), length=12)
+    return checkpoints / "process_critic" / night / key
+
+
+def train_critics(
+    examples: StepExamples,
+    config: CriticConfig,
+    init: Path,
+    folder: Path,
+    *,
+    data_version: str,
+    on_progress: ProgressFn,
+) -> dict[int | None, TrainedCritic]:
+    """Fold -> critic that never saw the fold; None -> critic of all training problems."""
+    trained = {}
+    for fold in [*range(config.num_folds), None]:
+        name = "all" if fold is None else f"fold-{fold}"
+        trained[fold] = train_process_critic(
+            examples,
+            config,
+            init,
+            folder / name,
+            on_metrics=_report_to(on_progress, f"process_critic {name}", config.steps),
+            fold=fold,
+            data_version=data_version,
+        )
+    return trained
+
+
+def _report_to(on_progress: ProgressFn, stage: str, num_steps: int) -> Callable[[int, Mapping[str, float]], None]:
+    def on_metrics(step: int, metrics: Mapping[str, float]) -> None:
+        shown = {name: metrics[name] for name in ("loss", "validation_loss", "seconds_left") if name in metrics}
+        on_progress(stage, step, num_steps, shown)
+
+    return on_metrics
+
+
+def critic_rows(trained: Mapping[int | None, TrainedCritic], root: Path, night: str) -> pa.Table:
+    """The table `critics`; a path inside the workspace is stored relative to it."""
+    rows = []
+    for fold, critic in trained.items():
+        is_inside = critic.folder.is_relative_to(root)
+        rows.append(
+            {
+                "critic_id": f"{KIND}-{night}-{critic.folder.name}-{critic.digest[:12]}",
+                "kind": KIND,
+                "path": str(critic.folder.relative_to(root) if is_inside else critic.folder),
+                "digest": critic.digest,
+                "night": night,
+                "fold": fold,
+                "data_version": critic.manifest.data_version,
+                "num_nodes": critic.manifest.num_nodes,
+                "num_problems": critic.manifest.num_problems,
+                "metrics": json.dumps(dict(critic.metrics), sort_keys=True),
+            }
+        )
+    return rows_to_table("critics", rows)
+
+
+def remove_superseded(folder: Path) -> None:
+    """Removes the checkpoints of the same night that an earlier materialisation left beside `folder`."""
+    for other in folder.parent.iterdir():
+        if other != folder and other.is_dir():
+            shutil.rmtree(other, ignore_errors=True)

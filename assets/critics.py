@@ -1,0 +1,134 @@
+"""Assets `process_critic` and `step_scores`."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.critic_training import checkpoint_folder, critic_rows, remove_superseded, train_critics
+from assets.launchpad import launchpad_config, pipeline_config
+from assets.partitions import last_night_and_tonight
+from assets.resources import RunServices, prompts_of
+from assets.specs import TRAINER_POOL, Pipeline, asset_traits
+from assets.writing import lineage_of, read_night, write_night
+from critics.examples import examples_from_trees
+from critics.score import StepScorer, load_critic, out_of_fold_scores
+from pipelines.config import CriticConfig, Settings
+from pipelines.errors import LakeError
+from pipelines.inference.session import model_folder
+from pipelines.lake import Lake
+
+TRAINING_SOURCES = (
+    "critics/batches.py", "critics/checkpoint.py", "critics/evidence.py", "critics/examples.py", "critics/fold.py",
+    "critics/losses.py", "critics/model.py", "critics/train.py", "assets/critic_training.py",
+)  # fmt: skip
+SCORING_SOURCES = ("critics/score.py", "critics/model.py", "critics/fold.py")
+
+
+def critic_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """Training of the process critic, and its scores of the independent samples."""
+    return [_process_critic(settings), _step_scores(settings)]
+
+
+def _process_critic(settings: Settings) -> dg.AssetsDefinition:
+    config = (settings.process_critic, settings.policy)
+    pipeline = Pipeline("process_critic", "1", TRAINING_SOURCES, config, workspace=("prompts",))
+    Launchpad = launchpad_config(settings.process_critic)
+    inputs = ("problems", "search_nodes")
+
+    @dg.asset(
+        pool=TRAINER_POOL,
+        **asset_traits(settings, pipeline, "process_critic", kinds={"pytorch"}, deps=inputs, table="critics"),
+    )
+    def process_critic(
+        context: dg.AssetExecutionContext,
+        config: Launchpad,
+        lake: dg.ResourceParam[Lake],
+        settings: dg.ResourceParam[Settings],
+        services: dg.ResourceParam[RunServices],
+    ) -> dg.MaterializeResult:
+        """One row per critic trained tonight on the values of the trees: one per fold, and one of all problems."""
+        night = context.partition_key
+        chosen = pipeline_config(config, CriticConfig)
+        with lake.lease(f"process_critic/{night}"):
+            trees = [read_night(lake, table, night) for table in inputs]
+            examples = examples_from_trees(*trees, prompts_of(settings).verify_prompt)
+            init = initial_folder(settings, chosen)
+            folder = checkpoint_folder(settings.checkpoints_dir, night, examples, chosen, init)
+            trained = train_critics(
+                examples, chosen, init, folder,
+                data_version=json.dumps(lineage_of(lake, inputs, night)), on_progress=services.progress(context),
+            )  # fmt: skip
+            rows = critic_rows(trained, settings.root, night)
+            numbers = {"critic": str(trained[None].folder), **trained[None].metrics}
+            result = write_night(
+                lake, "critics", rows, night, upstream=inputs, numbers=numbers, asset_key="process_critic"
+            )
+            remove_superseded(folder)
+            return result
+
+    return process_critic
+
+
+def _step_scores(settings: Settings) -> dg.AssetsDefinition:
+    pipeline = Pipeline("step_scores", "1", SCORING_SOURCES, (settings.policy,), workspace=("prompts",))
+    critic = dg.AssetDep("process_critic", partition_mapping=last_night_and_tonight())
+
+    @dg.asset(
+        pool=TRAINER_POOL,
+        **asset_traits(
+            settings, pipeline, "step_scores", kinds={"pytorch", "parquet"}, deps=["problems", "rollouts", critic]
+        ),
+    )
+    def step_scores(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+    ) -> dg.MaterializeResult:
+        """One row per step of an independent sample, scored by a critic that never saw the sample's problem."""
+        night = context.partition_key
+        with lake.lease(f"step_scores/{night}"):
+            critics = scoring_critics(lake, night)
+            samples = independent_samples(read_night(lake, "rollouts", night))
+            rows = out_of_fold_scores(
+                samples,
+                read_night(lake, "problems", night),
+                fold_scorers(settings, critics),
+                prompts_of(settings).verify_prompt,
+                night,
+            )
+            numbers = {"mean_score": pc.mean(rows["score"]).as_py() or 0.0, "critic_night": critics["night"][0].as_py()}
+            return write_night(lake, "step_scores", rows, night, upstream=["problems", "rollouts"], numbers=numbers)
+
+    return step_scores
+
+
+def initial_folder(settings: Settings, config: CriticConfig) -> Path:
+    """Where training starts: the policy's own folder, or a folder of the configuration."""
+    if config.init == "policy":
+        return model_folder(settings.policy.model)
+    return settings.in_workspace(config.init)
+
+
+def independent_samples(rollouts: pa.Table) -> pa.Table:
+    """Rollouts of the groups that have steps; failed ones have none."""
+    return rollouts.filter(pc.and_(rollouts["group_id"].is_valid(), rollouts["error"].is_null()))
+
+
+def scoring_critics(lake: Lake, night: str) -> pa.Table:
+    """Rows of `critics` that score a night: last night's, or on the first night tonight's.
+
+    Fold critics are used on every night, because a problem may come back: the critic of its own fold never saw it.
+    """
+    earlier = [partition for partition in lake.partitions("critics") if partition < night]
+    rows = lake.read("critics", earlier[-1] if earlier else night)
+    if rows.num_rows == 0:
+        raise LakeError(f"There is no critic for the night {night} or before it; materialise process_critic first.")
+    return rows
+
+
+def fold_scorers(settings: Settings, critics: pa.Table) -> Mapping[int, StepScorer]:
+    """Fold -> its loaded critic."""
+    rows = [row for row in critics.to_pylist() if row["fold"] is not None]
+    return {row["fold"]: load_critic(settings.in_workspace(row["path"])) for row in rows}

@@ -1,0 +1,69 @@
+"""Everything that Dagster loads: assets, checks, the job, the schedule and the resources.
+
+`defs` is called by Dagster's tools (`dagster dev`, `dagster definitions validate`, `dg check defs`); the
+configuration is read then, and not when this module is imported.
+"""
+
+import warnings
+
+import dagster as dg
+
+from assets.automation import night_job, night_schedule
+from assets.checks import table_checks
+from assets.consistent_rollouts import consistent_rollouts_assets
+from assets.critics import critic_assets
+from assets.critiques import critiques_assets
+from assets.partitions import nightly_partitions
+from assets.preference_pairs import preference_pairs_assets
+from assets.problems import problems_assets
+from assets.publishing import publishing_assets
+from assets.reports import reports_assets
+from assets.resources import RunServices
+from assets.rollouts import rollouts_assets
+from assets.specs import with_upstream_versions
+from assets.training_sets import training_sets_assets
+from pipelines.config import Settings, load_settings
+from pipelines.lake import Lake
+
+PIPELINES = (
+    problems_assets,
+    rollouts_assets,
+    critiques_assets,
+    critic_assets,
+    preference_pairs_assets,
+    consistent_rollouts_assets,
+    training_sets_assets,
+    publishing_assets,
+    reports_assets,
+)
+
+
+def build_definitions(settings: Settings, services: RunServices | None = None) -> dg.Definitions:
+    """The definitions for a configuration; `services` None serves the configured policy on its engine."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # first night: a partition mapping without predecessor
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # asset checks with partitions
+        assets = graph(settings)
+        job = night_job(nightly_partitions(settings.schedule))
+        return dg.Definitions(
+            assets=assets,
+            asset_checks=table_checks(assets),
+            jobs=[job],
+            schedules=[night_schedule(settings.schedule, job.name)],
+            resources={
+                "settings": settings,
+                "lake": Lake(settings.lake_url),
+                "services": services or RunServices(settings),
+            },
+        )
+
+
+def graph(settings: Settings) -> list[dg.AssetsDefinition]:
+    """Every asset, in the order of the pipelines."""
+    return with_upstream_versions([asset for pipeline in PIPELINES for asset in pipeline(settings)])
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The definitions of the workspace that `reasonmill.toml` describes."""
+    return build_definitions(load_settings())

@@ -1,0 +1,145 @@
+"""How good policy and critic are on the frozen evaluation problems, which neither has learned from.
+
+The samples belong to the report and not to a night, so an unchanged policy gets the same requests every night and
+the response store answers them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.resources import prompts_of
+from critics.report import critic_report
+from critics.score import StepScorer, score_rollouts
+from pipelines.config import ReportsConfig, RolloutsConfig, Settings
+from pipelines.grading import extract_answer, graders_of
+from pipelines.inference.session import Session
+from pipelines.lake import rows_to_table
+from pipelines.reasoning.evaluate import AGGREGATES, critic_evaluator
+from pipelines.reasoning.solve import Solution, solve_with_critic
+from pipelines.records import ProgressFn
+from pipelines.rollouts import check_error_rate, choose_problems, gold_steps, sample_rollouts
+from pipelines.strategies import (
+    StrategyResult,
+    best_of_n_critic,
+    best_of_n_logprob,
+    greedy,
+    majority,
+    oracle,
+    pass_at_1,
+    puct_critic,
+    report_rows,
+)
+from pipelines.tables import SCHEMAS
+
+EVALUATION = "evaluation"  # stands in for the night in seeds: the same samples every night
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything that was generated and scored for the reports of one night."""
+
+    problems: pa.Table
+    greedy: pa.Table
+    samples: pa.Table
+    step_scores: pa.Table
+    solutions: list[Solution]
+
+
+def evaluation_problems(problems: pa.Table, config: ReportsConfig) -> pa.Table:
+    """The frozen evaluation problems, or a fixed draw of as many of them as the configuration asks for."""
+    frozen = problems.filter(problems["is_evaluation"])
+    return choose_problems(frozen, config.num_problems, night=EVALUATION, seed=0, split="held_out")
+
+
+async def measure(
+    session: Session,
+    settings: Settings,
+    config: ReportsConfig,
+    problems: pa.Table,
+    scorer: StepScorer,
+    on_progress: ProgressFn,
+) -> Measured:
+    """Greedy decoding, samples with their step scores, and a search that the critic guides."""
+    prompts, sampling = prompts_of(settings), sampling_config(settings, config)
+    known = {"night": EVALUATION, "grade": graders_of(settings), "extract_answer": extract_answer}
+    known["max_model_len"] = session.max_model_len or settings.policy.max_model_len
+    known["on_progress"] = evaluation_progress(on_progress)
+    asked = (problems, session, prompts, sampling)
+    at_zero = await sample_rollouts(*asked, group_size=1, temperature=0.0, **known)
+    sampled = await sample_rollouts(*asked, **known)
+    check_error_rate(sampled.num_errors, sampled.num_problems, settings.engine.max_error_fraction, EVALUATION)
+    step_scores = score_rollouts(sampled.rollouts, problems, scorer, prompts.verify_prompt, EVALUATION)
+    evaluate = critic_evaluator(
+        scorer.score, prompts, aggregate=AGGREGATES[config.aggregate],
+        count_tokens=lambda text: len(session.tokenizer.encode(text)),
+    )  # fmt: skip
+    solutions = await solve_with_critic(*asked, evaluate=evaluate, **known)
+    return Measured(problems, at_zero.rollouts, sampled.rollouts, step_scores, solutions)
+
+
+def sampling_config(settings: Settings, config: ReportsConfig) -> RolloutsConfig:
+    """The configuration of tonight's rollouts with the reports' own sizes and seed."""
+    return settings.rollouts.model_copy(
+        update={
+            "group_size": max(config.n_values),
+            "num_simulations": config.num_simulations,
+            "num_candidates": config.num_candidates,
+            "seed": config.seed,
+        }
+    )
+
+
+def strategies(measured: Measured, config: ReportsConfig) -> list[StrategyResult]:
+    """Every strategy of the report, cheapest first."""
+    samples, scores = measured.samples, measured.step_scores
+    results = [greedy(measured.greedy), pass_at_1(samples)]
+    for n in config.n_values:
+        results += [
+            majority(samples, n),
+            best_of_n_logprob(samples, n),
+            best_of_n_critic(samples, scores, n, config.aggregate),
+        ]
+    results.append(puct_critic(measured.solutions))
+    return results + [oracle(samples, n) for n in config.n_values]
+
+
+def report_tables(
+    measured: Measured,
+    config: ReportsConfig,
+    critic_id: str,
+    training_metrics: Mapping[str, float],
+    night: str,
+) -> dict[str, pa.Table]:
+    """`policy_report` and `critic_report` of one night; without evaluation problems both are empty."""
+    if measured.problems.num_rows == 0:
+        return {name: SCHEMAS[name].empty_table() for name in ("policy_report", "critic_report")}
+    policy = report_rows(strategies(measured, config), night, config.num_bootstrap, config.seed)
+    critic = critic_report(
+        measured.problems, measured.samples, measured.step_scores, gold_steps(measured.problems, measured.samples),
+        critic_id=critic_id, night=night, training_metrics=training_metrics,
+    )  # fmt: skip
+    return {"policy_report": rows_to_table("policy_report", policy), "critic_report": critic}
+
+
+def evaluation_progress(on_progress: ProgressFn) -> ProgressFn:
+    """Tells the report's stages from those of the night's own rollouts."""
+
+    def report(stage: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        on_progress(f"{EVALUATION} {stage}", done, total, numbers)
+
+    return report
+
+
+def accuracies(policy_report: pa.Table) -> dict[str, float]:
+    """`accuracy/<strategy>` as metadata numbers."""
+    rows = policy_report.select(["strategy", "accuracy"]).to_pylist()
+    return {f"accuracy/{row['strategy']}": row["accuracy"] for row in rows}
+
+
+def headline_metrics(report: pa.Table) -> dict[str, float]:
+    """Metrics of the slice `all` of `critic_report` as metadata numbers; undefined ones are left out."""
+    rows = report.filter(pc.equal(report["slice"], "all")).select(["metric", "value"]).to_pylist()
+    return {row["metric"]: row["value"] for row in rows if row["value"] is not None}

@@ -1,0 +1,34 @@
+"""Asset `preference_pairs`."""
+
+import dagster as dg
+
+from assets.launchpad import launchpad_config, pipeline_config
+from assets.specs import Pipeline, asset_traits
+from assets.writing import read_night, write_night
+from pipelines.config import PairsConfig, Settings
+from pipelines.lake import Lake
+from pipelines.preference_pairs import build_pairs
+
+SOURCES = ("pipelines/preference_pairs.py", "pipelines/preference", "sql/preference_pairs")
+INPUTS = ("problems", "search_nodes", "rollouts", "step_scores")
+
+
+def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """Pairs of sibling steps and of whole rollouts."""
+    pipeline = Pipeline("preference_pairs", "1", SOURCES, (settings.preference_pairs,))
+    Launchpad = launchpad_config(settings.preference_pairs)
+
+    @dg.asset(**asset_traits(settings, pipeline, "preference_pairs", kinds={"duckdb", "parquet"}, deps=INPUTS))
+    def preference_pairs(
+        context: dg.AssetExecutionContext, config: Launchpad, lake: dg.ResourceParam[Lake]
+    ) -> dg.MaterializeResult:
+        """One row per preference pair: two steps tried from one prefix, or two rollouts of one problem."""
+        night = context.partition_key
+        with lake.lease(f"preference_pairs/{night}"):
+            inputs = [read_night(lake, table, night) for table in INPUTS]
+            rows = build_pairs(*inputs, pipeline_config(config, PairsConfig), night)
+            kinds = rows["kind"].to_pylist()
+            numbers = {"num_step_pairs": kinds.count("step"), "num_rollout_pairs": kinds.count("rollout")}
+            return write_night(lake, "preference_pairs", rows, night, upstream=INPUTS, numbers=numbers)
+
+    return [preference_pairs]

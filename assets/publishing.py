@@ -1,0 +1,62 @@
+"""Asset `published_version`."""
+
+import dagster as dg
+import pyarrow as pa
+
+from assets.launchpad import launchpad_config, pipeline_config
+from assets.resources import root_run_id, with_section
+from assets.specs import Pipeline, asset_traits
+from assets.writing import read_night
+from pipelines.config import PublishingConfig, Settings
+from pipelines.lake import Lake
+from pipelines.publishing import PublishedVersion, RunInfo, publish
+from pipelines.tables import TRAINING_SETS
+
+SOURCES = ("pipelines/publishing.py",)
+
+
+def models_of(rollouts: pa.Table, critics: pa.Table) -> dict[str, str]:
+    """Role -> digest of the weights behind a night's data."""
+    policies = rollouts["policy_version"].unique().drop_null().to_pylist()
+    full = [row["digest"] for row in critics.select(["fold", "digest"]).to_pylist() if row["fold"] is None]
+    return {"policy": "+".join(policies), "process_critic": "+".join(full)}
+
+
+def version_metadata(published: PublishedVersion) -> dict[str, object]:
+    """Where the version lies and how many rows each of its sets has."""
+    sets = {f"rows/{name}": entry["num_rows"] for name, entry in published.manifest["sets"].items()}
+    return {
+        "path": dg.MetadataValue.path(str(published.path)),
+        "version": published.version,
+        "content_sha256": published.manifest["content_sha256"],
+        "dagster/row_count": published.manifest["num_rows"],
+        **sets,
+    }
+
+
+def publishing_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """The immutable dataset version of a night."""
+    pipeline = Pipeline("publishing", "1", SOURCES, (settings.publishing,))
+    Launchpad = launchpad_config(settings.publishing)
+    deps = [*TRAINING_SETS, "process_critic"]
+
+    @dg.asset(**asset_traits(settings, pipeline, "published_version", kinds={"huggingface", "parquet"}, deps=deps))
+    def published_version(
+        context: dg.AssetExecutionContext,
+        config: Launchpad,
+        lake: dg.ResourceParam[Lake],
+        settings: dg.ResourceParam[Settings],
+    ) -> dg.MaterializeResult:
+        """One row per training example: the night's sets as an immutable folder with Parquet, card and manifest."""
+        night = context.partition_key
+        chosen = with_section(settings, publishing=pipeline_config(config, PublishingConfig))
+        models = models_of(read_night(lake, "rollouts", night), read_night(lake, "critics", night))
+        with lake.lease(f"published_version/{night}"):
+            run_info = RunInfo(models=models, run_id=root_run_id(context))
+            published = publish(chosen, lake, night, TRAINING_SETS, run_info)
+            return dg.MaterializeResult(
+                metadata=version_metadata(published),
+                data_version=dg.DataVersion(str(published.manifest["content_sha256"])),
+            )
+
+    return [published_version]

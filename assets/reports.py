@@ -1,0 +1,77 @@
+"""Assets `policy_report` and `critic_report`."""
+
+import json
+from functools import partial
+
+import dagster as dg
+
+from assets.checks import work_result, work_spec
+from assets.evaluation import accuracies, evaluation_problems, headline_metrics, measure, report_tables
+from assets.launchpad import launchpad_config, pipeline_config
+from assets.resources import RunServices
+from assets.specs import ENGINE_POOL, Pipeline, asset_traits
+from assets.writing import read_night, write_tables
+from critics.score import load_critic
+from pipelines.config import ReportsConfig, Settings
+from pipelines.lake import Lake
+
+SOURCES = (
+    "assets/evaluation.py", "critics/report.py", "critics/metrics.py", "critics/score.py", "pipelines/strategies.py",
+    "pipelines/reasoning", "pipelines/search", "pipelines/grading", "pipelines/rollouts.py",
+)  # fmt: skip
+INPUTS = ("problems", "critics")
+KINDS = {"policy_report": {"vllm", "pytorch", "parquet"}, "critic_report": {"pytorch", "parquet"}}
+DESCRIPTIONS = {
+    "policy_report": "One row per way of answering the frozen evaluation problems: accuracy, bounds, tokens.",
+    "critic_report": "One row per metric and slice of tonight's critic on the frozen evaluation problems.",
+}
+
+
+def reports_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """Both reports, from one set of samples."""
+    config = (settings.reports, settings.policy, settings.rollouts)
+    pipeline = Pipeline("reports", "1", SOURCES, config, workspace=("graders", "prompts"))
+    Launchpad = launchpad_config(settings.reports)
+
+    @dg.multi_asset(
+        name="reports",
+        pool=ENGINE_POOL,
+        check_specs=[work_spec(settings, "policy_report")],
+        specs=[
+            dg.AssetSpec(
+                description=text,
+                **asset_traits(settings, pipeline, table, kinds=KINDS[table], deps=["problems", "process_critic"]),
+            )
+            for table, text in DESCRIPTIONS.items()
+        ],
+    )
+    def reports(
+        context: dg.AssetExecutionContext,
+        config: Launchpad,
+        lake: dg.ResourceParam[Lake],
+        settings: dg.ResourceParam[Settings],
+        services: dg.ResourceParam[RunServices],
+    ):
+        """Measures tonight's policy and critic on problems that neither has seen."""
+        night = context.partition_key
+        with lake.lease(f"reports/{night}"):
+            chosen = pipeline_config(config, ReportsConfig)
+            critic = full_critic(lake, night)
+            scorer = load_critic(settings.in_workspace(critic["path"]))
+            problems = evaluation_problems(read_night(lake, "problems", night), chosen)
+            work = partial(measure, settings=settings, config=chosen, problems=problems, scorer=scorer)
+            measured, use = services.generate(context, work)
+            tables = report_tables(measured, chosen, critic["critic_id"], json.loads(critic["metrics"]), night)
+            numbers = {
+                "policy_report": accuracies(tables["policy_report"]) | use.numbers(),
+                "critic_report": headline_metrics(tables["critic_report"]),
+            }
+            yield from write_tables(lake, tables, night, upstream=INPUTS, numbers=numbers)
+            yield work_result("policy_report", tables["policy_report"], use)
+
+    return [reports]
+
+
+def full_critic(lake: Lake, night: str) -> dict[str, str]:
+    """The row of `critics` for the critic that learned from every training problem tonight."""
+    return next(row for row in read_night(lake, "critics", night).to_pylist() if row["fold"] is None)

@@ -1,0 +1,181 @@
+"""One night in this process: what `reasonmill demo` and `reasonmill run` call.
+
+The same job, assets and checks as in `dagster dev`, with Dagster's in-process executor. Where DAGSTER_HOME is set
+the run is recorded there, so the UI shows it; otherwise nothing of it outlives the call but the tables.
+"""
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError
+
+from assets.definitions import build_definitions
+from assets.partitions import nightly_partitions
+from assets.resources import RunServices
+from assets.writing import read_night
+from pipelines.config import Settings
+from pipelines.errors import ConfigError, ReasonmillError
+from pipelines.inference.engine_service import stop_engine
+from pipelines.lake import Lake
+from pipelines.records import ProgressFn
+
+JOB = "night"
+CHECK_EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION.value
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class BlockedByCheckError(ReasonmillError):
+    """A blocking asset check found offending rows, so what follows was not made."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run left behind.
+
+    Attributes:
+        success: every selected asset was made and no blocking check failed.
+        tables: (table, rows, tokens) of every table written; tokens None where the table counts none.
+        policy_report, critic_report: rows of tonight's reports, empty where they were not made.
+        seconds_per_stage: wall time per step, in the order of their ends; checks are left out.
+        tokens_per_s: completion tokens that the engine generated per second of generating stages.
+        dataset_path: folder of the published version; None where none was published.
+        critic_path: checkpoint folder of the critic of all training problems; None where none was trained.
+        errors: descriptions of checks that failed without blocking.
+    """
+
+    success: bool
+    tables: list[tuple[str, int, int | None]]
+    policy_report: list[dict]
+    critic_report: list[dict]
+    seconds_per_stage: dict[str, float]
+    tokens_per_s: float
+    dataset_path: str | None
+    critic_path: str | None
+    errors: list[str]
+
+
+def materialize_night(
+    settings: Settings,
+    night: str,
+    on_progress: ProgressFn | None = None,
+    selection: str | None = None,
+    services: RunServices | None = None,
+) -> RunSummary:
+    """Materialises a night (YYYY-MM-DD) of the whole graph, or of a selection, and ends its engine.
+
+    Args:
+        on_progress: receives every progress report of the stages.
+        selection: a Dagster asset selection such as "consistency_results+"; None: everything.
+        services: sessions of the caller's own (tests serve a scripted model); None: the configured engine.
+
+    Raises:
+        ReasonmillError: as the failing stage raised it, and for a blocking check that found offending rows.
+    """
+    require_night(settings, night)
+    services = services or RunServices(settings, on_progress=on_progress)
+    job = build_definitions(settings, services).resolve_job_def(JOB)
+    run_id = str(uuid.uuid4())
+    with instance_of_run() as instance:
+        try:
+            result = job.execute_in_process(
+                run_config=QUIET,
+                instance=instance,
+                partition_key=night,
+                asset_selection=selected_keys(job, selection),
+                run_id=run_id,
+            )
+        except DagsterAssetCheckFailedError as error:
+            raise BlockedByCheckError(explain_checks(instance, run_id, night)) from error
+        finally:
+            stop_engine(settings, run_id)
+        return summary_of(result.all_events, Lake(settings.lake_url), night)
+
+
+def require_night(settings: Settings, night: str) -> None:
+    """ConfigError unless the night is a partition: a day from `schedule.first_night` to today."""
+    nights = nightly_partitions(settings.schedule)
+    if not nights.has_partition_key(night):
+        raise ConfigError(
+            f"The night {night!r} is no partition; give a day as YYYY-MM-DD from {nights.get_first_partition_key()} "
+            f"(schedule.first_night) to {nights.get_last_partition_key()} (today in {settings.schedule.timezone})."
+        )
+
+
+def instance_of_run() -> dg.DagsterInstance:
+    """The instance of DAGSTER_HOME, or one in memory."""
+    return dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else dg.DagsterInstance.ephemeral()
+
+
+def selected_keys(job: dg.JobDefinition, selection: str | None) -> list[dg.AssetKey] | None:
+    """Keys of a selection; tables that one step makes together are selected together. None: everything."""
+    if selection is None:
+        return None
+    try:
+        chosen = dg.AssetSelection.from_coercible([part.strip() for part in selection.split(",")])
+        return sorted(chosen.required_multi_asset_neighbors().resolve(job.asset_layer.asset_graph))
+    except dg.DagsterError as error:
+        raise ConfigError(
+            f"The selection {selection!r} cannot be used: {str(error).splitlines()[0]} "
+            "Give assets such as rollouts or consistency_results+ (with what follows), separated by commas."
+        ) from error
+
+
+def explain_checks(instance: dg.DagsterInstance, run_id: str, night: str) -> str:
+    """Which checks of a run failed, and on what."""
+    logs = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    failed = failed_checks([log.dagster_event for log in logs if log.dagster_event])
+    return (
+        f"The night {night} was stopped because {len(failed)} check(s) found tables that would spoil what follows. "
+        f"{'; '.join(failed)}. What was written before stays; mend the cause and run the night again."
+    )
+
+
+def failed_checks(events: Sequence[dg.DagsterEvent]) -> list[str]:
+    """`asset.check: description (numbers)` of every check that did not pass."""
+    evaluations = [event.event_specific_data for event in events if event.event_type_value == CHECK_EVALUATION]
+    return [_describe(evaluation) for evaluation in evaluations if not evaluation.passed]
+
+
+def _describe(evaluation: dg.AssetCheckEvaluation) -> str:
+    numbers = {name: entry.value for name, entry in evaluation.metadata.items() if name != "offending"}
+    figures = ", ".join(f"{name} {value}" for name, value in numbers.items())
+    rows = evaluation.metadata["offending"].value if "offending" in evaluation.metadata else ""
+    name = f"{evaluation.asset_key.to_user_string()}.{evaluation.check_name}"
+    return f"{name}: {evaluation.description or ''} ({figures}) {rows}".strip()
+
+
+def summary_of(events: Sequence[dg.DagsterEvent], lake: Lake, night: str) -> RunSummary:
+    """The summary of a successful run from its events and the tables it wrote."""
+    made = {
+        event.asset_key.to_user_string(): {name: entry.value for name, entry in event.materialization.metadata.items()}
+        for event in events
+        if event.is_step_materialization
+    }
+    return RunSummary(
+        success=True,
+        tables=[(key, of["dagster/row_count"], of.get("tokens")) for key, of in made.items()],
+        policy_report=read_night(lake, "policy_report", night).to_pylist() if "policy_report" in made else [],
+        critic_report=read_night(lake, "critic_report", night).to_pylist() if "critic_report" in made else [],
+        seconds_per_stage=seconds_per_stage(events),
+        tokens_per_s=tokens_per_s(list(made.values())),
+        dataset_path=made.get("published_version", {}).get("path"),
+        critic_path=made.get("process_critic", {}).get("critic"),
+        errors=failed_checks(events),
+    )
+
+
+def seconds_per_stage(events: Sequence[dg.DagsterEvent]) -> dict[str, float]:
+    """Wall time of every step that made a table, in the order of their ends."""
+    makers = {event.step_key for event in events if event.is_step_materialization}
+    ended = [event for event in events if event.is_step_success and event.step_key in makers]
+    return {event.node_name: event.step_success_data.duration_ms / 1000 for event in ended}
+
+
+def tokens_per_s(metadata: Sequence[Mapping[str, object]]) -> float:
+    """Completion tokens per second over all stages that asked the engine; 0 without any."""
+    stages = [of for of in metadata if "completion_tokens" in of]
+    seconds = sum(of["seconds"] for of in stages)
+    return sum(of["completion_tokens"] for of in stages) / seconds if seconds > 0 else 0.0

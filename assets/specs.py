@@ -1,0 +1,77 @@
+"""What every asset states about itself, in one place so that none forgets a part of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import dagster as dg
+from pydantic import BaseModel
+
+from assets.partitions import nightly_partitions
+from assets.versions import code_version, text_digest, workspace_digest
+from pipelines.config import Settings
+from pipelines.tables import UNPARTITIONED
+
+# Steps of one pool run one at a time, also across runs (dagster_home/dagster.yaml).
+ENGINE_POOL = "engine"
+TRAINER_POOL = "trainer"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What the assets of one pipeline have in common.
+
+    Attributes:
+        name: group in the UI; also the pipeline's file, its SQL folder and its lease.
+        version: bumped by hand when rows change for a reason that no digest sees.
+        sources: files and folders of the code that makes the rows, relative to the project.
+        config: configuration sections that the rows depend on.
+        workspace: extension kinds (graders, filters, recipes, prompts) of the user's that the rows depend on.
+    """
+
+    name: str
+    version: str
+    sources: tuple[str, ...]
+    config: tuple[BaseModel, ...] = ()
+    workspace: tuple[str, ...] = ()
+
+
+def asset_traits(
+    settings: Settings,
+    pipeline: Pipeline,
+    key: str,
+    *,
+    kinds: set[str],
+    deps: Sequence[str | dg.AssetDep] = (),
+    table: str | None = None,
+) -> dict[str, object]:
+    """Arguments that `dg.asset` and `dg.AssetSpec` share; `table` where the asset is not named as its table."""
+    partitions = None if key in UNPARTITIONED else nightly_partitions(settings.schedule)
+    workspace = workspace_digest(settings, pipeline.workspace)
+    return {
+        "key": key,
+        "group_name": pipeline.name,
+        "kinds": kinds,
+        "deps": deps,
+        "partitions_def": partitions,
+        "metadata": {"table": table or key},
+        "code_version": code_version(
+            pipeline.version + workspace, sources=pipeline.sources, config=pipeline.config, tables=[table or key]
+        ),
+    }
+
+
+def with_upstream_versions(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """The same assets, whose code versions also cover the code versions of everything they are made from.
+
+    Dagster calls an asset stale when its own version or its inputs' data changed, and looks no further: without this
+    a changed filter would leave the datasets made with the old one looking fresh.
+    """
+    specs = {spec.key: spec for asset in assets for spec in asset.specs}
+
+    @cache
+    def full_version(key: dg.AssetKey) -> str:
+        upstream = sorted(full_version(dep.asset_key) for dep in specs[key].deps)
+        return f"{specs[key].code_version}-{text_digest(upstream)[:8]}"
+
+    return list(dg.map_asset_specs(lambda spec: spec.replace_attributes(code_version=full_version(spec.key)), assets))

@@ -1,0 +1,58 @@
+"""Assets `sft`, `preference`, `stepwise`, `prompts` and `rl_groups`: the sets that trainers read."""
+
+import dagster as dg
+
+from assets.launchpad import launchpad_config, pipeline_config
+from assets.resources import prompts_of
+from assets.specs import Pipeline, asset_traits
+from assets.writing import read_night, write_tables
+from pipelines.config import Settings, TrainingSetsConfig
+from pipelines.lake import Lake
+from pipelines.training_sets import build_training_sets
+
+SOURCES = (
+    "pipelines/training_sets.py", "pipelines/reasoning/prompts", "pipelines/reasoning/prompts.py", "sql/training_sets",
+)  # fmt: skip
+INPUTS = (
+    "problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements",
+)  # fmt: skip
+DESCRIPTIONS = {
+    "sft": "One row per right solution for supervised fine-tuning (prompt, completion).",
+    "preference": "One row per preference pair with explicit prompt (prompt, chosen, rejected).",
+    "stepwise": "One row per searched solution with a label per step (prompt, completions, labels).",
+    "prompts": "One row per training problem, prompt and reference answer only.",
+    "rl_groups": "One row per kept rollout of a group, with tokens, behaviour log-probabilities and advantage.",
+}
+
+
+def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """All training sets of a night, as one step."""
+    config = (settings.training_sets, settings.policy)
+    pipeline = Pipeline("training_sets", "1", SOURCES, config, workspace=("prompts",))
+    Launchpad = launchpad_config(settings.training_sets)
+
+    @dg.multi_asset(
+        name="training_sets",
+        specs=[
+            dg.AssetSpec(
+                description=text,
+                **asset_traits(settings, pipeline, table, kinds={"duckdb", "parquet"}, deps=INPUTS),
+            )
+            for table, text in DESCRIPTIONS.items()
+        ],
+    )
+    def training_sets(
+        context: dg.AssetExecutionContext,
+        config: Launchpad,
+        lake: dg.ResourceParam[Lake],
+        settings: dg.ResourceParam[Settings],
+    ):
+        """Puts tonight's training data into the trainers' own columns."""
+        night = context.partition_key
+        with lake.lease(f"training_sets/{night}"):
+            inputs = [read_night(lake, table, night) for table in INPUTS]
+            chosen = pipeline_config(config, TrainingSetsConfig)
+            sets = build_training_sets(*inputs, prompts_of(settings), chosen, night)
+            yield from write_tables(lake, sets, night, upstream=INPUTS, numbers={})
+
+    return [training_sets]

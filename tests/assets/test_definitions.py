@@ -1,0 +1,127 @@
+"""What Dagster loads."""
+
+import dagster as dg
+import pytest
+
+import sql as queries
+from assets.definitions import build_definitions, defs, graph
+from pipelines.config import Settings
+from pipelines.tables import SCHEMAS
+
+GRAPH = {
+    "problems": set(),
+    "search_nodes": {"problems"},
+    "search_edges": {"problems"},
+    "rollouts": {"problems"},
+    "gold_steps": {"problems"},
+    "critiques": {"problems", "rollouts"},
+    "verdicts": {"problems", "rollouts"},
+    "refinements": {"problems", "rollouts"},
+    "process_critic": {"problems", "search_nodes"},
+    "step_scores": {"problems", "rollouts", "process_critic"},
+    "preference_pairs": {"problems", "search_nodes", "rollouts", "step_scores"},
+    "consistency_results": {"rollouts", "step_scores"},
+    "consistent_rollouts": {"rollouts", "step_scores"},
+    **dict.fromkeys(
+        ("sft", "preference", "stepwise", "prompts", "rl_groups"),
+        {"problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements"},
+    ),
+    "published_version": {"sft", "preference", "stepwise", "prompts", "rl_groups", "process_critic"},
+    "policy_report": {"problems", "process_critic"},
+    "critic_report": {"problems", "process_critic"},
+}
+
+
+@pytest.fixture(scope="module")
+def specs() -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for asset in graph(Settings()) for spec in asset.specs}
+
+
+def test_the_definitions_load_as_dagsters_tools_load_them():
+    dg.Definitions.validate_loadable(defs())
+
+
+def test_the_graph_is_the_expected_one(specs):
+    assert {key: {dep.asset_key.to_user_string() for dep in spec.deps} for key, spec in specs.items()} == GRAPH
+
+
+def test_every_table_is_made_by_exactly_one_asset(specs):
+    tables = sorted(spec.metadata["table"] for spec in specs.values())
+    assert tables == sorted([*SCHEMAS, "published_version"])
+
+
+@pytest.mark.parametrize("key", GRAPH)
+def test_an_asset_says_what_a_row_is_and_who_makes_it(specs, key):
+    spec = specs[key]
+    assert spec.description.startswith("One row per ")
+    assert spec.group_name and spec.kinds and spec.code_version
+
+
+def test_gold_labels_are_read_by_no_asset(specs):
+    """They reach reports through the generator's rules, never through the table."""
+    assert [key for key, upstream in GRAPH.items() if "gold_steps" in upstream] == []
+    assert dg.AssetKey("gold_steps") not in {dep.asset_key for spec in specs.values() for dep in spec.deps}
+
+
+def test_everything_but_the_problems_is_made_night_by_night(specs):
+    assert {key for key, spec in specs.items() if spec.partitions_def is None} == {"problems"}
+
+
+def changed_keys(specs: dict[str, dg.AssetSpec], changes: dict) -> set[str]:
+    """Assets whose code version differs under a changed configuration."""
+    changed = graph(Settings.model_validate(changes))
+    after = {spec.key.to_user_string(): spec for asset in changed for spec in asset.specs}
+    return {key for key, spec in specs.items() if spec.code_version != after[key].code_version}
+
+
+def test_changing_the_filter_changes_the_code_versions_of_the_filter_and_what_follows(specs):
+    assert changed_keys(specs, {"consistency": {"methods": [{"name": "prof", "num_remove": 2}]}}) == {
+        "consistency_results", "consistent_rollouts", "sft", "preference", "stepwise", "prompts", "rl_groups",
+        "published_version",
+    }  # fmt: skip
+
+
+def test_changing_the_reports_changes_the_reports_alone(specs):
+    assert changed_keys(specs, {"reports": {"num_problems": 5}}) == {"policy_report", "critic_report"}
+
+
+def test_changing_the_search_changes_everything_but_the_problems(specs):
+    assert changed_keys(specs, {"rollouts": {"num_simulations": 3}}) == set(GRAPH) - {"problems"}
+
+
+def test_changing_where_the_engine_runs_changes_nothing(specs):
+    assert changed_keys(specs, {"engine": {"max_num_seqs": 7}}) == set()
+
+
+def test_every_check_file_is_a_blocking_check_of_at_least_one_table():
+    checks = build_definitions(Settings()).resolve_asset_graph().asset_check_keys
+    files = {name.removeprefix("checks/") for name in queries.names() if name.startswith("checks/")}
+    assert files and files <= {check.name for check in checks}
+
+
+def test_a_check_of_training_sets_looks_at_every_one_of_them():
+    checks = build_definitions(Settings()).resolve_asset_graph().asset_check_keys
+    found = {c.asset_key.to_user_string() for c in checks if c.name == "no_held_out_problem_in_training_sets"}
+    assert found == {"sft", "preference", "stepwise", "prompts", "rl_groups"}
+
+
+def test_generating_stages_check_that_they_worked():
+    checks = build_definitions(Settings()).resolve_asset_graph().asset_check_keys
+    found = {check.asset_key.to_user_string() for check in checks if check.name == "work_done"}
+    assert found == {"rollouts", "critiques", "policy_report"}
+
+
+def test_the_job_runs_few_steps_at_a_time_each_in_its_own_process():
+    job = build_definitions(Settings()).resolve_job_def("night")
+    assert job.executor_def.name == "multiprocess"
+    assert job.partitions_def is not None
+
+
+def test_the_shipped_instance_frees_the_slots_of_ended_runs():
+    import yaml
+
+    from assets.versions import PROJECT_ROOT
+
+    settings = yaml.safe_load((PROJECT_ROOT / "dagster_home" / "dagster.yaml").read_text())
+    assert settings["run_monitoring"]["free_slots_after_run_end_seconds"] > 0
+    assert settings["telemetry"]["enabled"] is False

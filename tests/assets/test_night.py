@@ -1,0 +1,196 @@
+"""A whole night with a scripted model: what it writes, and what happens when it is run again."""
+
+import random
+import shutil
+from datetime import UTC, datetime
+
+import dagster as dg
+import pyarrow.compute as pc
+import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+from scripted_night import NIGHT, ScriptedServices, small_settings, write_reply
+
+from assets.definitions import build_definitions
+from assets.run import BlockedByCheckError, materialize_night
+from pipelines.config import Settings
+from pipelines.errors import ConfigError, ErrorRateError, PartitionBusyError
+from pipelines.inference.errors import ServerError
+from pipelines.lake import Lake
+from pipelines.tables import SCHEMAS
+from pipelines.warehouse import Warehouse
+
+pytestmark = pytest.mark.slow
+NEXT_NIGHT = "2026-01-03"
+
+
+def rerun(settings: Settings, selection: str, night: str = NIGHT, **services) -> None:
+    materialize_night(settings, night, selection=selection, services=ScriptedServices(settings, **services))
+
+
+def no_write(text: str, rng: random.Random) -> str:
+    raise ServerError("the scripted engine is dead")
+
+
+def test_every_table_has_rows_of_the_night(night):
+    empty = [table for table in SCHEMAS if night.lake.read(table).num_rows == 0]
+    assert empty == []
+    assert night.lake.partitions("rollouts") == [NIGHT]
+
+
+def test_the_summary_names_every_table_with_its_rows(night):
+    rows = {table: num_rows for table, num_rows, _ in night.summary.tables}
+    assert rows["rollouts"] == night.lake.read("rollouts").num_rows
+    assert rows["process_critic"] == 3  # two folds and all problems
+    assert set(rows) == set(SCHEMAS) - {"critics"} | {"process_critic", "published_version"}
+
+
+def test_the_summary_says_where_dataset_and_critic_are_and_how_long_it_took(night):
+    assert night.summary.success and night.summary.errors == []
+    assert night.summary.dataset_path.startswith(str(night.settings.datasets_dir))
+    assert night.summary.critic_path.startswith(str(night.settings.checkpoints_dir))
+    assert set(night.summary.seconds_per_stage) >= {"problems", "rollouts", "critiques", "process_critic", "reports"}
+    assert night.summary.tokens_per_s > 0
+
+
+def test_the_policy_report_has_a_row_per_strategy_over_the_evaluation_problems(night):
+    rows = {row["strategy"]: row["num_problems"] for row in night.summary.policy_report}
+    assert rows == dict.fromkeys(
+        ("greedy", "pass_at_1", "majority_4", "best_of_4_logprob", "best_of_4_critic", "puct_critic", "oracle_4"), 4
+    )
+
+
+def test_progress_is_reported_for_every_stage_that_takes_long(night):
+    expected = {"search", "samples", "critiques", "process_critic all"}
+    assert expected | {"evaluation samples", "evaluation solve_with_critic"} <= set(night.stages)
+
+
+def test_each_partition_records_the_generations_it_was_made_from(night):
+    lineage = night.lake.manifest("consistent_rollouts", NIGHT).lineage
+    assert lineage == {f"{table}/{NIGHT}": night.lake.generation(table, NIGHT) for table in ("rollouts", "step_scores")}
+
+
+def test_no_sample_is_scored_by_a_critic_that_learned_from_its_problem(night):
+    """One version stands for the fold critics, and every step of every sample has a score."""
+    scores = night.lake.read("step_scores")
+    assert scores["scorer_version"].unique().to_pylist()[0].startswith("folds-")
+    samples = night.lake.read("rollouts")
+    num_steps = sum(len(row["steps"]) for row in samples.to_pylist() if row["group_id"] is not None)
+    assert scores.num_rows == num_steps
+
+
+def test_only_training_problems_are_explored(night):
+    with Warehouse(night.lake) as warehouse:
+        found = warehouse.query("select distinct split from rollouts join problems using (problem_id)")
+    assert found["split"].to_pylist() == ["train"]
+
+
+def test_dagster_shows_row_counts_schema_tokens_and_a_small_preview(night, instance_of_night):
+    event = instance_of_night.get_latest_materialization_event(dg.AssetKey("rollouts"))
+    metadata = event.asset_materialization.metadata
+    assert metadata["dagster/row_count"].value == night.lake.read("rollouts").num_rows
+    assert [c.name for c in metadata["dagster/column_schema"].value.columns] == SCHEMAS["rollouts"].names
+    assert metadata["tokens"].value > 0 and metadata["num_requests"].value > 0
+    assert len(metadata["preview"].value) < 64 * 1024
+
+
+def test_a_changed_filter_makes_itself_and_what_follows_stale_and_not_the_rollouts(night, instance_of_night):
+    changed = night.settings.model_copy(
+        update={"consistency": night.settings.consistency.model_copy(update={"scorer_version": "another"})}
+    )
+    before, after = (statuses(instance_of_night, settings) for settings in (night.settings, changed))
+    assert set(before.values()) == {StaleStatus.FRESH}
+    assert {key for key, status in after.items() if status == StaleStatus.STALE} == {
+        "consistency_results", "consistent_rollouts", "sft", "preference", "stepwise", "prompts", "rl_groups",
+        "published_version",
+    }  # fmt: skip
+
+
+def statuses(instance: dg.DagsterInstance, settings: Settings) -> dict[str, StaleStatus]:
+    graph = build_definitions(settings).resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    return {
+        key.to_user_string(): resolver.get_status(key, NIGHT if graph.get(key).is_partitioned else None)
+        for key in graph.materializable_asset_keys
+    }
+
+
+def test_a_second_run_on_the_same_partition_at_once_is_refused_and_changes_nothing(night):
+    generation = night.lake.generation("preference_pairs", NIGHT)
+    with night.lake.lease(f"preference_pairs/{NIGHT}"), pytest.raises(PartitionBusyError, match="preference_pairs"):
+        rerun(night.settings, "preference_pairs")
+    assert night.lake.generation("preference_pairs", NIGHT) == generation
+
+
+def test_materialising_again_replaces_the_partition_by_equal_rows_without_asking_the_engine(night, instance_of_night):
+    before = night.lake.read("rollouts", NIGHT), night.lake.generation("rollouts", NIGHT)
+    services = ScriptedServices(night.settings)
+    materialize_night(night.settings, NIGHT, selection="rollouts", services=services)
+    assert night.lake.generation("rollouts", NIGHT) != before[1]
+    assert night.lake.read("rollouts", NIGHT) == before[0]
+    assert services.requests == []  # all from the response store
+
+
+def test_a_dead_engine_makes_no_green_night_and_leaves_the_old_partition(night):
+    generation = night.lake.generation("rollouts", NIGHT)
+    settings = night.settings.model_copy(
+        update={"rollouts": night.settings.rollouts.model_copy(update={"temperature": 0.9})}
+    )
+    with pytest.raises(ErrorRateError, match="12 of 12 failed"):
+        rerun(settings, "rollouts", write=no_write)
+    assert night.lake.generation("rollouts", NIGHT) == generation
+
+
+def test_gold_labels_change_neither_critic_nor_filter(night):
+    def outputs() -> list[object]:
+        digests = night.lake.read("critics", NIGHT)["digest"].to_pylist()
+        tables = ("step_scores", "consistency_results", "consistent_rollouts", "preference_pairs", "rl_groups")
+        return [digests, *[night.lake.read(table, NIGHT) for table in tables]]
+
+    before, gold = outputs(), night.lake.read("gold_steps", NIGHT)
+    flipped = gold.set_column(gold.schema.get_field_index("is_right"), "is_right", pc.invert(gold["is_right"]))
+    night.lake.write("gold_steps", flipped, partition=NIGHT)
+    rerun(night.settings, "process_critic+")
+    assert outputs() == before
+    night.lake.write("gold_steps", gold, partition=NIGHT)
+
+
+def test_the_second_night_is_scored_by_the_critics_of_the_first(night):
+    rerun(night.settings, "rollouts,process_critic,step_scores", night=NEXT_NIGHT)
+    versions = [
+        night.lake.read("step_scores", partition)["scorer_version"].unique().to_pylist()
+        for partition in (NIGHT, NEXT_NIGHT)
+    ]
+    assert versions[0] == versions[1]
+    assert night.lake.read("critics", NEXT_NIGHT).num_rows == 3
+
+
+def test_a_night_without_work_is_stopped_by_its_check(tmp_path):
+    settings = small_settings(tmp_path, rollouts={"num_search_problems": 0, "num_sample_problems": 0})
+    with pytest.raises(BlockedByCheckError, match=r"rollouts\.work_done: .*num_answered 0, num_rows 0"):
+        rerun(settings, "problems,rollouts,preference_pairs")
+    assert Lake(settings.lake_url).partitions("preference_pairs") == []
+
+
+def test_rows_that_fail_a_check_block_what_follows(tmp_path, night):
+    """Without problems the filter's rows refer to nothing, so no training set is made of them."""
+    shutil.copytree(night.settings.root / "lake", tmp_path / "lake")
+    settings = night.settings.model_copy(update={"root": tmp_path})
+    lake = Lake(settings.lake_url)
+    lake.write("problems", SCHEMAS["problems"].empty_table())
+    generation = lake.generation("sft", NIGHT)
+    with pytest.raises(BlockedByCheckError, match=r"consistency_results\.problems_exist: .*num_offending \d+"):
+        rerun(settings, "consistency_results+")
+    assert lake.generation("sft", NIGHT) == generation
+
+
+def test_a_day_that_is_no_partition_is_refused_with_the_days_that_are(tmp_path):
+    settings = small_settings(tmp_path)
+    today = datetime.now(UTC).date().isoformat()
+    with pytest.raises(ConfigError, match=f"'1999-01-01' is no partition.*2026-01-01.*to {today}"):
+        materialize_night(settings, "1999-01-01", services=ScriptedServices(settings, write=write_reply))
+
+
+def test_a_selection_that_names_nothing_is_refused(night):
+    with pytest.raises(ConfigError, match="rollout_that_is_not_there.* cannot be used"):
+        rerun(night.settings, "rollout_that_is_not_there")
