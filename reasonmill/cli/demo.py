@@ -1,0 +1,197 @@
+"""`reasonmill demo` and `reasonmill materialize`: run one night, show it live, then sum it up.
+
+The run itself is `assets.run.materialize_night`; this file only draws. On a terminal every stage has a live bar
+with its rates and the time left; elsewhere each stage prints a line when it starts, now and then, and when it ends.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from assets.run import RunSummary
+    from pipelines.config import Settings
+    from pipelines.records import ProgressFn
+
+PLAIN_LINE_EVERY_S = 20.0
+
+STRATEGIES = {
+    "greedy": "greedy",
+    "pass_at_1": "pass@1",
+    "majority_{n}": "majority of {n}",
+    "best_of_{n}_logprob": "best of {n} by the policy's log-probability",
+    "best_of_{n}_critic": "best of {n} by critic",
+    "puct_critic": "PUCT with critic",
+    "oracle_{n}": "pass@{n} (oracle)",
+}
+
+
+def demo() -> None:
+    """Do the whole job once on this machine: search, critiques, filters, datasets and a trained critic."""
+    from pipelines.config import load_settings
+
+    settings = load_settings()
+    _run_night(settings, _today(settings))
+
+
+def materialize(
+    night: Annotated[str | None, typer.Option(help="the night's date, YYYY-MM-DD; default: today")] = None,
+) -> None:
+    """Make, or replace, one night of every table."""
+    from pipelines.config import load_settings
+    from pipelines.errors import ConfigError
+
+    settings = load_settings()
+    chosen = night or _today(settings)
+    try:
+        is_date = datetime.strptime(chosen, "%Y-%m-%d").date().isoformat() == chosen
+    except ValueError:
+        is_date = False
+    if not is_date:
+        raise ConfigError(f"--night has the value {chosen!r}; a date such as 2026-01-31 is needed.")
+    _run_night(settings, chosen)
+
+
+def _today(settings: "Settings") -> str:
+    from zoneinfo import ZoneInfo
+
+    return datetime.now(ZoneInfo(settings.schedule.timezone)).date().isoformat()
+
+
+def _run_night(settings: "Settings", night: str) -> None:
+    from rich.console import Console
+
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the model libraries' own bars would tear the display
+    from assets.run import materialize_night
+    from pipelines.errors import ReasonmillError
+
+    console = Console(highlight=False)
+    console.print(f"Night {night}; workspace {settings.root}; model {settings.policy.model}", soft_wrap=True)
+    started = time.monotonic()
+    with live_progress(console) as on_progress:
+        summary = materialize_night(settings, night, on_progress)
+    print_summary(console, summary, settings, time.monotonic() - started)
+    if summary.errors:
+        raise ReasonmillError(f"The night {night} did not finish: " + " ".join(str(error) for error in summary.errors))
+
+
+@contextmanager
+def live_progress(console: "Console") -> Iterator["ProgressFn"]:
+    """A ProgressFn that draws one bar per stage on a terminal, or prints lines where there is none."""
+    if not console.is_terminal:
+        yield _line_progress(console)
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<22}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TextColumn("{task.fields[numbers]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, int] = {}
+
+        def draw(stage: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total or None, numbers="")
+            bars.update(tasks[stage], completed=done, total=total or None, numbers=_numbers(numbers))
+
+        yield draw
+
+
+def _line_progress(console: "Console") -> "ProgressFn":
+    started: dict[str, float] = {}
+    printed: dict[str, float] = {}
+
+    def write(stage: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        now = time.monotonic()
+        first = stage not in started
+        started.setdefault(stage, now)
+        if first or done >= total or now - printed[stage] >= PLAIN_LINE_EVERY_S:
+            printed[stage] = now
+            spent = now - started[stage]
+            left = f", {spent / done * (total - done):.0f} s left" if 0 < done < total else ""
+            console.print(f"{stage}: {done}/{total} {_numbers(numbers)} {spent:.0f} s{left}", soft_wrap=True)
+
+    return write
+
+
+def _numbers(numbers: Mapping[str, float]) -> str:
+    return "  ".join(f"{_short(value)} {name.replace('_per_s', '/s')}" for name, value in list(numbers.items())[:3])
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.3g}"
+
+
+def print_summary(console: "Console", summary: "RunSummary", settings: "Settings", seconds: float) -> None:
+    """Rows and tokens per table, the strategies on held-out problems, where the files are, and what to try next."""
+    from rich.table import Table
+
+    tables = Table("table", "rows", "tokens", title="Tables", title_justify="left")
+    for name, rows, tokens in summary.tables:
+        tables.add_row(name, f"{rows:,}", f"{tokens:,}" if tokens else "")
+    for column in tables.columns[1:]:
+        column.justify = "right"
+    console.print(tables)
+    if summary.policy_report:
+        console.print(policy_table(summary.policy_report))
+    stages = ", ".join(f"{stage} {spent:.0f} s" for stage, spent in summary.seconds_per_stage.items())
+    console.print(
+        f"{seconds / 60:.1f} minutes, {summary.tokens_per_s:,.0f} generated tokens/s ({stages})", soft_wrap=True
+    )
+    for name, path in (("lake", settings.lake_url), ("dataset", summary.dataset_path), ("critic", summary.critic_path)):
+        if path:
+            console.print(f"{name:<8} {path}", soft_wrap=True)
+    console.print("\nTry next:")
+    for command in _next_commands():
+        console.print(f"  {command}", markup=False, soft_wrap=True)
+
+
+def policy_table(rows: list[Mapping]) -> object:
+    """The `policy_report` rows as a rich table; tokens are means per problem."""
+    from rich.table import Table
+
+    num_problems = max(row["num_problems"] for row in rows)
+    table = Table(title=f"On {num_problems} held-out problems", title_justify="left")
+    table.add_column("strategy")
+    for name in ("right", "95 %", "prompt tokens", "generated tokens", "critic tokens"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        bounds = f"{row['low']:.1%} to {row['high']:.1%}" if row["low"] is not None else ""
+        tokens = [_short(row[key] or 0.0) for key in ("prompt_tokens", "completion_tokens", "critic_tokens")]
+        table.add_row(strategy_title(row["strategy"]), f"{row['accuracy']:.1%}", bounds, *tokens)
+    return table
+
+
+def strategy_title(strategy: str) -> str:
+    """A strategy's name for people: `majority_8` -> `majority of 8`."""
+    numbers = re.findall(r"_(\d+)", strategy)
+    if strategy in STRATEGIES or not numbers:
+        return STRATEGIES.get(strategy, strategy)
+    return STRATEGIES.get(strategy.replace(f"_{numbers[0]}", "_{n}"), strategy).format(n=numbers[0])
+
+
+def _next_commands() -> tuple[str, ...]:
+    reasonmill = Path(".venv/bin/reasonmill")
+    command = str(reasonmill) if reasonmill.exists() else "reasonmill"
+    return (
+        f'{command} sql "select recipe, count(*) as num, avg(outcome_reward) as reward from rollouts group by recipe"',
+        f"{command} config init my_workspace",
+        "make ui",
+    )

@@ -1,0 +1,51 @@
+"""The command `reasonmill`: assembles the command groups and turns explained errors into exit code 1.
+
+Only typer and small modules are imported here, so that `reasonmill --help` answers at once.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from pipelines.errors import ReasonmillError
+from reasonmill.cli import config, demo, show
+from reasonmill.cli.sql import sql
+
+app = typer.Typer(
+    help="Makes reasoning data for language models: problems in, datasets and a trained critic out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a defect keeps its plain traceback
+    add_completion=False,
+)
+app.add_typer(config.app, name="config")
+app.add_typer(show.datasets_app, name="datasets")
+app.command()(demo.demo)
+app.command()(demo.materialize)
+app.command()(sql)
+app.command()(show.methods)
+
+
+@app.callback()
+def choose_config(
+    config_file: Annotated[
+        str | None, typer.Option("--config", "-c", metavar="FILE", help="reasonmill.toml, or the folder that holds it")
+    ] = None,
+) -> None:
+    """The chosen file also reaches the processes that a command starts, through the environment."""
+    if config_file is not None:
+        os.environ["REASONMILL_CONFIG"] = os.path.abspath(config_file)
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 an explained error, 2 wrong usage, 130 interrupted."""
+    try:
+        app()
+    except ReasonmillError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""`reasonmill methods` and `reasonmill datasets list`: what there is to use."""
+
+from typing import Annotated
+
+import typer
+
+datasets_app = typer.Typer(help="Published dataset versions.", no_args_is_help=True)
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="one method, with its parameters and their defaults")] = None,
+) -> None:
+    """List the published methods that this project implements."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipelines.catalogue import METHODS
+
+    console = Console()
+    if name is not None:
+        _show_method(console, name)
+        return
+    table = Table("method", "what it does", "paper", "reads -> writes", "tier", box=None, pad_edge=False)
+    for method in sorted(METHODS.values(), key=lambda method: method.name):
+        paper = f"arXiv {method.arxiv}" if method.arxiv else method.paper
+        table.add_row(
+            method.name, method.summary, paper, f"{', '.join(method.reads)} -> {', '.join(method.writes)}", method.tier
+        )
+    console.print(table)
+
+
+def _show_method(console, name: str) -> None:
+    import difflib
+
+    from rich.table import Table
+
+    from pipelines.catalogue import METHODS
+    from pipelines.config import allowed_values
+    from pipelines.errors import WorkspaceError
+
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, n=3) or sorted(METHODS)
+        raise WorkspaceError(f"There is no method `{name}`. Did you mean {', '.join(near)}?")
+    method = METHODS[name]
+    console.print(f"[bold]{method.name}[/bold]  {method.summary}\n{method.paper}, arXiv {method.arxiv}; {method.tier}")
+    console.print(f"code: {method.function}" + (f"; query: sql/{method.query}.sql" if method.query else ""))
+    table = Table("parameter", "default", "allowed", "meaning", box=None, pad_edge=False)
+    for key, info in method.params.model_fields.items():
+        default = "required" if info.is_required() else repr(info.get_default())
+        table.add_row(
+            key, default if len(default) < 40 else "see config show", allowed_values(info), info.description or ""
+        )
+    console.print(table)
+
+
+@datasets_app.command("list")
+def list_datasets() -> None:
+    """List the published versions, newest last."""
+    from rich.console import Console
+
+    from pipelines.config import load_settings
+    from pipelines.publishing import list_versions
+
+    settings = load_settings()
+    versions = list_versions(settings.datasets_dir)
+    console = Console(highlight=False)
+    for version in versions:
+        console.print(str(version), soft_wrap=True)
+    if not versions:
+        console.print(f"No dataset has been published in {settings.datasets_dir} yet; `reasonmill demo` makes one.")

@@ -1,0 +1,127 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from pipelines.config import load_settings, parse_settings
+from reasonmill.cli import main
+from reasonmill.cli.config import NIGHTLY, example_toml
+from reasonmill.cli.demo import live_progress, policy_table, strategy_title
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "reasonmill.cli.main", *arguments]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "COLUMNS": "160"}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_shipped_example_is_the_generated_one_and_valid(tmp_path):
+    shipped = (ROOT / "reasonmill.example.toml").read_text(encoding="utf-8")
+    assert shipped == example_toml()
+    assert parse_settings(shipped, tmp_path / "reasonmill.toml").rollouts.group_size == 8
+
+
+def test_every_value_of_the_example_is_valid_when_its_comment_sign_is_removed(tmp_path):
+    lines = example_toml().splitlines()
+    settings_lines = [line.removeprefix("# ") if line[2:].split(" = ")[0].isidentifier() else line for line in lines]
+    active = [line for line in settings_lines if not line.startswith(("# [[", "kind = ", "path = ", "grader = "))]
+    text = "\n".join(active)
+    assert text.count(" = ") > 90
+    # list items stay commented: without their [[headers]] their keys would land in the section above
+    for section in ("[paths]", "[engine]", "[rollouts]", "[publishing]", "[schedule]"):
+        body = text.split(section)[1].split("\n\n")[0]
+        parse_settings(section + body, tmp_path / "reasonmill.toml")
+
+
+def test_init_writes_a_file_once_and_validate_accepts_it(tmp_path):
+    first = run("config", "init", "mine", "--preset", "nightly", cwd=tmp_path)
+    assert first.returncode == 0
+    settings = load_settings(tmp_path / "mine")
+    assert settings.schedule.enabled
+    assert settings.rollouts.num_search_problems == NIGHTLY["rollouts.num_search_problems"]
+    second = run("config", "init", "mine", cwd=tmp_path)
+    assert second.returncode == 1
+    assert "exists already" in second.stderr
+    assert run("--config", "mine", "config", "validate", cwd=tmp_path).returncode == 0
+
+
+def test_show_prints_where_each_value_came_from(tmp_path):
+    (tmp_path / "reasonmill.toml").write_text("[rollouts]\ngroup_size = 16\n")
+    shown = run("config", "show", cwd=tmp_path).stdout
+    line = next(line for line in shown.splitlines() if line.startswith("rollouts.group_size"))
+    assert line.split() == ["rollouts.group_size", "16", "reasonmill.toml:2"]
+    assert "default" in next(line for line in shown.splitlines() if line.startswith("rollouts.seed"))
+
+
+def test_an_explained_error_is_one_paragraph_on_stderr_and_exit_code_1(tmp_path):
+    (tmp_path / "reasonmill.toml").write_text("[rollouts]\ngroup_size = 0\n")
+    done = run("config", "show", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "line 2: `rollouts.group_size` has the value 0" in done.stderr
+
+
+def test_wrong_usage_is_exit_code_2_and_a_bad_night_is_explained(tmp_path):
+    assert run("confg", cwd=tmp_path).returncode == 2
+    done = run("materialize", "--night", "2026-13-01", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "2026-13-01" in done.stderr
+
+
+def test_help_is_fast_and_loads_nothing_heavy():
+    code = (
+        "import sys; import reasonmill.cli.main; "
+        "print([m for m in ('torch', 'vllm', 'dagster', 'duckdb', 'pyarrow', 'pydantic') if m in sys.modules])"
+    )
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert time.monotonic() - started < 5
+
+
+def test_methods_are_listed_and_shown():
+    runner = CliRunner(env={"COLUMNS": "200"})
+    listed = runner.invoke(main.app, ["methods"])
+    assert listed.exit_code == 0
+    assert "2509.03403" in listed.output
+    assert "num_remove" in runner.invoke(main.app, ["methods", "prof"]).output
+
+
+def test_progress_without_a_terminal_is_one_line_at_start_and_end(tmp_path):
+    file = (tmp_path / "out.txt").open("w+")
+    with live_progress(Console(file=file, width=100)) as on_progress:
+        for done in (0, 1, 2, 3):
+            on_progress("rollouts", done, 3, {"tokens_per_s": 1234.5})
+    file.seek(0)
+    lines = file.read().splitlines()
+    assert [line.split()[1] for line in lines] == ["0/3", "3/3"]
+    assert "1,234 tokens/s" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "title"),
+    [("greedy", "greedy"), ("majority_8", "majority of 8"), ("best_of_16_critic", "best of 16 by critic"), ("x", "x")],
+)
+def test_strategies_have_readable_names(strategy, title):
+    assert strategy_title(strategy) == title
+
+
+def test_the_table_of_strategies_shows_shares_and_tokens(tmp_path):
+    rows = [{
+        "strategy": "majority_8", "num_problems": 200, "accuracy": 0.62, "low": 0.55, "high": 0.69,
+        "prompt_tokens": 20.0, "completion_tokens": 310.4, "critic_tokens": None, "night": "2026-01-01",
+    }]  # fmt: skip
+    file = (tmp_path / "out.txt").open("w+")
+    Console(file=file, width=120).print(policy_table(json.loads(json.dumps(rows))))
+    file.seek(0)
+    text = file.read()
+    assert [
+        part for part in ("200 held-out", "majority of 8", "62.0%", "55.0% to 69.0%", "310") if part not in text
+    ] == []
