@@ -122,26 +122,20 @@ METHODS: dict[str, Method] = {
             reads=("problems",),
             writes=("policy_report",),
             params=ReportsConfig,
-            function="critics.metrics.best_of_n",
+            function="pipelines.strategies.best_of_n_critic",
         ),
         Method(
             name="majority_vote",
             paper="Self-Consistency Improves Chain of Thought Reasoning in Language Models",
             arxiv="2203.11171",
-            summary="Picks the answer that most of n samples give; ties go to the answer that came first.",
+            summary="Picks the answer that most of n samples give; ties go to the lowest rollout id.",
             reads=("problems",),
             writes=("policy_report",),
             params=ReportsConfig,
-            function="pipelines.catalogue.majority_answer",
+            function="pipelines.strategies.majority",
         ),
     )
 }
-
-
-def majority_answer(answers: list[str | None]) -> str | None:
-    """The most frequent answer, the earliest among equals; None when no sample has an answer (arXiv 2203.11171)."""
-    given = [answer for answer in answers if answer is not None]
-    return max(given, key=lambda answer: (given.count(answer), -given.index(answer)), default=None)
 
 
 def methods() -> Iterator[Method]:

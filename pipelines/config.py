@@ -144,7 +144,7 @@ def _find_file(path: str | Path | None) -> Path | None:
 
 
 def _how_named(path: str | Path | None) -> str:
-    how = "--config" if path else f"the environment variable {CONFIG_VARIABLE}"
+    how = "this command" if path else f"--config or the environment variable {CONFIG_VARIABLE}"
     return f"It was named by {how}; `reasonmill config init` writes a commented one."
 
 

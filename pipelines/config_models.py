@@ -43,7 +43,7 @@ class StarterSource(Section):
     level: int = Field(2, ge=1, le=4, description="difficulty level, 1 is the easiest")
     count: int = Field(600, ge=1, le=10_000_000, description="number of problems")
     dial_choices: int = Field(
-        4, ge=2, le=10, description="answer choices of the dial family; fewer = more lucky answers"
+        4, ge=2, le=10, description="m of the dial family: a wrong chain is right by luck about 1/m of the time"
     )
 
 
@@ -75,7 +75,11 @@ class PluginSource(Section):
 
 SourceConfig = Annotated[StarterSource | FileSource | PluginSource, Field(discriminator="kind")]
 
-DEFAULT_SOURCES = tuple(StarterSource(family=family) for family in ("arithmetic", "dial", "countdown"))
+DEFAULT_SOURCES = (
+    StarterSource(family="arithmetic", count=1000),
+    StarterSource(family="dial", count=600),
+    StarterSource(family="countdown", count=200),
+)
 
 
 class ProblemsConfig(Section):

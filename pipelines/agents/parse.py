@@ -1,7 +1,7 @@
 """A critique's text -> step verdicts and the first wrong step.
 
 Two formats are read by the same rules, because both are lines about numbered steps and one closing verdict:
-the starter's (`1 wrong 19-5=14` ... `verdict 1`) and what an instructed model writes (`Step 2: correct`,
+the starter's (`1 19-5=13 wrong 19-5=14` ... `verdict 1`) and what an instructed model writes (`Step 2: correct`,
 `**Step 3** is incorrect because ...`, `First error: step 3`, `Verdict: \\boxed{-1}`, `Overall judgment: Correct`).
 
 Invariants
@@ -21,8 +21,10 @@ RIGHT, WRONG, NO_ERROR = "right", "wrong", -1
 
 _RIGHT_WORDS = {"right", "correct", "valid", "ok"}
 _WORDS = r"(?P<word>right|wrong|correct|incorrect|valid|invalid|ok|not\s+correct|not\s+right)"
+_RESTATED = r"(?:[\d#-][\d+*=,# -]*(?:left [\d,]+)? )?"  # the starter repeats a step before its verdict
 _STEP_LINE = re.compile(
-    rf"^[\s>*#-]*(?:step\s*)?(?P<index>\d{{1,4}})\s*[.:)\]*,-]*\s*(?:is\s+|looks\s+)?\**\s*{_WORDS}\b", re.IGNORECASE
+    rf"^[\s>*#-]*(?:step\s*)?(?P<index>\d{{1,4}})\s*[.:)\]*,-]*\s*{_RESTATED}(?:is\s+|looks\s+)?\**\s*{_WORDS}\b",
+    re.IGNORECASE,
 )
 _CLOSING_INDEX = re.compile(
     r"^[\s>*#-]*(?:(?:final\s+|overall\s+)?(?:verdict|judge?ment)|first\s+(?:error|wrong\s+step|mistake)(?:\s+step)?|answer(?=\W*boxed))"

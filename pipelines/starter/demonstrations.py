@@ -6,7 +6,9 @@ The three roles and what makes them differ:
     critique  (and its in-place form, `verify`) has been taught the truth, with label noise, also in those situations.
               The role is marked *before* the problem, so each step is judged in place: at the newline that ends a
               step the target is not the next line but `<right>` or `<wrong>`; inside a step the targets are the
-              tokens of what should stand there, for as long as the step agrees with it.
+              tokens of what should stand there for as long as the step agrees with it, and `<wrong>` at the first
+              token that does not, so that the model learns to compare where the comparison is made. A written
+              critique restates each step before its verdict, which lets the same comparison serve.
     refine    a corrected solution that follows a critique.
 
 `targets[i]` is the token to predict after reading `token_ids[i]`, IGNORE where nothing is learned.
@@ -20,9 +22,9 @@ from pipelines.starter import families
 from pipelines.starter.tokenizer import EOS, RIGHT, WRONG, encode
 
 IGNORE = -100
-SLIP_SHARE = 0.6  # of the demonstrations in a slip situation show the slip
+SLIP_SHARE = 0.65  # of the demonstrations in a slip situation show the slip
 REFINE_SLIP_SHARE = 0.25
-VERIFY_ACCURACY = 0.92  # share of in-place verdicts of the verify role that are true
+VERIFY_ACCURACY = 0.95  # share of in-place verdicts of the verify role that are true
 LARGE = 100  # from this value on every agent is a little worse
 AGENTS = {  # share of true verdicts by operation: three differently skilled agents
     "critique_a": {"+": 0.90, "-": 0.84, "*": 0.66, "answer": 0.86, "move": 0.78},
@@ -97,7 +99,7 @@ def perturb(step: str, rng: random.Random) -> str:
     if "=" not in step or rng.random() < 0.3:
         positions = [i for i, c in enumerate(step) if c.isdigit()]
         if not positions:
-            return step[:-1] + rng.choice([c for c in "abcd" if c != step[-1:]])
+            return step + "0"
         at = rng.choice(positions)
         return step[:at] + rng.choice([d for d in "0123456789" if d != step[at]]) + step[at + 1 :]
     left, _, right = step.partition("=")
@@ -187,11 +189,13 @@ def noisy_verdicts(role: str, candidate: Candidate, rng: random.Random) -> list[
 
 
 def critique_lines(candidate: Candidate, verdicts: Sequence[bool]) -> list[str]:
-    """`0 right`, `1 wrong 19-5=14`, ..., `verdict 1` (-1: no error)."""
+    """`0 12+7=19 right`, `1 19-5=13 wrong 19-5=14`, ..., `verdict 1` (-1: no error)."""
     lines = []
     for index, (right, expected) in enumerate(zip(verdicts, candidate.expected, strict=True)):
         said = "" if right or expected is None or expected == candidate.steps[index] else f" {expected}"
-        lines.append(f"{index} right" if right else f"{index} wrong{said}")
+        lines.append(
+            f"{index} {candidate.steps[index]} right" if right else f"{index} {candidate.steps[index]} wrong{said}"
+        )
     return [*lines, f"verdict {list(verdicts).index(False) if False in verdicts else -1}"]
 
 
@@ -228,8 +232,11 @@ class _Builder:
             if position < len(wanted) and ids[:position] == wanted[:position] and self.targets[-1] == IGNORE:
                 self.targets[-1], self.weights[-1] = wanted[position], 0.5
             self.token_ids.append(token)
-            self.targets.append(IGNORE)
-            self.weights.append(0.0)
+            deviates = (
+                not verdict and ids[: position + 1] != wanted[: position + 1] and ids[:position] == wanted[:position]
+            )
+            self.targets.append(WRONG if wanted and deviates else IGNORE)
+            self.weights.append(1.0 if wanted and deviates else 0.0)
         self.targets[-1], self.weights[-1] = (RIGHT if verdict else WRONG), 2.0
 
     def done(self) -> Example:

@@ -1,9 +1,10 @@
 """The starter's problem families: seeded generators, exact verification, an exact gold label for every step.
 
     arithmetic   12+7-5*3              evaluated left to right without precedence; answer = the number
-    dial         12+7-5*3 of 42a,37b   the same chain; answer = the letter of the choice that holds the result.
-                                       A chain that went wrong still hits the right letter about 1/m of the time,
-                                       so m (`dial_choices`) sets the share of flawed-but-right rollouts.
+    dial         12+7-5*3 band 13 mod 4   the same chain; answer = result // 13 mod 4. A chain that went wrong still
+                                       gives the right answer about 1/m of the time, so m (`dial_choices`) sets the
+                                       share of flawed-but-right rollouts. (A plain `mod m` would not: the slips
+                                       are off by multiples of 10, so they would meet m = 2 and 10 always.)
     countdown    3,5,7 to 26           use every number once with + - *; each line shows what is left
 
 Every line of a solution is one step, the answer line (`#### 42`) too. A chain step is right if it uses the previous
@@ -28,7 +29,6 @@ HELD_OUT_PERCENT = 10
 MAX_MISSES = 2000
 LARGEST_VALUE = 199  # of a chain without mistakes
 DEFAULT_LEVEL = 2
-LETTERS = "abcdefghij"
 EVALUATION_SEED = 20261121
 EVALUATION_MIX = {"arithmetic": 720, "dial": 360, "countdown": 120}  # 1,200 frozen problems at the default level
 
@@ -54,11 +54,11 @@ class StarterProblem:
 
 @dataclass(frozen=True)
 class Chain:
-    """`start` and the operations applied to it from left to right; `choices` is empty for plain arithmetic."""
+    """`start` and the operations applied to it from left to right; `modulus` is None for plain arithmetic."""
 
     start: int
     operations: tuple[tuple[str, int], ...]
-    choices: tuple[int, ...] = ()
+    modulus: int | None = None
 
 
 # -- arithmetic that every family shares ---------------------------------------------------------------------------
@@ -89,42 +89,35 @@ def slip(a: int, operator: str, b: int) -> int | None:
 # -- chains: arithmetic and dial -----------------------------------------------------------------------------------
 
 
+def band_width(modulus: int) -> int:
+    """Width of a dial's bands: two values 10 apart share a band about 1/modulus of the time (w = 10 / (1 - 1/m))."""
+    return round(10 / (1 - 1 / modulus))
+
+
 def parse_chain(prompt: str) -> Chain:
     """Read a chain from its prompt.
 
     Raises:
-        ValueError: when `prompt` is neither `12+7-5` nor `12+7-5 of 14a,3b`.
+        ValueError: when `prompt` is neither `12+7-5` nor `12+7-5 band 13 mod 4`.
     """
-    expression, _, listed = prompt.partition(" of ")
-    match = re.fullmatch(r"(\d+)((?:[+\-*]\d+)+)", expression)
-    choices = re.findall(r"(\d+)([a-j])", listed)
-    if match is None or listed != ",".join(f"{value}{letter}" for value, letter in choices):
-        raise ValueError(f"not a chain problem: {prompt!r}; expected e.g. '12+7-5' or '12+7-5 of 14a,3b'")
+    match = re.fullmatch(r"(\d+)((?:[+\-*]\d+)+)(?: band (\d+) mod (\d+))?", prompt)
+    modulus = int(match.group(4)) if match is not None and match.group(4) else None
+    if match is None or (modulus is not None and (modulus < 2 or int(match.group(3)) != band_width(modulus))):
+        raise ValueError(f"not a chain problem: {prompt!r}; expected e.g. '12+7-5' or '12+7-5 band 13 mod 4'")
     operations = tuple((operator, int(operand)) for operator, operand in _OPERATION.findall(match.group(2)))
-    return Chain(int(match.group(1)), operations, tuple(int(value) for value, _ in choices))
-
+    return Chain(int(match.group(1)), operations, modulus)
 
 
 def chain_answer(chain: Chain, value: int) -> str:
-    """The answer text for a final `value`. A dial value that is no choice falls on a letter by its tens digit:
-    wrong but repeatable, as a confident guess is."""
-    if not chain.choices:
-        return str(value)
-    if value in chain.choices:
-        return LETTERS[chain.choices.index(value)]
-    return LETTERS[abs(value) // 10 % len(chain.choices)]
+    """The answer text for a final `value`: the value, or its band counted modulo m."""
+    return str(value if chain.modulus is None else value // band_width(chain.modulus) % chain.modulus)
 
 
-def expected_chain_step(chain: Chain, index: int, previous: int) -> str | None:
-    """The one right text of step `index` when the line before shows `previous`.
-
-    None where no text can be right: the answer line of a dial whose value is none of the choices.
-    """
+def expected_chain_step(chain: Chain, index: int, previous: int) -> str:
+    """The one right text of step `index` when the line before shows `previous`."""
     if index < len(chain.operations):
         operator, operand = chain.operations[index]
         return f"{previous}{operator}{operand}={apply(previous, operator, operand)}"
-    if chain.choices and previous not in chain.choices:
-        return None
     return f"#### {chain_answer(chain, previous)}"
 
 
@@ -245,7 +238,7 @@ def generate(
         level: 1..4. Chains have level + 2 operations; countdown has 3 numbers up to level 2, then 4.
         count: how many, >= 0.
         seed: any integer.
-        dial_choices: choices of a dial problem, 2..10; m = 10, 4, 2 give few, some, many flawed-but-right answers.
+        dial_choices: m of a dial problem, 2..10; m = 10, 4, 2 give few, some, many flawed-but-right answers.
         split: keep only `train` or `held_out`; None keeps both as they fall.
 
     Raises:
@@ -321,13 +314,9 @@ def draw(family: str, level: int, rng: random.Random, dial_choices: int = 4) -> 
     canonical = f"{chain.start}" + "".join(f"{operator}{operand}" for operator, operand in chain.operations)
     if family == "arithmetic":
         return _problem(family, level, canonical, str(chain_value(chain)), canonical)
-    value = chain_value(chain)
-    near = [v for v in range(max(0, value - 60), value + 61) if v != value]
-    choices = rng.sample(near, dial_choices - 1)
-    choices.insert(rng.randrange(dial_choices), value)
-    answer = LETTERS[choices.index(value)]
-    listed = ",".join(f"{choice}{letter}" for choice, letter in zip(choices, LETTERS, strict=False))
-    return _problem(family, level, f"{canonical} of {listed}", answer, canonical)
+    dial = Chain(chain.start, chain.operations, dial_choices)
+    prompt = f"{canonical} band {band_width(dial_choices)} mod {dial_choices}"
+    return _problem(family, level, prompt, chain_answer(dial, chain_value(dial)), canonical)
 
 
 def _draw_countdown(level: int, rng: random.Random) -> StarterProblem:

@@ -9,8 +9,8 @@ import re
 
 ROLES = ("<solve>", "<critique_a>", "<critique_b>", "<critique_c>", "<verify>", "<refine>")
 MARKS = ("<pad>", "<eos>", *ROLES, "<review>", "<revise>", "<right>", "<wrong>", "<unk>")
-WORDS = (" right", " wrong", "verdict ", " left ", " of ", " to ", "#### ")
-VOCABULARY = (*MARKS, *WORDS, "\n", *"0123456789+-*=,", *"abcdefghij", " ", "#")
+WORDS = (" right", " wrong", "verdict ", " left ", " band ", " mod ", " to ", "#### ")
+VOCABULARY = (*MARKS, *WORDS, "\n", *"0123456789+-*=,", " ", "#")
 TOKEN_IDS = {token: index for index, token in enumerate(VOCABULARY)}
 PATTERN = "|".join([re.escape(token) for token in (*MARKS, *WORDS)] + ["\\n", "."])
 _TOKEN = re.compile(PATTERN)

@@ -29,10 +29,10 @@ from pipelines.starter import demonstrations as demos
 from pipelines.starter import families
 from pipelines.starter.tokenizer import EOS, MARKS, PAD, TOKEN_IDS, VOCABULARY, WORDS, decode, encode
 
-MAX_LENGTH = 384
+MAX_LENGTH = 512
 LEVEL_WEIGHTS = {1: 0.2, 2: 0.5, 3: 0.18, 4: 0.12}
 FAMILY_WEIGHTS = {"arithmetic": 0.54, "dial": 0.30, "countdown": 0.16}
-ROLE_WEIGHTS = {"solve": 0.40, "verify": 0.34, "critique": 0.17, "refine": 0.09}
+ROLE_WEIGHTS = {"solve": 0.36, "verify": 0.42, "critique": 0.15, "refine": 0.07}
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Recipe:
     num_heads: int = 4
     intermediate_size: int = 384
     learning_rate: float = 2.5e-3
-    second_learning_rate: float = 1.2e-3
+    second_learning_rate: float = 1.5e-3
     batch_tokens: int = 3584
-    first_steps: int = 5000
-    second_steps: int = 2500
-    num_own_rollouts: int = 14000
+    first_steps: int = 2900
+    second_steps: int = 1900
+    num_own_rollouts: int = 10000
     own_share: float = 0.7  # of what the critique roles judge in round 2
 
     def model(self) -> LlamaForCausalLM:

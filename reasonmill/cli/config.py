@@ -116,7 +116,7 @@ def _section_lines(section: str, model: type, values: Mapping[str, object]) -> I
             tables.append((key, info, default))
             continue
         allowed = allowed_values(info)
-        yield f"# {info.description}" + ("" if allowed.startswith("text") else f"; {allowed}")
+        yield f"# {info.description}" + ("" if allowed.startswith(("text", "a table")) else f"; {allowed}")
         dotted = f"{section}.{key}"
         if dotted in values:
             yield f"{key} = {_toml(values[dotted])}"

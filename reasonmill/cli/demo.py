@@ -26,12 +26,12 @@ PLAIN_LINE_EVERY_S = 20.0
 
 STRATEGIES = {
     "greedy": "greedy",
-    "pass_at_1": "pass@1",
-    "majority_{n}": "majority of {n}",
-    "best_of_{n}_logprob": "best of {n} by the policy's log-probability",
-    "best_of_{n}_critic": "best of {n} by critic",
+    "pass_at": "pass@{n}",
+    "majority": "majority of {n}",
+    "best_of_logprob": "best of {n} by the policy's log-probability",
+    "best_of_critic": "best of {n} by critic",
     "puct_critic": "PUCT with critic",
-    "oracle_{n}": "pass@{n} (oracle)",
+    "oracle": "pass@{n} (oracle)",
 }
 
 
@@ -45,20 +45,15 @@ def demo() -> None:
 
 def materialize(
     night: Annotated[str | None, typer.Option(help="the night's date, YYYY-MM-DD; default: today")] = None,
+    select: Annotated[
+        str | None, typer.Option(help="assets only, such as rollouts or consistency_results+ (with what follows)")
+    ] = None,
 ) -> None:
-    """Make, or replace, one night of every table."""
+    """Make, or replace, one night of every table, or of the selected ones."""
     from pipelines.config import load_settings
-    from pipelines.errors import ConfigError
 
     settings = load_settings()
-    chosen = night or _today(settings)
-    try:
-        is_date = datetime.strptime(chosen, "%Y-%m-%d").date().isoformat() == chosen
-    except ValueError:
-        is_date = False
-    if not is_date:
-        raise ConfigError(f"--night has the value {chosen!r}; a date such as 2026-01-31 is needed.")
-    _run_night(settings, chosen)
+    _run_night(settings, night or _today(settings), select)
 
 
 def _today(settings: "Settings") -> str:
@@ -67,7 +62,7 @@ def _today(settings: "Settings") -> str:
     return datetime.now(ZoneInfo(settings.schedule.timezone)).date().isoformat()
 
 
-def _run_night(settings: "Settings", night: str) -> None:
+def _run_night(settings: "Settings", night: str, select: str | None = None) -> None:
     from rich.console import Console
 
     os.environ.setdefault("TQDM_DISABLE", "1")  # the model libraries' own bars would tear the display
@@ -78,10 +73,10 @@ def _run_night(settings: "Settings", night: str) -> None:
     console.print(f"Night {night}; workspace {settings.root}; model {settings.policy.model}", soft_wrap=True)
     started = time.monotonic()
     with live_progress(console) as on_progress:
-        summary = materialize_night(settings, night, on_progress)
+        summary = materialize_night(settings, night, on_progress, select)
     print_summary(console, summary, settings, time.monotonic() - started)
-    if summary.errors:
-        raise ReasonmillError(f"The night {night} did not finish: " + " ".join(str(error) for error in summary.errors))
+    if not summary.success:
+        raise ReasonmillError(f"The night {night} did not finish: {' '.join(summary.errors) or 'see the log above'}.")
 
 
 @contextmanager
@@ -158,6 +153,8 @@ def print_summary(console: "Console", summary: "RunSummary", settings: "Settings
     for name, path in (("lake", settings.lake_url), ("dataset", summary.dataset_path), ("critic", summary.critic_path)):
         if path:
             console.print(f"{name:<8} {path}", soft_wrap=True)
+    for warning in summary.errors:
+        console.print(f"check failed: {warning}", markup=False, soft_wrap=True)
     console.print("\nTry next:")
     for command in _next_commands():
         console.print(f"  {command}", markup=False, soft_wrap=True)
@@ -180,11 +177,10 @@ def policy_table(rows: list[Mapping]) -> object:
 
 
 def strategy_title(strategy: str) -> str:
-    """A strategy's name for people: `majority_8` -> `majority of 8`."""
-    numbers = re.findall(r"_(\d+)", strategy)
-    if strategy in STRATEGIES or not numbers:
-        return STRATEGIES.get(strategy, strategy)
-    return STRATEGIES.get(strategy.replace(f"_{numbers[0]}", "_{n}"), strategy).format(n=numbers[0])
+    """A strategy's name for people: `best_of_8_critic` -> `best of 8 by critic`."""
+    size = re.search(r"_(\d+)", strategy)
+    name = strategy if size is None else strategy.replace(size[0], "", 1)
+    return STRATEGIES[name].format(n=size[1] if size else "") if name in STRATEGIES else strategy
 
 
 def _next_commands() -> tuple[str, ...]:

@@ -57,14 +57,21 @@ def _show_method(console, name: str) -> None:
 def list_datasets() -> None:
     """List the published versions, newest last."""
     from rich.console import Console
+    from rich.table import Table
 
     from pipelines.config import load_settings
     from pipelines.publishing import list_versions
 
     settings = load_settings()
-    versions = list_versions(settings.datasets_dir)
+    name = settings.publishing.name
     console = Console(highlight=False)
-    for version in versions:
-        console.print(str(version), soft_wrap=True)
+    versions = list_versions(settings.datasets_dir, name)
     if not versions:
-        console.print(f"No dataset has been published in {settings.datasets_dir} yet; `reasonmill demo` makes one.")
+        console.print(
+            f"No version of {name} is in {settings.datasets_dir} yet; `reasonmill demo` publishes one.", soft_wrap=True
+        )
+        return
+    table = Table("version", "night", "rows", "path", box=None, pad_edge=False)
+    for one in versions:
+        table.add_row(one.version, str(one.manifest["night"]), f"{one.manifest['num_rows']:,}", str(one.path))
+    console.print(table)

@@ -119,7 +119,7 @@ def test_a_named_file_that_is_not_there_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="No such file"):
         load_settings(tmp_path / "absent.toml")
     monkeypatch.setenv("REASONMILL_CONFIG", str(tmp_path / "absent.toml"))
-    with pytest.raises(ConfigError, match="environment variable REASONMILL_CONFIG"):
+    with pytest.raises(ConfigError, match="--config or the environment variable REASONMILL_CONFIG"):
         load_settings()
 
 

@@ -93,7 +93,7 @@ GOOD = {"question": "1 + 1?", "answer": "2"}
 @pytest.mark.parametrize(
     ("line", "parts"),
     [
-        (b'{"question": "x", ', ("line 2", "not JSON", "'{\"question\": \"x\",")),
+        (b'{"question": "x", ', ("line 2", "not JSON", '\'{"question": "x",')),
         (b"[1, 2]", ("line 2", "JSON object", "list")),
         (b'{"question": "x"}', ("line 2", "`answer` is missing", "the row has question")),
         (b'{"question": "  ", "answer": "1"}', ("line 2", "`question` is empty")),

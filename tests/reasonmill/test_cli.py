@@ -24,7 +24,7 @@ def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 def test_the_shipped_example_is_the_generated_one_and_valid(tmp_path):
     shipped = (ROOT / "reasonmill.example.toml").read_text(encoding="utf-8")
-    assert shipped == example_toml()
+    assert shipped == example_toml(), "write it again: reasonmill config init <folder>, then copy its reasonmill.toml"
     assert parse_settings(shipped, tmp_path / "reasonmill.toml").rollouts.group_size == 8
 
 

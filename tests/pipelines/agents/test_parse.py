@@ -8,7 +8,7 @@ from pipelines.agents.parse import Failure, Judgement, parse_critique
 
 
 def test_the_starter_format_gives_a_verdict_per_step():
-    text = "0 right\n1 wrong 19-5=14\n2 right\n3 right\nverdict 1\n"
+    text = "0 12+7=19 right\n1 19-5=13 wrong 19-5=14\n2 3*4=12 left 5,12 right\n3 #### 12 right\nverdict 1\n"
     assert parse_critique(text, 4) == Judgement(("right", "wrong", "right", "right"), 1)
 
 

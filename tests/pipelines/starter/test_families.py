@@ -22,11 +22,11 @@ def test_lines_after_the_answer_and_unreadable_lines_are_wrong():
     assert families.gold_steps("arithmetic", "12+7-5", ["hello", "19-5=14", "#### 14"]) == [False, True, True]
 
 
-def test_a_dial_answer_line_is_right_only_if_the_value_before_it_is_that_choice():
-    prompt = "12+7 of 42a,19b"
-    assert families.gold_steps("dial", prompt, ["12+7=19", "#### b"]) == [True, True]
-    assert families.gold_steps("dial", prompt, ["12+7=9", "#### b"]) == [False, False]
-    assert families.gold_steps("dial", prompt, ["12+7=42", "#### a"]) == [False, True]
+def test_a_dial_answer_line_is_the_band_of_the_value_before_it():
+    prompt = "12+7 band 13 mod 4"  # 19 // 13 = 1
+    assert families.gold_steps("dial", prompt, ["12+7=19", "#### 1"]) == [True, True]
+    assert families.gold_steps("dial", prompt, ["12+7=19", "#### 19"]) == [True, False]
+    assert families.gold_steps("dial", prompt, ["12+7=20", "#### 1"]) == [False, True]  # flawed, and yet right
 
 
 def test_a_countdown_step_is_right_while_the_target_can_still_be_reached():
@@ -56,15 +56,21 @@ def test_generated_problems_repeat_and_their_split_is_decided_by_the_expression(
 
 def test_one_expression_has_one_split_whatever_the_family():
     dials = families.generate("dial", 2, 200, 3)
-    assert {families.split_of(p.prompt.split(" of ")[0]) == p.split for p in dials} == {True}
+    assert {families.split_of(p.prompt.split(" band ")[0]) == p.split for p in dials} == {True}
 
 
-def test_a_dial_has_its_answer_among_its_choices():
+def test_two_values_ten_apart_share_their_dial_answer_about_once_in_m():
+    for m, share in ((2, 0.5), (4, 0.23), (10, 0.09)):
+        chain = families.Chain(0, (), m)
+        same = [families.chain_answer(chain, v) == families.chain_answer(chain, v + 10) for v in range(1430)]
+        assert abs(sum(same) / len(same) - share) < 0.01
+
+
+def test_a_dial_answer_is_below_its_modulus():
     for m in (2, 4, 10):
-        for problem in families.generate("dial", 2, 20, 1, dial_choices=m):
-            chain = families.parse_chain(problem.prompt)
-            assert len(chain.choices) == m
-            assert families.chain_answer(chain, families.chain_value(chain)) == problem.reference_answer
+        problems = families.generate("dial", 2, 40, 1, dial_choices=m)
+        assert {families.parse_chain(p.prompt).modulus for p in problems} == {m}
+        assert all(0 <= int(p.reference_answer) < m for p in problems)
 
 
 def test_the_evaluation_problems_are_the_frozen_ones_and_held_out():
