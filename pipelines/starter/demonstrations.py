@@ -8,7 +8,7 @@ The three roles and what makes them differ:
               step the target is not the next line but `<right>` or `<wrong>`; inside a step the targets are the
               tokens of what should stand there for as long as the step agrees with it, and `<wrong>` at the first
               token that does not, so that the model learns to compare where the comparison is made. A written
-              critique restates each step before its verdict, which lets the same comparison serve.
+              critique works each step out anew and then says whether the solution has the same.
     refine    a corrected solution that follows a critique.
 
 `targets[i]` is the token to predict after reading `token_ids[i]`, IGNORE where nothing is learned.
@@ -188,14 +188,16 @@ def noisy_verdicts(role: str, candidate: Candidate, rng: random.Random) -> list[
     ]
 
 
-def critique_lines(candidate: Candidate, verdicts: Sequence[bool]) -> list[str]:
-    """`0 12+7=19 right`, `1 19-5=13 wrong 19-5=14`, ..., `verdict 1` (-1: no error)."""
+def critique_lines(candidate: Candidate, verdicts: Sequence[bool], rng: random.Random) -> list[str]:
+    """`0 12+7=19 right`, `1 19-5=14 wrong` (14 is what it should be), ..., `verdict 1` (-1: no error).
+
+    A critic that is mistaken believes in what it writes: the step itself where it misses an error, something else
+    where it sees one that is not there. Where nothing right can stand, the step itself is called wrong.
+    """
     lines = []
-    for index, (right, expected) in enumerate(zip(verdicts, candidate.expected, strict=True)):
-        said = "" if right or expected is None or expected == candidate.steps[index] else f" {expected}"
-        lines.append(
-            f"{index} {candidate.steps[index]} right" if right else f"{index} {candidate.steps[index]} wrong{said}"
-        )
+    for index, (step, right, is_right) in enumerate(zip(candidate.steps, verdicts, candidate.is_right, strict=True)):
+        believed = step if right else perturb(step, rng) if is_right else (candidate.expected[index] or step)
+        lines.append(f"{index} {believed} {'right' if right else 'wrong'}")
     return [*lines, f"verdict {list(verdicts).index(False) if False in verdicts else -1}"]
 
 
@@ -258,7 +260,7 @@ def critique_example(agent: str, candidate: Candidate, rng: random.Random) -> Ex
     verdicts = noisy_verdicts(agent, candidate, rng)
     builder = _judged(agent, candidate, verdicts)
     builder.read("<review>\n")
-    builder.say("\n".join(critique_lines(candidate, verdicts)) + "\n", end=True)
+    builder.say("\n".join(critique_lines(candidate, verdicts, rng)) + "\n", end=True)
     return builder.done()
 
 
@@ -267,7 +269,7 @@ def refine_example(candidate: Candidate, rng: random.Random) -> Example:
     verdicts = noisy_verdicts("verify", candidate, rng)
     builder = _Builder()
     builder.read(f"<refine>{candidate.prompt}\n" + "".join(step + "\n" for step in candidate.steps) + "<review>\n")
-    builder.read("\n".join(critique_lines(candidate, verdicts)) + "\n<revise>\n")
+    builder.read("\n".join(critique_lines(candidate, verdicts, rng)) + "\n<revise>\n")
     builder.say("\n".join(_refined(candidate, verdicts, rng)) + "\n", end=True)
     return builder.done()
 
