@@ -140,15 +140,15 @@ class RolloutsConfig(Section):
     """Tree search and independent samples."""
 
     recipe: Name = Field("puct", description="search recipe: puct or a recipe of yours")
-    num_search_problems: int = Field(240, ge=0, description="training problems searched per night")
-    num_simulations: int = Field(16, ge=1, le=100_000, description="simulations per tree")
-    num_candidates: int = Field(4, ge=1, le=64, description="steps proposed per expansion")
+    num_search_problems: int = Field(400, ge=0, description="training problems searched per night")
+    num_simulations: int = Field(8, ge=1, le=100_000, description="simulations per tree")
+    num_candidates: int = Field(8, ge=1, le=64, description="steps proposed per expansion")
     exploration: float = Field(1.0, ge=0.0, le=100.0, description="c of PUCT; 0 is greedy")
     max_depth: int = Field(12, ge=1, le=1000, description="steps on the longest path")
     step_max_tokens: int = Field(32, ge=1, le=65_536, description="tokens per step")
     temperature: float = Field(1.0, ge=0.0, le=10.0, description="sampling temperature of search and samples")
     top_p: float = Field(1.0, gt=0.0, le=1.0, description="nucleus of search and samples")
-    num_evaluations: int = Field(2, ge=1, le=256, description="graded completions that value a leaf")
+    num_evaluations: int = Field(4, ge=1, le=256, description="graded completions that value a leaf")
     num_sample_problems: int = Field(400, ge=0, description="training problems sampled per night")
     group_size: int = Field(8, ge=1, le=4096, description="independent samples per problem")
     max_tokens: int = Field(128, ge=1, le=1_048_576, description="tokens per completion")
@@ -196,7 +196,7 @@ class CritiquesConfig(Section):
 class CriticConfig(Section):
     """Training of the process critic on the values of the trees."""
 
-    steps: int = Field(300, ge=1, le=10_000_000, description="optimiser steps, at most")
+    steps: int = Field(200, ge=1, le=10_000_000, description="optimiser steps, at most")
     batch_size: int = Field(64, ge=1, le=65_536, description="examples per optimiser step")
     learning_rate: float = Field(3e-4, gt=0.0, le=1.0, description="peak learning rate")
     weight_decay: float = Field(0.01, ge=0.0, le=1.0, description="weight decay of AdamW")

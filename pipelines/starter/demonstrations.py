@@ -6,9 +6,7 @@ The three roles and what makes them differ:
     critique  (and its in-place form, `verify`) has been taught the truth, with label noise, also in those situations.
               The role is marked *before* the problem, so each step is judged in place: at the newline that ends a
               step the target is not the next line but `<right>` or `<wrong>`; inside a step the targets are the
-              tokens of what should stand there for as long as the step agrees with it, and `<wrong>` at the first
-              token that does not, so that the model learns to compare where the comparison is made. A written
-              critique works each step out anew and then says whether the solution has the same.
+              tokens of what should stand there, for as long as the step agrees with it.
     refine    a corrected solution that follows a critique.
 
 `targets[i]` is the token to predict after reading `token_ids[i]`, IGNORE where nothing is learned.
@@ -24,7 +22,7 @@ from pipelines.starter.tokenizer import EOS, RIGHT, WRONG, encode
 IGNORE = -100
 SLIP_SHARE = 0.65  # of the demonstrations in a slip situation show the slip
 REFINE_SLIP_SHARE = 0.25
-VERIFY_ACCURACY = 0.95  # share of in-place verdicts of the verify role that are true
+VERIFY_ACCURACY = 0.92  # share of in-place verdicts of the verify role that are true
 LARGE = 100  # from this value on every agent is a little worse
 AGENTS = {  # share of true verdicts by operation: three differently skilled agents
     "critique_a": {"+": 0.90, "-": 0.84, "*": 0.66, "answer": 0.86, "move": 0.78},
@@ -188,16 +186,12 @@ def noisy_verdicts(role: str, candidate: Candidate, rng: random.Random) -> list[
     ]
 
 
-def critique_lines(candidate: Candidate, verdicts: Sequence[bool], rng: random.Random) -> list[str]:
-    """`0 12+7=19 right`, `1 19-5=14 wrong` (14 is what it should be), ..., `verdict 1` (-1: no error).
-
-    A critic that is mistaken believes in what it writes: the step itself where it misses an error, something else
-    where it sees one that is not there. Where nothing right can stand, the step itself is called wrong.
-    """
+def critique_lines(candidate: Candidate, verdicts: Sequence[bool]) -> list[str]:
+    """`0 right`, `1 wrong 19-5=14`, ..., `verdict 1` (-1: no error)."""
     lines = []
-    for index, (step, right, is_right) in enumerate(zip(candidate.steps, verdicts, candidate.is_right, strict=True)):
-        believed = step if right else perturb(step, rng) if is_right else (candidate.expected[index] or step)
-        lines.append(f"{index} {believed} {'right' if right else 'wrong'}")
+    for index, (right, expected) in enumerate(zip(verdicts, candidate.expected, strict=True)):
+        said = "" if right or expected is None or expected == candidate.steps[index] else f" {expected}"
+        lines.append(f"{index} right" if right else f"{index} wrong{said}")
     return [*lines, f"verdict {list(verdicts).index(False) if False in verdicts else -1}"]
 
 
@@ -234,11 +228,8 @@ class _Builder:
             if position < len(wanted) and ids[:position] == wanted[:position] and self.targets[-1] == IGNORE:
                 self.targets[-1], self.weights[-1] = wanted[position], 0.5
             self.token_ids.append(token)
-            deviates = (
-                not verdict and ids[: position + 1] != wanted[: position + 1] and ids[:position] == wanted[:position]
-            )
-            self.targets.append(WRONG if wanted and deviates else IGNORE)
-            self.weights.append(1.0 if wanted and deviates else 0.0)
+            self.targets.append(IGNORE)
+            self.weights.append(0.0)
         self.targets[-1], self.weights[-1] = (RIGHT if verdict else WRONG), 2.0
 
     def done(self) -> Example:
@@ -260,7 +251,7 @@ def critique_example(agent: str, candidate: Candidate, rng: random.Random) -> Ex
     verdicts = noisy_verdicts(agent, candidate, rng)
     builder = _judged(agent, candidate, verdicts)
     builder.read("<review>\n")
-    builder.say("\n".join(critique_lines(candidate, verdicts, rng)) + "\n", end=True)
+    builder.say("\n".join(critique_lines(candidate, verdicts)) + "\n", end=True)
     return builder.done()
 
 
@@ -269,7 +260,7 @@ def refine_example(candidate: Candidate, rng: random.Random) -> Example:
     verdicts = noisy_verdicts("verify", candidate, rng)
     builder = _Builder()
     builder.read(f"<refine>{candidate.prompt}\n" + "".join(step + "\n" for step in candidate.steps) + "<review>\n")
-    builder.read("\n".join(critique_lines(candidate, verdicts, rng)) + "\n<revise>\n")
+    builder.read("\n".join(critique_lines(candidate, verdicts)) + "\n<revise>\n")
     builder.say("\n".join(_refined(candidate, verdicts, rng)) + "\n", end=True)
     return builder.done()
 

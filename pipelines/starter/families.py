@@ -71,15 +71,15 @@ def apply(a: int, operator: str, b: int) -> int:
 def slip(a: int, operator: str, b: int) -> int | None:
     """The result that the starter's misconception gives for `a operator b`; None where it has none.
 
-    A carry or borrow is dropped, but only with certain digits: `+` and `-` of a number that ends in 6, 7 or 8,
-    `*` by 6, 7 or 8.
+    A carry or borrow is dropped, but only for certain unit digits: `+` with carry where an operand ends in 7 or 8,
+    `-` with borrow where the subtrahend ends in 5, 6, 7 or 8, `*` by 6, 7 or 8 with carry.
     """
     if a < 0:
         return None
     ones_a, ones_b = a % 10, b % 10
-    if operator == "+" and ones_a + ones_b >= 10 and ones_b in (6, 7, 8):
+    if operator == "+" and ones_a + ones_b >= 10 and {ones_a, ones_b} & {7, 8}:
         return a + b - 10
-    if operator == "-" and ones_a < ones_b and ones_b in (6, 7, 8):
+    if operator == "-" and ones_a < ones_b and ones_b in (5, 6, 7, 8):
         return a - b + 10
     if operator == "*" and b in (6, 7, 8) and a >= 10 and ones_a * b >= 10:
         return a * b - 10 * (ones_a * b // 10)
@@ -283,18 +283,17 @@ def evaluation_problems(count: int | None = None) -> list[StarterProblem]:
 
 
 def random_chain(rng: random.Random, num_operations: int) -> Chain:
-    """Values stay within 0..199, operands are 2..9; * only from values up to 24.
-
-    One-digit operands keep a step within reach of a model of a million parameters, so that its errors are its
-    misconceptions and not noise, and so that it can learn to verify.
-    """
-    start = value = rng.randint(3, 60)
+    """Values stay within 0..199; operands of + and - are 10..99; * is by 2..9 from values up to 30."""
+    start = value = rng.randint(10, 99)
     operations = []
     for _ in range(num_operations):
-        if 2 <= value <= 24 and rng.random() < 0.5:
+        can_multiply = 2 <= value <= 30 and rng.random() < 0.6
+        if can_multiply and value * 2 <= LARGEST_VALUE:
             operator, operand = "*", rng.randint(2, min(9, LARGEST_VALUE // value))
+        elif value < 30 or (value < LARGEST_VALUE - 60 and rng.random() < 0.5):
+            operator, operand = "+", rng.randint(10, min(99, LARGEST_VALUE - value))
         else:
-            operator, operand = "+" if value < 10 or (value < 180 and rng.random() < 0.5) else "-", rng.randint(2, 9)
+            operator, operand = "-", rng.randint(10, min(99, value - 5))
         value = apply(value, operator, operand)
         operations.append((operator, operand))
     return Chain(start, tuple(operations))

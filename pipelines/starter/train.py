@@ -29,10 +29,10 @@ from pipelines.starter import demonstrations as demos
 from pipelines.starter import families
 from pipelines.starter.tokenizer import EOS, MARKS, PAD, TOKEN_IDS, VOCABULARY, WORDS, decode, encode
 
-MAX_LENGTH = 512
+MAX_LENGTH = 384
 LEVEL_WEIGHTS = {1: 0.2, 2: 0.5, 3: 0.18, 4: 0.12}
 FAMILY_WEIGHTS = {"arithmetic": 0.54, "dial": 0.30, "countdown": 0.16}
-ROLE_WEIGHTS = {"solve": 0.36, "verify": 0.38, "critique": 0.18, "refine": 0.08}
+ROLE_WEIGHTS = {"solve": 0.40, "verify": 0.34, "critique": 0.17, "refine": 0.09}
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Recipe:
 
     seed: int = 0
     hidden_size: int = 128
-    num_layers: int = 5
+    num_layers: int = 4
     num_heads: int = 4
     intermediate_size: int = 384
     learning_rate: float = 2.5e-3
     second_learning_rate: float = 1.5e-3
     batch_tokens: int = 3584
-    first_steps: int = 2000
-    second_steps: int = 1500
-    num_own_rollouts: int = 8000
+    first_steps: int = 3200
+    second_steps: int = 2000
+    num_own_rollouts: int = 10000
     own_share: float = 0.7  # of what the critique roles judge in round 2
 
     def model(self) -> LlamaForCausalLM:

@@ -13,7 +13,7 @@ def spelled(ids):
 
 
 def test_the_tokenizer_gives_back_every_text_it_can_write():
-    text = "12+7-5*3 band 13 mod 4\n0 12+7=19 right\n1 19-5=14 wrong\nverdict -1\n3*7=21 left 5,21\n#### 2\n"
+    text = "12+7-5*3 band 13 mod 4\n0 right\n1 wrong 19-5=14\nverdict -1\n3*7=21 left 5,21\n#### 2\n"
     assert decode(encode(text)) == text
     assert encode("<verify>") == [VOCABULARY.index("<verify>")]
 
@@ -38,25 +38,22 @@ def test_a_wrong_step_is_a_target_only_as_far_as_it_agrees_with_what_should_stan
     targets = spelled(example.targets)
     newline = example.token_ids.index(encode("\n")[0])
     assert targets[newline : newline + 6] == ["1", "2", "+", "7", "=", "1"]  # the true first digit of 19
-    assert targets[newline + 6] == "<wrong>"  # said at once, after the wrong 2
-    assert targets[newline + 7] == "_"  # then nothing more until the verdict at the newline
-    assert example.targets.count(WRONG) == 2 and example.targets.count(RIGHT) == 1
+    assert targets[newline + 6] == "_"  # after the wrong 2 nothing more is learned
+    assert example.targets.count(WRONG) == 1 and example.targets.count(RIGHT) == 1
     assert example.targets[-1] == RIGHT
 
 
 def test_the_misconception_is_shown_about_six_times_in_ten():
     rng = random.Random(0)
-    shown = [demos.demonstrate("arithmetic", "15+7", rng)[0] for _ in range(2000)]
-    assert set(shown) == {"15+7=22", "15+7=12"}
-    assert 0.61 < shown.count("15+7=12") / 2000 < 0.69
+    shown = [demos.demonstrate("arithmetic", "15+27", rng)[0] for _ in range(2000)]
+    assert set(shown) == {"15+27=42", "15+27=32"}
+    assert 0.61 < shown.count("15+27=32") / 2000 < 0.69
 
 
 def test_a_critique_has_a_line_per_step_and_a_verdict_with_the_first_wrong_one():
     candidate = demos.judge("arithmetic", "12+7-5", ["12+7=19", "19-5=13", "#### 13"])
-    assert demos.critique_lines(candidate, candidate.is_right, random.Random(0)) == [
-        "0 12+7=19 right", "1 19-5=14 wrong", "2 #### 13 right", "verdict 1",
-    ]  # fmt: skip
-    assert demos.critique_lines(candidate, [True, True, True], random.Random(0))[-1] == "verdict -1"
+    assert demos.critique_lines(candidate, candidate.is_right) == ["0 right", "1 wrong 19-5=14", "2 right", "verdict 1"]
+    assert demos.critique_lines(candidate, [True, True, True])[-1] == "verdict -1"
 
 
 def test_a_refinement_keeps_the_lines_before_the_error_and_takes_the_correction():
@@ -75,7 +72,7 @@ def test_every_example_is_aligned_known_to_the_tokenizer_and_fits_the_context(fa
         demos.critique_example("critique_b", candidate, rng),
         demos.refine_example(candidate, rng),
     ):
-        assert len(example.token_ids) == len(example.targets) == len(example.weights) <= 512
+        assert len(example.token_ids) == len(example.targets) == len(example.weights) <= 384
         assert UNKNOWN not in example.token_ids
         assert [(t != demos.IGNORE) for t in example.targets] == [w > 0 for w in example.weights]
     solved = demos.solve_example(family, problem.prompt, rng)

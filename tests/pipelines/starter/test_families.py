@@ -38,10 +38,10 @@ def test_a_countdown_step_is_right_while_the_target_can_still_be_reached():
 
 def test_slips_drop_a_carry_or_a_borrow_in_the_listed_situations_only():
     assert families.slip(15, "+", 27) == 32  # 42 without its carry
-    assert families.slip(15, "+", 5) is None  # a carry, but no 6, 7 or 8
-    assert families.slip(12, "+", 7) is None  # no carry
-    assert families.slip(52, "-", 6) == 56  # 46 without its borrow
-    assert families.slip(52, "-", 9) is None
+    assert families.slip(15, "+", 26) is None  # a carry, but no 7 or 8
+    assert families.slip(12, "+", 17) is None  # no carry
+    assert families.slip(52, "-", 16) == 46  # 36 without its borrow
+    assert families.slip(52, "-", 19) is None
     assert families.slip(34, "*", 7) == 218  # 238 without the carried 2
     assert families.slip(34, "*", 9) is None
 
