@@ -3,8 +3,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 DATA = Path(__file__).parent / "data"
+
+# No test asserts a time: a loaded machine must not fail a property
+settings.register_profile("reasonmill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("reasonmill")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

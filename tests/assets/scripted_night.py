@@ -34,7 +34,14 @@ def small_settings(root: Path, **sections: dict) -> Settings:
     """Six training problems and four evaluation problems, tiny budgets, a random critic of hidden size 16."""
     chosen = {
         "problems": {"sources": [{"kind": "starter", "family": "arithmetic", "level": 1, "count": 40}]},
-        "rollouts": {"num_search_problems": 6, "num_sample_problems": 6, "num_simulations": 4, "group_size": 8},
+        "rollouts": {
+            "num_search_problems": 6,
+            "num_sample_problems": 6,
+            "num_simulations": 4,
+            "num_candidates": 4,
+            "num_evaluations": 2,
+            "group_size": 8,
+        },
         "critiques": {"num_rollouts": 8},
         "process_critic": {"steps": 4, "batch_size": 16, "eval_every": 2, "init": str(random_model(root / "model"))},
         "reports": {"num_problems": 4, "n_values": [4], "num_simulations": 2, "num_bootstrap": 100},

@@ -40,8 +40,9 @@ RUN_ID = "benchmark-critic"
 
 async def run_benchmark(settings: Settings, num_problems: int, num_seeds: int, n_values: Sequence[int]) -> dict:
     """All seeds; the result is plain JSON data."""
-    problems = load_problems(settings)
     config = settings.reports.model_copy(update={"num_problems": num_problems, "n_values": tuple(n_values)})
+    settings = settings.model_copy(update={"reports": config})  # the starter brings as many frozen problems as it says
+    problems = load_problems(settings)
     by_seed: list[list[StrategyResult]] = []
     timings = []
     async with generate_session(settings, run_id=RUN_ID) as session:
@@ -56,7 +57,7 @@ async def run_benchmark(settings: Settings, num_problems: int, num_seeds: int, n
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         "policy_digest": session.model_digest,
-        "num_problems": num_problems,
+        "num_problems": len(by_seed[0][0].problem_ids),
         "num_seeds": num_seeds,
         "timings": timings,
         "strategies": [_summary([results[i] for results in by_seed]) for i in range(len(by_seed[0]))],

@@ -155,6 +155,8 @@ def test_a_file_that_is_no_store_is_an_explained_error(tmp_path: Path):
 def test_a_commit_that_fails_is_raised_at_the_next_put_and_not_swallowed(tmp_path: Path):
     path = tmp_path / "store.sqlite"
     store = ResponseStore(path)
+    store.put(make_completion("r0"))
+    store.flush()  # the writer is connected now; it would make the table again otherwise
     with sqlite3.connect(path) as connection:
         connection.execute("drop table responses")
     store.put(make_completion("r1"))
