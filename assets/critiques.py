@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from assets.checks import work_result, work_spec
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.resources import RunServices, Work, prompts_of
-from assets.specs import ENGINE_POOL, Pipeline, asset_traits
+from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.writing import read_night, write_tables
 from pipelines.config import CritiquesConfig, Settings
 from pipelines.critiques import Critiques, criticise
@@ -65,13 +65,7 @@ def critiques_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         name="critiques",
         pool=ENGINE_POOL,
         check_specs=[work_spec(settings, "critiques")],
-        specs=[
-            dg.AssetSpec(
-                description=text,
-                **asset_traits(settings, pipeline, table, kinds=KINDS[table], deps=["problems", "rollouts"]),
-            )
-            for table, text in DESCRIPTIONS.items()
-        ],
+        specs=table_specs(settings, pipeline, DESCRIPTIONS, kinds=KINDS, deps=["problems", "rollouts"]),
     )
     def critiques(
         context: dg.AssetExecutionContext,
@@ -87,7 +81,9 @@ def critiques_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             chosen = pipeline_config(config, CritiquesConfig)
             made, use = services.generate(context, critique_rounds(settings, chosen, *inputs, night))
             numbers = yields(made) | {"critiques": use.numbers()}
-            yield from write_tables(lake, vars(made), night, upstream=["problems", "rollouts"], numbers=numbers)
+            yield from write_tables(
+                lake, vars(made), night, upstream=["problems", "rollouts"], numbers=numbers, engine=use.engine
+            )
             yield work_result("critiques", made.critiques, use, is_wanted=chosen.num_rollouts > 0)
 
     return [critiques]

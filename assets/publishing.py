@@ -6,7 +6,7 @@ import pyarrow as pa
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.resources import root_run_id, with_section
 from assets.specs import Pipeline, asset_traits
-from assets.writing import read_night
+from assets.writing import ENGINE, read_night
 from pipelines.config import PublishingConfig, Settings
 from pipelines.lake import Lake
 from pipelines.publishing import PublishedVersion, RunInfo, publish
@@ -20,6 +20,12 @@ def models_of(rollouts: pa.Table, critics: pa.Table) -> dict[str, str]:
     policies = rollouts["policy_version"].unique().drop_null().to_pylist()
     full = [row["digest"] for row in critics.select(["fold", "digest"]).to_pylist() if row["fold"] is None]
     return {"policy": "+".join(policies), "process_critic": "+".join(full)}
+
+
+def engine_of(lake: Lake, night: str) -> str:
+    """What answered the requests behind a night's rollouts; "" where nobody wrote it down."""
+    manifest = lake.manifest("rollouts", night)
+    return manifest.lineage.get(ENGINE, "") if manifest else ""
 
 
 def version_metadata(published: PublishedVersion) -> dict[str, object]:
@@ -52,7 +58,7 @@ def publishing_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         chosen = with_section(settings, publishing=pipeline_config(config, PublishingConfig))
         models = models_of(read_night(lake, "rollouts", night), read_night(lake, "critics", night))
         with lake.lease(f"published_version/{night}"):
-            run_info = RunInfo(models=models, run_id=root_run_id(context))
+            run_info = RunInfo(engine=engine_of(lake, night), models=models, run_id=root_run_id(context))
             published = publish(chosen, lake, night, TRAINING_SETS, run_info)
             return dg.MaterializeResult(
                 metadata=version_metadata(published),

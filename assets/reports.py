@@ -9,7 +9,7 @@ from assets.checks import work_result, work_spec
 from assets.evaluation import accuracies, evaluation_problems, headline_metrics, measure, report_tables
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.resources import RunServices
-from assets.specs import ENGINE_POOL, Pipeline, asset_traits
+from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.writing import read_night, write_tables
 from critics.score import load_critic
 from pipelines.config import ReportsConfig, Settings
@@ -37,13 +37,7 @@ def reports_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         name="reports",
         pool=ENGINE_POOL,
         check_specs=[work_spec(settings, "policy_report")],
-        specs=[
-            dg.AssetSpec(
-                description=text,
-                **asset_traits(settings, pipeline, table, kinds=KINDS[table], deps=["problems", "process_critic"]),
-            )
-            for table, text in DESCRIPTIONS.items()
-        ],
+        specs=table_specs(settings, pipeline, DESCRIPTIONS, kinds=KINDS, deps=["problems", "process_critic"]),
     )
     def reports(
         context: dg.AssetExecutionContext,
@@ -66,7 +60,7 @@ def reports_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 "policy_report": accuracies(tables["policy_report"]) | use.numbers(),
                 "critic_report": headline_metrics(tables["critic_report"]),
             }
-            yield from write_tables(lake, tables, night, upstream=INPUTS, numbers=numbers)
+            yield from write_tables(lake, tables, night, upstream=INPUTS, numbers=numbers, engine=use.engine)
             yield work_result("policy_report", tables["policy_report"], use)
 
     return [reports]

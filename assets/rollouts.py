@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from assets.checks import work_result, work_spec
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.resources import RunServices, prompts_of
-from assets.specs import ENGINE_POOL, Pipeline, asset_traits
+from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.writing import read_night, write_tables
 from pipelines.config import RolloutsConfig, Settings
 from pipelines.extensions import extension_names, load_extension
@@ -90,12 +90,7 @@ def rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         name="rollouts",
         pool=ENGINE_POOL,
         check_specs=[work_spec(settings, "rollouts")],
-        specs=[
-            dg.AssetSpec(
-                description=text, **asset_traits(settings, pipeline, table, kinds=KINDS[table], deps=["problems"])
-            )
-            for table, text in DESCRIPTIONS.items()
-        ],
+        specs=table_specs(settings, pipeline, DESCRIPTIONS, kinds=KINDS, deps=["problems"]),
     )
     def rollouts(
         context: dg.AssetExecutionContext,
@@ -124,7 +119,7 @@ def rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 "rollouts": made,
                 "gold_steps": gold_steps(problems, made),
             }
-            yield from write_tables(lake, tables, night, upstream=["problems"], numbers=numbers)
+            yield from write_tables(lake, tables, night, upstream=["problems"], numbers=numbers, engine=use.engine)
             yield work_result("rollouts", made, use)
 
     return [rollouts]

@@ -1,6 +1,6 @@
 """What every asset states about itself, in one place so that none forgets a part of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -59,6 +59,21 @@ def asset_traits(
             pipeline.version + workspace, sources=pipeline.sources, config=pipeline.config, tables=[table or key]
         ),
     }
+
+
+def table_specs(
+    settings: Settings,
+    pipeline: Pipeline,
+    descriptions: Mapping[str, str],
+    *,
+    kinds: Mapping[str, set[str]],
+    deps: Sequence[str | dg.AssetDep],
+) -> list[dg.AssetSpec]:
+    """Specs of the tables that one step makes together, in the order of `descriptions`."""
+    return [
+        dg.AssetSpec(description=text, **asset_traits(settings, pipeline, table, kinds=kinds[table], deps=deps))
+        for table, text in descriptions.items()
+    ]
 
 
 def with_upstream_versions(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:

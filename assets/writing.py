@@ -10,6 +10,7 @@ from pipelines.lake import Lake
 from pipelines.tables import UNPARTITIONED
 
 ALL = "all"
+ENGINE = "engine"  # key in a manifest's lineage
 
 
 def partition_of(table: str, night: str) -> str:
@@ -38,6 +39,7 @@ def write_night(
     upstream: Sequence[str],
     numbers: Mapping[str, float] | None = None,
     asset_key: str | None = None,
+    engine: str | None = None,
 ) -> dg.MaterializeResult:
     """Replaces one partition of a table and describes it.
 
@@ -45,8 +47,9 @@ def write_night(
         upstream: tables that the rows were made from; their generations become the lineage.
         numbers: further metadata with stable names.
         asset_key: where the asset is not named as its table.
+        engine: what answered the requests behind the rows; None where none were made.
     """
-    lineage = lineage_of(lake, upstream, night)
+    lineage = lineage_of(lake, upstream, night) | ({ENGINE: engine} if engine else {})
     manifest = lake.write(table, rows, partition=partition_of(table, night), lineage=lineage)
     return dg.MaterializeResult(
         asset_key=asset_key or table,
@@ -62,7 +65,8 @@ def write_tables(
     *,
     upstream: Sequence[str],
     numbers: Mapping[str, Mapping[str, float]],
+    engine: str,
 ) -> Iterator[dg.MaterializeResult]:
     """Several tables of one step, in order; each is its own atomic commit."""
     for table, rows in tables.items():
-        yield write_night(lake, table, rows, night, upstream=upstream, numbers=numbers.get(table))
+        yield write_night(lake, table, rows, night, upstream=upstream, numbers=numbers.get(table), engine=engine)

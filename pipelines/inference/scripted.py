@@ -58,7 +58,7 @@ class ScriptedModel:
         """A session with this model."""
         stats = UsageStats()
         generate = replaying(self, SCRIPTED_DIGEST, store, stats)
-        return Session(generate, _score, self.tokenizer, "scripted", SCRIPTED_DIGEST, None, stats)
+        return Session(generate, _score, self.tokenizer, "scripted", SCRIPTED_DIGEST, None, stats, "scripted")
 
     def _sample(self, text: str, sampling: Sampling) -> Sample:
         ends = [text.index(stop) + len(stop) for stop in sampling.stop if stop in text]

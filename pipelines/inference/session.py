@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pipelines.config import Settings
 from pipelines.errors import ConfigError
+from pipelines.inference.engine_flags import engine_version
 from pipelines.inference.engine_service import EngineHandle, ensure_engine
 from pipelines.inference.http_client import Client, Endpoint, open_client, served_models
 from pipelines.inference.response_store import ResponseStore
@@ -43,6 +44,7 @@ class Session:
     model_digest: str  # what it is: hash of its files; of address and name for a server of the user's
     max_model_len: int | None  # tokens; None when only the server knows
     stats: UsageStats
+    engine: str  # what answers: the installed vLLM and its version, or the address of a server of the user's
 
 
 @asynccontextmanager
@@ -93,7 +95,8 @@ async def _server_session(
     endpoint = Endpoint(handle.url, handle.model_name, max_model_len=limit, diagnose=handle.diagnose)
     with _heartbeat(handle, settings.engine.idle_timeout_s):
         async with _client(settings, endpoint, handle.model_digest, store, stats) as client:
-            yield _session(client, tokenizer, _model_id(model, folder), handle.model_digest, limit, stats)
+            model_id = _model_id(model, folder)
+            yield _session(client, tokenizer, model_id, handle.model_digest, limit, stats, engine_version())
 
 
 @asynccontextmanager
@@ -110,7 +113,7 @@ async def _url_session(
     endpoint = Endpoint(url, served_name, key_env, limit, tokenizer.encode)
     digest = url_model_digest(url, served_name)
     async with _client(settings, endpoint, digest, store, stats) as client:
-        yield _session(client, tokenizer, served_name, digest, limit, stats)
+        yield _session(client, tokenizer, served_name, digest, limit, stats, f"server at {url}")
 
 
 @asynccontextmanager
@@ -124,7 +127,7 @@ async def _in_process_session(
     digest = await asyncio.to_thread(model_digest, folder)
     limit = context_length(settings, folder)
     async with open_engine(settings.engine, folder, digest, store, max_model_len=limit, stats=stats) as client:
-        yield _session(client, tokenizer, _model_id(model, folder), digest, limit, stats)
+        yield _session(client, tokenizer, _model_id(model, folder), digest, limit, stats, engine_version())
 
 
 def _client(
@@ -141,9 +144,15 @@ def _client(
 
 
 def _session(
-    client: Client, tokenizer: TextCodec, model_id: str, digest: str, limit: int | None, stats: UsageStats
+    client: Client,
+    tokenizer: TextCodec,
+    model_id: str,
+    digest: str,
+    limit: int | None,
+    stats: UsageStats,
+    engine: str,
 ) -> Session:
-    return Session(client.generate, client.score, tokenizer, model_id, digest, limit, stats)
+    return Session(client.generate, client.score, tokenizer, model_id, digest, limit, stats, engine)
 
 
 def _model_id(model: str, folder: Path) -> str:
