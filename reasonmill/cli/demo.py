@@ -28,7 +28,7 @@ STRATEGIES = {
     "greedy": "greedy",
     "pass_at": "pass@{n}",
     "majority": "majority of {n}",
-    "best_of_logprob": "best of {n} by the policy's log-probability",
+    "best_of_logprob": "best of {n} by log-probability",
     "best_of_critic": "best of {n} by critic",
     "puct_critic": "PUCT with critic",
     "oracle": "pass@{n} (oracle)",
@@ -161,16 +161,17 @@ def print_summary(console: "Console", summary: "RunSummary", settings: "Settings
 
 
 def policy_table(rows: list[Mapping]) -> object:
-    """The `policy_report` rows as a rich table; tokens are means per problem."""
+    """The `policy_report` rows as a rich table of at most 80 columns; tokens are means per problem."""
     from rich.table import Table
 
     num_problems = max(row["num_problems"] for row in rows)
-    table = Table(title=f"On {num_problems} held-out problems", title_justify="left")
-    table.add_column("strategy")
-    for name in ("right", "95 %", "prompt tokens", "generated tokens", "critic tokens"):
-        table.add_column(name, justify="right")
+    title = f"{num_problems} held-out problems, tokens per problem"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("strategy", no_wrap=True)
+    for name in ("right", "95 %", "prompt", "generated", "critic"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        bounds = f"{row['low']:.1%} to {row['high']:.1%}" if row["low"] is not None else ""
+        bounds = f"{100 * row['low']:.1f}-{100 * row['high']:.1f}" if row["low"] is not None else ""
         tokens = [_short(row[key] or 0.0) for key in ("prompt_tokens", "completion_tokens", "critic_tokens")]
         table.add_row(strategy_title(row["strategy"]), f"{row['accuracy']:.1%}", bounds, *tokens)
     return table
