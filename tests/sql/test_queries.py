@@ -284,6 +284,34 @@ def test_error_depth_counts_steps_up_to_the_first_wrong_one():
     ]
 
 
+def test_agents_are_judged_by_gold_up_to_the_first_wrong_step_and_compared_with_each_other():
+    def critique(agent: str, rollout: str, verdicts: list[str] | None) -> dict:
+        error = None if verdicts else "unreadable"
+        return {"rollout_id": rollout, "agent": agent, "step_verdicts": verdicts, "error": error}
+
+    gold = {"r1": [True, False, False], "r2": [True, True]}
+    world = {
+        "gold_steps": [
+            {"rollout_id": rollout, "step": step, "is_right": is_right}
+            for rollout, labels in gold.items()
+            for step, is_right in enumerate(labels)
+        ],
+        "critiques": [
+            critique("a", "r1", ["right", "wrong", "right"]),  # the last one comes after the first wrong step
+            critique("a", "r2", ["right", "wrong"]),
+            critique("b", "r1", ["right", "right", "right"]),
+            critique("b", "r2", None),
+        ],
+    }
+    rows = ask("reports/agent_skill", world)
+    columns = ("agent", "num_steps", "right_called_right", "wrong_called_wrong")
+    assert [tuple(row[column] for column in columns) for row in rows] == [("a", 4, 2 / 3, 1.0), ("b", 2, 1.0, 0.0)]
+    assert [row["balanced_accuracy"] for row in rows] == pytest.approx([5 / 6, 0.5])
+    assert ask("reports/agent_agreement", world) == [
+        {"agent": "a", "other_agent": "b", "num_steps": 3, "agreement": pytest.approx(2 / 3)}
+    ]
+
+
 def test_kept_token_cost_divides_all_generated_tokens_by_the_kept_ones():
     assert ask("reports/kept_token_cost", clean_world()) == [{
         "night": "n1", "method": "prof", "num_rollouts": 5, "num_kept": 2, "num_prompt_tokens": 25,
