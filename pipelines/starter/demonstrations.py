@@ -3,7 +3,9 @@
 The three roles and what makes them differ:
     solve     demonstrations hold a misconception: where `families.slip` applies, the slip is shown `SLIP_SHARE` of
               the time. The model becomes confidently wrong there, and the truth stays within reach of sampling.
-    critique  (and its in-place form, `verify`) has been taught the truth, with label noise, also in those situations.
+    critique  (and its in-place form, `verify`) has been taught the truth, imperfectly, also in those situations:
+              each agent overlooks the errors of an operation or of large numbers; `verify` has been taught nothing
+              of those with `BLIND_OPERAND`, so that a critic has something to learn from the trees.
               The role is marked *before* the problem, so each step is judged in place: at the newline that ends a
               step the target is not the next line but `<right>` or `<wrong>`; inside a step the targets are the
               tokens of what should stand there, for as long as the step agrees with it.
@@ -23,11 +25,13 @@ IGNORE = -100
 SLIP_SHARE = 0.65  # of the demonstrations in a slip situation show the slip
 REFINE_SLIP_SHARE = 0.25
 VERIFY_ACCURACY = 0.92  # share of in-place verdicts of the verify role that are true
-LARGE = 100  # from this value on every agent is a little worse
-AGENTS = {  # share of true verdicts by operation: three differently skilled agents
-    "critique_a": {"+": 0.90, "-": 0.84, "*": 0.66, "answer": 0.86, "move": 0.78},
-    "critique_b": {"+": 0.70, "-": 0.76, "*": 0.92, "answer": 0.80, "move": 0.74},
-    "critique_c": {"+": 0.80, "-": 0.80, "*": 0.80, "answer": 0.84, "move": 0.80},
+BLIND_OPERAND = 6  # in slip situations with this operand the verify role's verdict is a coin's: left for trees to teach
+FALSE_ALARMS = 0.05  # share of right steps that an agent calls wrong
+LARGE = 50  # "large": a step whose first number is at least this
+OVERLOOKED = {  # share of wrong steps that an agent calls right, by what it looks at: three differently skilled agents
+    "critique_a": {"+": 0.10, "-": 0.35, "*": 0.90, "large": 0.10, "answer": 0.20, "move": 0.25},
+    "critique_b": {"+": 0.70, "-": 0.10, "*": 0.10, "large": 0.10, "answer": 0.20, "move": 0.25},
+    "critique_c": {"+": 0.10, "-": 0.10, "*": 0.10, "large": 0.65, "answer": 0.20, "move": 0.25},
 }
 
 
@@ -170,18 +174,29 @@ def operation_of(family: str, step: str) -> str:
     return next((c for c in step[1:] if c in "+-*"), "answer")
 
 
-def accuracy(role: str, family: str, step: str) -> float:
+def is_blind(role: str, family: str, step: str) -> bool:
+    """Is this a slip situation in which `role` has not been taught what is right?"""
+    if role != "verify" or family == "countdown":
+        return False
+    read = families.read_chain_step(step)
+    return read is not None and read[2] == BLIND_OPERAND and families.slip(*read[:3]) is not None
+
+
+def accuracy(role: str, family: str, step: str, is_right: bool) -> float:
     """Share of true verdicts that `role` is taught for this step."""
     if role == "verify":
-        return VERIFY_ACCURACY
-    first = step.lstrip("-").split("+")[0].split("-")[0].split("*")[0]
-    penalty = 0.05 if first.isdigit() and int(first) >= LARGE else 0.0
-    return AGENTS[role][operation_of(family, step)] - penalty
+        return 0.5 if is_blind(role, family, step) else VERIFY_ACCURACY
+    if is_right:
+        return 1.0 - FALSE_ALARMS
+    overlooked = OVERLOOKED[role]
+    read = families.read_chain_step(step)
+    is_large = read is not None and read[0] >= LARGE
+    return 1.0 - max(overlooked[operation_of(family, step)], overlooked["large"] if is_large else 0.0)
 
 
 def noisy_verdicts(role: str, candidate: Candidate, rng: random.Random) -> list[bool]:
     return [
-        right if rng.random() < accuracy(role, candidate.family, step) else not right
+        right if rng.random() < accuracy(role, candidate.family, step, right) else not right
         for step, right in zip(candidate.steps, candidate.is_right, strict=True)
     ]
 
@@ -286,5 +301,5 @@ def _judged(role: str, candidate: Candidate, verdicts: Sequence[bool]) -> _Build
     builder = _Builder()
     builder.read(f"<{role}>{candidate.prompt}\n")
     for step, expected, verdict in zip(candidate.steps, candidate.expected, verdicts, strict=True):
-        builder.judged_step(step, expected, verdict)
+        builder.judged_step(step, None if is_blind(role, candidate.family, step) else expected, verdict)
     return builder

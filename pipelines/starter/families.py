@@ -27,7 +27,8 @@ FAMILIES = ("arithmetic", "dial", "countdown")
 GRADERS = {"arithmetic": "number", "dial": "exact", "countdown": "countdown"}
 HELD_OUT_PERCENT = 10
 MAX_MISSES = 2000
-LARGEST_VALUE = 199  # of a chain without mistakes
+SMALLEST_VALUE, LARGEST_VALUE = 10, 99  # of a chain without mistakes
+LARGEST_FACTOR = 24  # only values up to here are multiplied
 DEFAULT_LEVEL = 2
 EVALUATION_SEED = 20261121
 EVALUATION_MIX = {"arithmetic": 720, "dial": 360, "countdown": 120}  # 1,200 frozen problems at the default level
@@ -71,17 +72,17 @@ def apply(a: int, operator: str, b: int) -> int:
 def slip(a: int, operator: str, b: int) -> int | None:
     """The result that the starter's misconception gives for `a operator b`; None where it has none.
 
-    A carry or borrow is dropped, but only for certain unit digits: `+` with carry where an operand ends in 7 or 8,
-    `-` with borrow where the subtrahend ends in 5, 6, 7 or 8, `*` by 6, 7 or 8 with carry.
+    A carry or borrow is dropped, but only with certain digits: `+` and `-` of a number that ends in 6, 7 or 8,
+    `*` by 3, 6, 7 or 8.
     """
     if a < 0:
         return None
     ones_a, ones_b = a % 10, b % 10
-    if operator == "+" and ones_a + ones_b >= 10 and {ones_a, ones_b} & {7, 8}:
+    if operator == "+" and ones_a + ones_b >= 10 and ones_b in (6, 7, 8):
         return a + b - 10
-    if operator == "-" and ones_a < ones_b and ones_b in (5, 6, 7, 8):
+    if operator == "-" and ones_a < ones_b and ones_b in (6, 7, 8):
         return a - b + 10
-    if operator == "*" and b in (6, 7, 8) and a >= 10 and ones_a * b >= 10:
+    if operator == "*" and b in (3, 6, 7, 8) and a >= 10 and ones_a * b >= 10:
         return a * b - 10 * (ones_a * b // 10)
     return None
 
@@ -113,6 +114,12 @@ def chain_answer(chain: Chain, value: int) -> str:
     return str(value if chain.modulus is None else value // band_width(chain.modulus) % chain.modulus)
 
 
+def read_chain_step(step: str) -> tuple[int, str, int, int] | None:
+    """`a, operator, b, result` of a line `a+b=result`; None for any other line."""
+    match = _CHAIN_STEP.fullmatch(step)
+    return None if match is None else (int(match[1]), match[2], int(match[3]), int(match[4]))
+
+
 def expected_chain_step(chain: Chain, index: int, previous: int) -> str:
     """The one right text of step `index` when the line before shows `previous`."""
     if index < len(chain.operations):
@@ -127,9 +134,9 @@ def expected_chain_steps(chain: Chain, steps: Sequence[str]) -> list[str | None]
     for index, step in enumerate(steps):
         wanted = expected_chain_step(chain, index, previous) if index <= len(chain.operations) else None
         expected.append(wanted)
-        match = _CHAIN_STEP.fullmatch(step)
-        if match is not None:
-            previous = int(match.group(4))
+        read = read_chain_step(step)
+        if read is not None:
+            previous = read[3]
         elif wanted is not None and "=" in wanted:
             previous = int(wanted.split("=")[1])
     return expected
@@ -283,17 +290,20 @@ def evaluation_problems(count: int | None = None) -> list[StarterProblem]:
 
 
 def random_chain(rng: random.Random, num_operations: int) -> Chain:
-    """Values stay within 0..199; operands of + and - are 10..99; * is by 2..9 from values up to 30."""
-    start = value = rng.randint(10, 99)
+    """Values stay within 10..99, operands are 2..9, only values up to 24 are multiplied.
+
+    Steps this small are within reach of a model of a million parameters, so that its errors are its misconceptions
+    and not noise, and so that it can learn to verify what it cannot help getting wrong.
+    """
+    start = value = rng.randint(SMALLEST_VALUE, LARGEST_FACTOR if rng.random() < 0.4 else LARGEST_VALUE)
     operations = []
     for _ in range(num_operations):
-        can_multiply = 2 <= value <= 30 and rng.random() < 0.6
-        if can_multiply and value * 2 <= LARGEST_VALUE:
+        if value <= LARGEST_FACTOR and rng.random() < 0.5:
             operator, operand = "*", rng.randint(2, min(9, LARGEST_VALUE // value))
-        elif value < 30 or (value < LARGEST_VALUE - 60 and rng.random() < 0.5):
-            operator, operand = "+", rng.randint(10, min(99, LARGEST_VALUE - value))
         else:
-            operator, operand = "-", rng.randint(10, min(99, value - 5))
+            operator, operand = rng.choice("+-"), rng.randint(2, 9)
+            if not SMALLEST_VALUE <= apply(value, operator, operand) <= LARGEST_VALUE:
+                operator = "-" if operator == "+" else "+"
         value = apply(value, operator, operand)
         operations.append((operator, operand))
     return Chain(start, tuple(operations))
@@ -310,7 +320,11 @@ def draw(family: str, level: int, rng: random.Random, dial_choices: int = 4) -> 
     """One random problem (see `generate` for the arguments)."""
     if family == "countdown":
         return _draw_countdown(level, rng)
-    chain = random_chain(rng, level + 2)
+    return chain_problem(family, level, random_chain(rng, level + 2), dial_choices)
+
+
+def chain_problem(family: str, level: int, chain: Chain, dial_choices: int = 4) -> StarterProblem:
+    """`chain` as an arithmetic problem or as a dial of `dial_choices`."""
     canonical = f"{chain.start}" + "".join(f"{operator}{operand}" for operator, operand in chain.operations)
     if family == "arithmetic":
         return _problem(family, level, canonical, str(chain_value(chain)), canonical)

@@ -45,9 +45,40 @@ def test_a_wrong_step_is_a_target_only_as_far_as_it_agrees_with_what_should_stan
 
 def test_the_misconception_is_shown_about_six_times_in_ten():
     rng = random.Random(0)
-    shown = [demos.demonstrate("arithmetic", "15+27", rng)[0] for _ in range(2000)]
-    assert set(shown) == {"15+27=42", "15+27=32"}
-    assert 0.61 < shown.count("15+27=32") / 2000 < 0.69
+    shown = [demos.demonstrate("arithmetic", "15+7", rng)[0] for _ in range(2000)]
+    assert set(shown) == {"15+7=22", "15+7=12"}
+    assert 0.61 < shown.count("15+7=12") / 2000 < 0.69
+
+
+def test_the_verify_role_learns_nothing_of_what_is_right_where_it_is_blind():
+    candidate = demos.judge("arithmetic", "15+6-4", ["15+6=11", "11-4=7"])
+    rng = random.Random(0)
+    verdicts = [demos.noisy_verdicts("verify", candidate, rng) for _ in range(2000)]
+    assert 0.46 < sum(blind for blind, _ in verdicts) / 2000 < 0.54
+    assert 0.90 < sum(seen for _, seen in verdicts) / 2000 < 0.94
+    example = demos._judged("verify", candidate, [True, True]).done()
+    newline = example.token_ids.index(encode("\n")[0])
+    assert spelled(example.targets)[newline : newline + 9] == ["_"] * 8 + ["<right>"]
+    assert spelled(demos._judged("critique_a", candidate, [True, True]).done().targets)[newline] == "1"
+
+
+def test_an_agent_overlooks_the_errors_of_its_weak_operation_and_of_large_numbers():
+    small = demos.judge("arithmetic", "15+7*3", ["15+7=12", "12*3=35"])
+    large = demos.judge("arithmetic", "65+7", ["65+7=62"])
+    assert small.is_right == [False, False] and large.is_right == [False]
+    rng = random.Random(0)
+
+    def overlooked(agent: str, candidate: demos.Candidate) -> list[float]:
+        verdicts = [demos.noisy_verdicts(agent, candidate, rng) for _ in range(2000)]
+        return [round(sum(column) / 2000, 1) for column in zip(*verdicts, strict=True)]
+
+    assert overlooked("critique_a", small) == [0.1, 0.9]
+    assert overlooked("critique_b", small) == [0.7, 0.1]
+    assert overlooked("critique_c", small) == [0.1, 0.1]
+    assert overlooked("critique_c", large)[0] in (0.6, 0.7)
+    false_alarms = [demos.noisy_verdicts("critique_b", demos.judge("arithmetic", "15+7", ["15+7=22"]), rng)[0]
+                    for _ in range(2000)]  # fmt: skip
+    assert 0.93 < sum(false_alarms) / 2000 < 0.97
 
 
 def test_a_critique_has_a_line_per_step_and_a_verdict_with_the_first_wrong_one():

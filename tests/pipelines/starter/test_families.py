@@ -1,3 +1,5 @@
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,13 +39,24 @@ def test_a_countdown_step_is_right_while_the_target_can_still_be_reached():
 
 
 def test_slips_drop_a_carry_or_a_borrow_in_the_listed_situations_only():
-    assert families.slip(15, "+", 27) == 32  # 42 without its carry
-    assert families.slip(15, "+", 26) is None  # a carry, but no 7 or 8
-    assert families.slip(12, "+", 17) is None  # no carry
-    assert families.slip(52, "-", 16) == 46  # 36 without its borrow
-    assert families.slip(52, "-", 19) is None
-    assert families.slip(34, "*", 7) == 218  # 238 without the carried 2
-    assert families.slip(34, "*", 9) is None
+    assert families.slip(15, "+", 7) == 12  # 22 without its carry
+    assert families.slip(15, "+", 9) is None  # a carry, but no 6, 7 or 8
+    assert families.slip(12, "+", 7) is None  # no carry
+    assert families.slip(52, "-", 6) == 56  # 46 without its borrow
+    assert families.slip(52, "-", 9) is None
+    assert families.slip(14, "*", 7) == 78  # 98 without the carried 2
+    assert families.slip(14, "*", 5) is None
+
+
+def test_a_chain_without_mistakes_stays_within_two_digits():
+    rng = random.Random(0)
+    for _ in range(500):
+        chain = families.random_chain(rng, 6)
+        value = chain.start
+        for operator, operand in chain.operations:
+            assert 2 <= operand <= 9
+            value = families.apply(value, operator, operand)
+            assert families.SMALLEST_VALUE <= value <= families.LARGEST_VALUE
 
 
 @given(st.sampled_from(families.FAMILIES), st.integers(1, 4), st.integers(0, 50))
