@@ -41,7 +41,7 @@ RUN_ID = "benchmark-critic"
 async def run_benchmark(settings: Settings, num_problems: int, num_seeds: int, n_values: Sequence[int]) -> dict:
     """All seeds; the result is plain JSON data."""
     config = settings.reports.model_copy(update={"num_problems": num_problems, "n_values": tuple(n_values)})
-    settings = settings.model_copy(update={"reports": config})  # the starter brings as many frozen problems as it says
+    settings = settings.model_copy(update={"reports": config})
     problems = load_problems(settings)
     by_seed: list[list[StrategyResult]] = []
     timings = []
