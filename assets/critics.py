@@ -19,6 +19,7 @@ from critics.score import StepScorer, load_critic, out_of_fold_scores
 from pipelines.config import CriticConfig, Settings
 from pipelines.errors import LakeError
 from pipelines.inference.session import model_folder
+from pipelines.inference.tokens import check_model_folder
 from pipelines.lake import Lake
 
 TRAINING_SOURCES = (
@@ -99,7 +100,10 @@ def _step_scores(settings: Settings) -> dg.AssetsDefinition:
                 night,
             )
             numbers = {"mean_score": pc.mean(rows["score"]).as_py() or 0.0, "critic_night": critics["night"][0].as_py()}
-            return write_night(lake, "step_scores", rows, night, upstream=["problems", "rollouts"], numbers=numbers)
+            inputs = {f"critics/{critics['night'][0].as_py()}": lake.generation("critics", critics["night"][0].as_py())}
+            return write_night(
+                lake, "step_scores", rows, night, upstream=["problems", "rollouts"], numbers=numbers, also_from=inputs
+            )
 
     return step_scores
 
@@ -108,7 +112,9 @@ def initial_folder(settings: Settings, config: CriticConfig) -> Path:
     """Where training starts: the policy's own folder, or a folder of the configuration."""
     if config.init == "policy":
         return model_folder(settings.policy.model)
-    return settings.in_workspace(config.init)
+    folder = settings.in_workspace(config.init)
+    check_model_folder(folder)
+    return folder
 
 
 def independent_samples(rollouts: pa.Table) -> pa.Table:

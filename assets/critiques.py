@@ -49,6 +49,7 @@ def critique_rounds(
         return await criticise(
             problems, rollouts, session, config, prompts_of(settings), night=night, grade=graders_of(settings),
             extract_answer=extract_answer, max_error_fraction=settings.engine.max_error_fraction,
+            max_model_len=session.max_model_len or settings.policy.max_model_len,
             on_progress=on_progress,
         )  # fmt: skip
 

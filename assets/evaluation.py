@@ -70,13 +70,17 @@ async def measure(
     asked = (problems, session, prompts, sampling)
     at_zero = await sample_rollouts(*asked, group_size=1, temperature=0.0, **known)
     sampled = await sample_rollouts(*asked, **known)
-    check_error_rate(sampled.num_errors, sampled.num_problems, settings.engine.max_error_fraction, EVALUATION)
+    check_error_rate(
+        at_zero.num_errors + sampled.num_errors, 2 * problems.num_rows, settings.engine.max_error_fraction, EVALUATION
+    )
     step_scores = score_rollouts(sampled.rollouts, problems, scorer, prompts.verify_prompt, EVALUATION)
     evaluate = critic_evaluator(
         scorer.score, prompts, aggregate=AGGREGATES[config.aggregate],
         count_tokens=lambda text: len(session.tokenizer.encode(text)),
     )  # fmt: skip
     solutions = await solve_with_critic(*asked, evaluate=evaluate, **known)
+    num_failed = sum(solution.error is not None for solution in solutions)
+    check_error_rate(num_failed, len(solutions), settings.engine.max_error_fraction, f"{EVALUATION} with the critic")
     return Measured(problems, at_zero.rollouts, sampled.rollouts, step_scores, solutions)
 
 

@@ -15,7 +15,7 @@ SOURCES = ("pipelines/problems.py", "pipelines/problem_files.py", "pipelines/sta
 
 def problems_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """The asset `problems` with the configured sources as defaults."""
-    pipeline = Pipeline("problems", "1", SOURCES, (settings.problems,))
+    pipeline = Pipeline("problems", "2", SOURCES, (settings.problems,))
     Launchpad = launchpad_config(settings.problems)
 
     @dg.asset(**asset_traits(settings, pipeline, "problems", kinds={"python", "parquet"}))

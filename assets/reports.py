@@ -13,6 +13,7 @@ from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.writing import read_night, write_tables
 from critics.score import load_critic
 from pipelines.config import ReportsConfig, Settings
+from pipelines.errors import LakeError
 from pipelines.lake import Lake
 
 SOURCES = (
@@ -61,11 +62,14 @@ def reports_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 "critic_report": headline_metrics(tables["critic_report"]),
             }
             yield from write_tables(lake, tables, night, upstream=INPUTS, numbers=numbers, engine=use.engine)
-            yield work_result("policy_report", tables["policy_report"], use)
+            yield work_result("policy_report", tables["policy_report"], use, is_wanted=problems.num_rows > 0)
 
     return [reports]
 
 
 def full_critic(lake: Lake, night: str) -> dict[str, str]:
-    """The row of `critics` for the critic that learned from every training problem tonight."""
-    return next(row for row in read_night(lake, "critics", night).to_pylist() if row["fold"] is None)
+    """The row of `critics` for the critic that learned from every training problem tonight; LakeError without one."""
+    for row in read_night(lake, "critics", night).to_pylist():
+        if row["fold"] is None:
+            return row
+    raise LakeError(f"There is no critic of the night {night} to report on; materialise process_critic first.")

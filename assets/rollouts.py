@@ -23,7 +23,10 @@ from pipelines.records import ProgressFn
 from pipelines.rollouts import Rollouts, check_error_rate, choose_problems, gold_steps, sample_rollouts, search_rollouts
 from pipelines.search.recipes import Recipe
 
-SOURCES = ("pipelines/rollouts.py", "pipelines/search", "pipelines/reasoning", "pipelines/grading")
+SOURCES = (
+    "pipelines/rollouts.py", "pipelines/search", "pipelines/reasoning", "pipelines/grading",
+    "pipelines/starter/families.py",
+)  # fmt: skip
 KINDS = {
     "search_nodes": {"vllm", "parquet"},
     "search_edges": {"vllm", "parquet"},
@@ -63,7 +66,8 @@ def own_recipes(settings: Settings, config: RolloutsConfig) -> dict[str, Recipe]
     """The user's recipe under its name, if the configured recipe is one of the user's."""
     if config.recipe not in extension_names(settings, "recipes"):
         return {}
-    return {config.recipe: load_extension(settings, "recipes", config.recipe)()}
+    recipe = load_extension(settings, "recipes", config.recipe)
+    return {config.recipe: recipe if isinstance(recipe, Recipe) else recipe()}
 
 
 def yields(rollouts: pa.Table) -> dict[str, float]:

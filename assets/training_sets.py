@@ -1,12 +1,16 @@
 """Assets `sft`, `preference`, `stepwise`, `prompts` and `rl_groups`: the sets that trainers read."""
 
+from collections.abc import Callable
+
 import dagster as dg
 
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.resources import prompts_of
-from assets.specs import Pipeline, asset_traits
+from assets.specs import Pipeline, table_specs
 from assets.writing import read_night, write_tables
 from pipelines.config import Settings, TrainingSetsConfig
+from pipelines.inference.session import model_folder
+from pipelines.inference.tokens import Tokenizer
 from pipelines.lake import Lake
 from pipelines.training_sets import build_training_sets
 
@@ -25,6 +29,14 @@ DESCRIPTIONS = {
 }
 
 
+def chat_text_of(settings: Settings) -> Callable[[str], str] | None:
+    """A user message in the policy's chat template; None where prompts are not chats."""
+    if settings.policy.prompt_style != "chat":
+        return None
+    tokenizer = Tokenizer.load(model_folder(settings.policy.model))
+    return lambda text: tokenizer.chat_text([{"role": "user", "content": text}])
+
+
 def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """All training sets of a night, as one step."""
     config = (settings.training_sets, settings.policy)
@@ -33,13 +45,9 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
     @dg.multi_asset(
         name="training_sets",
-        specs=[
-            dg.AssetSpec(
-                description=text,
-                **asset_traits(settings, pipeline, table, kinds={"duckdb", "parquet"}, deps=INPUTS),
-            )
-            for table, text in DESCRIPTIONS.items()
-        ],
+        specs=table_specs(
+            settings, pipeline, DESCRIPTIONS, kinds=dict.fromkeys(DESCRIPTIONS, {"duckdb", "parquet"}), deps=INPUTS
+        ),
     )
     def training_sets(
         context: dg.AssetExecutionContext,
@@ -52,7 +60,7 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         with lake.lease(f"training_sets/{night}"):
             inputs = [read_night(lake, table, night) for table in INPUTS]
             chosen = pipeline_config(config, TrainingSetsConfig)
-            sets = build_training_sets(*inputs, prompts_of(settings), chosen, night)
+            sets = build_training_sets(*inputs, prompts_of(settings), chosen, night, chat_text_of(settings))
             yield from write_tables(lake, sets, night, upstream=INPUTS, numbers={})
 
     return [training_sets]

@@ -40,6 +40,7 @@ def write_night(
     numbers: Mapping[str, float] | None = None,
     asset_key: str | None = None,
     engine: str | None = None,
+    also_from: Mapping[str, str] | None = None,
 ) -> dg.MaterializeResult:
     """Replaces one partition of a table and describes it.
 
@@ -48,8 +49,9 @@ def write_night(
         numbers: further metadata with stable names.
         asset_key: where the asset is not named as its table.
         engine: what answered the requests behind the rows; None where none were made.
+        also_from: further lineage, `table/partition` -> generation, such as another night's critics.
     """
-    lineage = lineage_of(lake, upstream, night) | ({ENGINE: engine} if engine else {})
+    lineage = {**lineage_of(lake, upstream, night), **(also_from or {}), **({ENGINE: engine} if engine else {})}
     manifest = lake.write(table, rows, partition=partition_of(table, night), lineage=lineage)
     return dg.MaterializeResult(
         asset_key=asset_key or table,
@@ -65,7 +67,7 @@ def write_tables(
     *,
     upstream: Sequence[str],
     numbers: Mapping[str, Mapping[str, float]],
-    engine: str,
+    engine: str | None = None,
 ) -> Iterator[dg.MaterializeResult]:
     """Several tables of one step, in order; each is its own atomic commit."""
     for table, rows in tables.items():

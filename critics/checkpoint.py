@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from critics.errors import CheckpointError
@@ -57,9 +58,9 @@ def save_critic(
     training_problems: frozenset[str],
 ) -> CriticManifest:
     """Write a checkpoint folder, replacing an earlier one as a whole; returns the manifest with its digest."""
-    out_folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out_folder.parent / f".{out_folder.name}.{uuid.uuid4().hex}"
     try:
+        out_folder.parent.mkdir(parents=True, exist_ok=True)
         critic.save_pretrained(unfinished)
         for name in TOKENIZER_FILES:
             if (tokenizer_folder / name).is_file():
@@ -68,6 +69,8 @@ def save_critic(
         _write_json(unfinished / "training_problems.json", sorted(training_problems))
         _write_json(unfinished / "manifest.json", dataclasses.asdict(manifest))
         _replace_folder(unfinished, out_folder)
+    except (OSError, SafetensorError) as error:
+        raise _not_written(out_folder, error) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return manifest
@@ -90,6 +93,11 @@ def read_training_problems(folder: Path) -> frozenset[str]:
     return frozenset(json.loads((Path(folder) / "training_problems.json").read_text()))
 
 
+def problems_seen_by(folder: Path) -> frozenset[str]:
+    """Training problems of a critic, which a critic that starts from it has seen too; none for a plain model."""
+    return read_training_problems(folder) if (Path(folder) / "training_problems.json").is_file() else frozenset()
+
+
 def folder_digest(folder: Path) -> str:
     """sha256 (hex) of a model folder's configuration and safetensors weights."""
     sha = hashlib.sha256()
@@ -102,10 +110,14 @@ def folder_digest(folder: Path) -> str:
 
 def save_progress(path: Path, progress: Mapping) -> None:
     """Write the state of an unfinished training, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    torch.save(dict(progress), unfinished)
-    os.replace(unfinished, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(dict(progress), unfinished)
+        os.replace(unfinished, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        unfinished.unlink(missing_ok=True)
+        raise _not_written(path, error) from error
 
 
 def load_progress(path: Path, fingerprint: str) -> Mapping | None:
@@ -114,6 +126,13 @@ def load_progress(path: Path, fingerprint: str) -> Mapping | None:
         return None
     progress = torch.load(path, weights_only=True)
     return progress if progress["fingerprint"] == fingerprint else None
+
+
+def _not_written(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path} cannot be written: {error}. The critic of before, if there was one, is untouched; make room or name "
+        "another folder (paths.checkpoints), and run again: training goes on from its last saved state."
+    )
 
 
 def _replace_folder(new: Path, place: Path) -> None:

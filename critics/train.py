@@ -26,7 +26,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from critics.batches import Unit, collate, encode_examples, epoch_batches, ordered_batches
-from critics.checkpoint import CriticManifest, folder_digest, load_progress, save_critic, save_progress
+from critics.checkpoint import (
+    CriticManifest,
+    folder_digest,
+    load_progress,
+    problems_seen_by,
+    save_critic,
+    save_progress,
+)
 from critics.errors import CriticDataError
 from critics.examples import StepExamples
 from critics.fold import ids_digest
@@ -115,8 +122,9 @@ def train_process_critic(
     _train(run, units[0], units[1], config, device, on_metrics, lambda: _save(state_path, run, fingerprint))
     critic.load_state_dict(run.best_weights)
     metrics = {**run.best_metrics, **_sizes(examples), "best_step": run.best_step, "last_step": run.step}
-    manifest = _manifest(examples, config, fold, data_version, init_digest, metrics)
-    manifest = save_critic(critic.cpu(), init_folder, out_folder, manifest, examples.problem_ids)
+    seen = examples.problem_ids | problems_seen_by(init_folder)
+    manifest = _manifest(examples, config, fold, data_version, init_digest, metrics, seen)
+    manifest = save_critic(critic.cpu(), init_folder, out_folder, manifest, seen)
     state_path.unlink(missing_ok=True)
     return TrainedCritic(out_folder, manifest.digest, metrics, manifest)
 
@@ -303,6 +311,7 @@ def _manifest(
     data_version: str,
     init_digest: str,
     metrics: Metrics,
+    seen: frozenset[str],
 ) -> CriticManifest:
     return CriticManifest(
         kind="process",
@@ -312,7 +321,7 @@ def _manifest(
         init_digest=init_digest,
         fold=fold,
         num_folds=config.num_folds,
-        training_problems_digest=ids_digest(examples.problem_ids),
+        training_problems_digest=ids_digest(seen),
         num_problems=len(examples.problem_ids),
         num_nodes=examples.num_nodes,
         num_pairs=examples.num_pairs,

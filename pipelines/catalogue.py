@@ -52,6 +52,16 @@ METHODS: dict[str, Method] = {
             function="pipelines.search.selection.puct",
         ),
         Method(
+            name="uct",
+            paper="Bandit based Monte-Carlo Planning (Kocsis and Szepesvari 2006)",
+            arxiv=None,
+            summary="Tree search by UCB1: mean return plus a bonus for few visits, without priors.",
+            reads=("problems",),
+            writes=("search_nodes", "search_edges", "rollouts"),
+            params=RolloutsConfig,
+            function="pipelines.search.selection.uct",
+        ),
+        Method(
             name="independent_samples",
             paper="Training Verifiers to Solve Math Word Problems",
             arxiv="2110.14168",

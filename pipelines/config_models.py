@@ -113,6 +113,9 @@ class EngineConfig(Section):
     url: str | None = Field(
         None, pattern=r"^https?://", description="base URL for mode = url, such as http://host:8000/v1"
     )
+    served_model_name: str | None = Field(
+        None, description="name of the policy at the server of mode = url; default: policy.model"
+    )
     api_key_env: str | None = Field(
         None, description="name of the environment variable with the API key for mode = url"
     )
@@ -122,6 +125,9 @@ class EngineConfig(Section):
     max_in_flight: int = Field(512, ge=1, le=65_536, description="requests that the client keeps open at once")
     kv_cache_gib: float = Field(1.0, gt=0.0, le=4096.0, description="CPU only: GiB of key-value cache")
     tensor_parallel_size: int = Field(1, ge=1, le=64, description="GPUs that share one model")
+    data_parallel_size: int = Field(
+        1, ge=1, le=64, description="engines behind one address, each with tensor_parallel_size GPUs of its own"
+    )
     gpu_memory_share: float = Field(0.45, gt=0.0, le=1.0, description="share of GPU memory for one engine")
     start_timeout_s: float = Field(300.0, ge=1.0, le=7200.0, description="seconds to wait for the engine's start")
     request_timeout_s: float = Field(120.0, ge=0.1, le=86_400.0, description="seconds to wait for one answer")
@@ -178,7 +184,7 @@ class CritiquesConfig(Section):
     )
     temperature: float = Field(0.7, ge=0.0, le=10.0, description="sampling temperature of critiques and refinements")
     max_tokens: int = Field(192, ge=1, le=1_048_576, description="tokens per critique or refinement")
-    num_rollouts: int = Field(800, ge=0, description="rollouts criticised per night, at most")
+    num_rollouts: int = Field(3200, ge=0, description="independent samples criticised per night, at most")
     refine: bool = Field(True, description="write and grade a refinement after each critical verdict")
     wrong_threshold: float = Field(
         0.5, gt=0.0, le=1.0, description="weighted share of agents that must say wrong for the verdict wrong"

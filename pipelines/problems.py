@@ -27,17 +27,18 @@ Row = dict[str, str | int | bool | None]
 def load_problems(settings: Settings) -> pa.Table:
     """All problems of the configured sources, in source order, each id once (schema `problems`).
 
-    The starter families bring the frozen evaluation problems with them. Where only sources of the user's are
-    configured, the first `reports.num_problems` held-out problems (by hash) are the evaluation problems.
+    The starter families bring all frozen evaluation problems with them. Where only sources of the user's are
+    configured, every held-out problem is one; the reports draw as many as they need.
     """
     rows: dict[str, Row] = {}
     for source in settings.problems.sources:
         for row in _rows_of(source, settings):
             _add(rows, row)
     if any(isinstance(source, StarterSource) for source in settings.problems.sources):
-        _add_evaluation(rows, settings)
+        _add_evaluation(rows)
     else:
-        _mark_evaluation(rows, settings.reports.num_problems)
+        for row in rows.values():
+            row["is_evaluation"] = row["split"] == "held_out"
     return pa.Table.from_pylist(list(rows.values()), schema=SCHEMAS["problems"])
 
 
@@ -145,19 +146,9 @@ def _where(row: Row) -> str:
     return str(row["source"]) if row["source_line"] is None else f"{row['source']}, line {row['source_line']}"
 
 
-def _add_evaluation(rows: dict[str, Row], settings: Settings) -> None:
-    try:
-        frozen = families.evaluation_problems(settings.reports.num_problems)
-    except ValueError as error:
-        raise SourceError(f"The evaluation problems cannot be made: {error}. See [reports] num_problems.") from error
-    for problem in frozen:
+def _add_evaluation(rows: dict[str, Row]) -> None:
+    for problem in families.evaluation_problems():
         _add(rows, _starter_row(problem))
-
-
-def _mark_evaluation(rows: dict[str, Row], num_problems: int) -> None:
-    held_out = sorted((_share(row["canonical"]), key) for key, row in rows.items() if row["split"] == "held_out")
-    for _, key in held_out[:num_problems]:
-        rows[key]["is_evaluation"] = True
 
 
 def _share(canonical: str) -> float:

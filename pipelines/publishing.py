@@ -22,7 +22,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -328,7 +328,8 @@ def _remove_old(folder: Path, name: str, keep: int, just_made: str) -> None:
     for old in versions[: max(len(versions) - keep, 0)]:
         if old.version != just_made:
             hidden = folder / f"{REMOVING}{old.version}"
-            os.rename(old.path, hidden)
+            with suppress(FileNotFoundError):  # another publisher removes it at the same time
+                os.rename(old.path, hidden)
             shutil.rmtree(hidden, ignore_errors=True)
 
 

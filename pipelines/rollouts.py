@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipelines.config import RolloutsConfig
 from pipelines.errors import ConfigError, ErrorRateError
-from pipelines.inference.errors import RequestError
+from pipelines.inference.errors import ContextLengthError, RequestError
 from pipelines.inference.types import GenerationRequest, Sampling
 from pipelines.reasoning.assembly import (
     Policy,
@@ -65,7 +65,7 @@ class Rollouts:
     rollouts: pa.Table
     usage: TokenUsage
     num_problems: int
-    num_errors: int  # problems that failed
+    num_errors: int  # problems that failed for another reason than their own length
 
 
 async def search_rollouts(
@@ -110,9 +110,10 @@ async def search_rollouts(
         propose = make_propose(metered, prompts, config, **known)
         functions = SearchFunctions(propose, value, recipe.make_select(config.exploration), recipe.backup)
         tree = Tree(tree_id_of(problem, policy), problem)
-        error = await _search_to_the_end(tree, functions, params)
+        failure = await _search_to_the_end(tree, functions, params)
+        error = describe_error(failure) if failure else None if tree.children[ROOT] else NO_STEP
         rows = [
-            tree_rollout_row(tree, leaf, policy, encode_problem(problem), grade, extract_answer)
+            tree_rollout_row(tree, leaf, policy, encode_problem(problem), extract_answer)
             for leaf in tree.terminals()
             if tree.raw_value[leaf] is not None
         ]
@@ -120,7 +121,8 @@ async def search_rollouts(
             rows.append(failure_row(problem, policy, error, tree_id=tree.tree_id))
         usage = metered.usage + TokenUsage(critic_tokens=tree.num_critic_tokens)
         nodes, edges = list(node_rows(tree, night)), list(edge_rows(tree, night))
-        return collected.problem_ended(_ProblemRows(nodes, edges, rows, usage, error is not None))
+        has_failed = error is not None and (failure is None or is_engines(failure))
+        return collected.problem_ended(_ProblemRows(nodes, edges, rows, usage, has_failed))
 
     await run_in_flight(search_one, problems.to_pylist(), trees_in_flight, collected.add)
     return collected.finish()
@@ -170,7 +172,7 @@ async def sample_rollouts(
             completion = await metered.generate(request)
         except RequestError as error:
             rows = failed_group_rows(problem, policy, describe_error(error), num_samples)
-            return collected.problem_ended(_ProblemRows([], [], rows, metered.usage, True))
+            return collected.problem_ended(_ProblemRows([], [], rows, metered.usage, is_engines(error)))
         rows = sample_rollout_rows(
             problem, policy, request, completion, separator=prompts.step_separator,
             grade=grade, extract_answer=extract_answer,
@@ -272,11 +274,16 @@ class _Collector:
         self.rows[name] = []
 
 
-async def _search_to_the_end(tree: Tree, functions: SearchFunctions, params: SearchParams) -> str | None:
-    """Search a tree and value its complete paths; the error that ended it, as text, or None."""
+async def _search_to_the_end(tree: Tree, functions: SearchFunctions, params: SearchParams) -> Exception | None:
+    """Search a tree and value its complete paths; the error that ended it, or None."""
     try:
         await search_tree(tree, functions, params)
         await evaluate_remaining_terminals(tree, functions)
     except FAILURES_OF_A_PROBLEM as error:
-        return describe_error(error)
-    return None if tree.children[ROOT] else NO_STEP
+        return error
+    return None
+
+
+def is_engines(error: Exception) -> bool:
+    """Whether a failure counts for the error rate: a problem longer than the context is no sign of a bad engine."""
+    return not isinstance(error, ContextLengthError)

@@ -2,11 +2,13 @@
 
 Invariants
 - Only problems of the split `train` reach any set, and gold steps are never read.
-- `prompt` is exactly what the policy was asked with (`PromptStyle.solve_prompt`; for the chat style the user message,
-  to which the trainer applies the same chat template). In `preference` the shared prefix follows it.
+- `prompt` is exactly the text that the policy was asked with: for the chat style the user message inside the model's
+  chat template, opened for the assistant, so that a trainer adds nothing. In `preference` the shared prefix follows it.
 - Steps end with the style's separator, so prompt + completion tokenises as the policy wrote it.
 - Rows are ordered and distinct, so the same tables give the same sets, byte for byte.
 """
+
+from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,10 +32,15 @@ def build_training_sets(
     prompts: PromptStyle,
     config: TrainingSetsConfig,
     night: str,
+    chat_text: Callable[[str], str] | None = None,
 ) -> dict[str, pa.Table]:
-    """Every training set of one night by name (the names of TRAINING_SETS); a set may have no rows."""
+    """Every training set of one night by name (the names of TRAINING_SETS); a set may have no rows.
+
+    `chat_text` puts a user message into the policy's chat template; None where the style is not chat.
+    """
+    as_asked = chat_text or (lambda text: text)
     train = problems.filter(pc.equal(problems["split"], "train"))
-    solve_prompts = [prompts.solve_prompt(row) for row in train.to_pylist()]
+    solve_prompts = [as_asked(prompts.solve_prompt(row)) for row in train.to_pylist()]
     tables = {
         "problems": _with_prompts(train, solve_prompts),
         "rollouts": rollouts,

@@ -7,6 +7,7 @@ committed files, Python variables are not visible as tables, settings are locked
 that read are run. Untrusted SQL therefore reads the tables and nothing else.
 """
 
+import itertools
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 import sql as queries
-from pipelines.errors import ReasonmillError
+from pipelines.errors import LakeError, ReasonmillError
 from pipelines.lake import Lake, Manifest
 from pipelines.rows import near_names
 from pipelines.tables import SCHEMAS
@@ -42,7 +43,11 @@ class Warehouse:
                 paths = lake.paths(manifests)
                 views[table] = _file_view(table, paths, manifests)
                 files += paths
-        self._open({}, views, files, None if lake.is_local else lake)
+        try:
+            self._open({}, views, files, None if lake.is_local else lake)
+        except duckdb.Error as error:
+            self.close()
+            raise LakeError(f"A committed file of {lake.root} cannot be read: {error}") from error
 
     @classmethod
     def over(cls, tables: Mapping[str, pa.Table]) -> "Warehouse":
@@ -80,13 +85,15 @@ class Warehouse:
     def query(self, sql: str, /, **params: object) -> pa.Table:
         """The rows of one reading statement (select, from, with, values, describe, show, summarize, explain).
 
-        `params` fill DuckDB's named parameters (`$min_margin`). Sums of integers come as int64 where they fit.
+        `params` fill DuckDB's named parameters (`$min_margin`). Sums of integers come as int64 where they fit; of
+        columns with one name the later ones get a number (`a, a_1`), since rows are read by name.
         Raises QueryError, whose text names near tables or columns where a name is unknown.
         """
         try:
             self._refuse_writes(sql)
             result = self._connection.sql(sql, params=params)
-            return _plain_integers(result.to_arrow_table())
+            rows = _plain_integers(result.to_arrow_table())
+            return rows.rename_columns(_with_distinct_names(rows.column_names))
         except (duckdb.Error, RuntimeError) as error:
             raise QueryError(self._explain(str(error), sql)) from error
 
@@ -128,6 +135,15 @@ class Warehouse:
             name = next(group for group in match.groups() if group)
             return f"{text} As for {name}: {near_names(name, _columns_in(sql))}"
         return f"{text} It stopped at: {position.split(':', 1)[1].splitlines()[0].strip()}" if position else text
+
+
+def _with_distinct_names(names: Sequence[str]) -> list[str]:
+    """The names, a repeated one with the next free number behind it: `a, a_1`."""
+    distinct: list[str] = []
+    for name in names:
+        number = next(n for n in itertools.count() if (f"{name}_{n}" if n else name) not in distinct)
+        distinct.append(f"{name}_{number}" if number else name)
+    return distinct
 
 
 def _columns_in(sql: str) -> list[str]:

@@ -36,10 +36,13 @@ def query(sql: str, /, workspace: str | Path | None = None, **params: object) ->
 
 def open_lake(workspace: str | Path | None = None) -> "Lake":
     """The lake of a workspace; ConfigError where its configuration cannot be read."""
-    from pipelines.config import load_settings
+    from pipelines.config import CONFIG_NAME, Settings, load_settings
     from pipelines.lake import Lake
 
     path = Path(workspace).expanduser() if workspace is not None else None
     if path is not None and path.is_dir():
-        path = path / "reasonmill.toml"
+        defaults = Settings(root=path.absolute())
+        if not (path / CONFIG_NAME).is_file() and Path(defaults.lake_url).is_dir():
+            return Lake(defaults.lake_url)  # a workspace that was made without a file of its own
+        path = path / CONFIG_NAME
     return Lake(load_settings(path).lake_url)

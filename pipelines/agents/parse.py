@@ -19,6 +19,9 @@ from dataclasses import dataclass
 
 RIGHT, WRONG, NO_ERROR = "right", "wrong", -1
 
+MAX_LINE = 400  # characters of a line that are read; what a verdict needs stands at its beginning
+_RUN = re.compile(r"([\s>*#-])\1+")
+
 _RIGHT_WORDS = {"right", "correct", "valid", "ok"}
 _WORDS = r"(?P<word>right|wrong|correct|incorrect|valid|invalid|ok|not\s+correct|not\s+right)"
 _RESTATED = r"(?:[\d#-][\d+*=,# -]*(?:left [\d,]+)? )?"  # the starter repeats a step before its verdict
@@ -94,7 +97,7 @@ def _read_lines(text: str) -> _Lines:
     steps: dict[int, str] = {}
     closing_index = closing_word = None
     contradictory = False
-    for line in text.splitlines():
+    for line in map(_shortened, text.splitlines()):
         if match := _STEP_LINE.match(line):
             index, word = int(match["index"]), _normalise(match["word"])
             contradictory |= steps.setdefault(index, word) != word
@@ -105,6 +108,11 @@ def _read_lines(text: str) -> _Lines:
         elif match := _CLOSING_WORD.match(line):
             closing_word = _normalise(match["word"])
     return _Lines(steps, closing_index, closing_word, contradictory)
+
+
+def _shortened(line: str) -> str:
+    """The line's beginning with runs of space and markup collapsed, on which the patterns would backtrack for ever."""
+    return _RUN.sub(r"\1", line[:MAX_LINE])
 
 
 def _normalise(word: str) -> str:

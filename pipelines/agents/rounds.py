@@ -20,10 +20,11 @@ from pipelines.inference.types import GenerationRequest, Sampling
 from pipelines.reasoning.assembly import describe_error
 from pipelines.reasoning.prompts import PromptStyle
 from pipelines.reasoning.propose import GenerationSession, tokens_left
-from pipelines.reasoning.steps import ExtractFn, GradeFn, grade_steps, split_steps
+from pipelines.reasoning.steps import ExtractFn, GradeFn, grade_steps, is_cut_off, split_steps
 from pipelines.records import stable_digest, stable_seed
 
 NO_READABLE_CRITIQUE = "no_readable_critique"
+TOO_LONG = "ContextLengthError"  # such a request was never sent, so it says nothing about the engine
 
 Row = Mapping[str, object]
 
@@ -54,7 +55,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Round:
-    """One rollout's rows of `critiques`, `verdicts`, `refinements`; `num_failed` of `num_requests` had no reply."""
+    """One rollout's rows of `critiques`, `verdicts`, `refinements`, and how many requests the engine did not answer."""
 
     critiques: tuple[Row, ...]
     verdict: Row
@@ -88,7 +89,7 @@ async def criticise_rollout(room: Room, problem: Row, rollout: Row) -> Round:
         verdict=_verdict_row(room, rollout, conclusion),
         refinement=refinement,
         num_requests=len(asked),
-        num_failed=sum(one.error is not None for one in asked),
+        num_failed=sum(one.error is not None and not one.error.startswith(TOO_LONG) for one in asked),
         num_tokens=sum(one.num_tokens or 0 for one in asked),
     )
 
@@ -107,7 +108,7 @@ async def _ask(room: Room, prompt: str, seed: int, purpose: str) -> Reply:
     prompt_token_ids = room.prompts.encode(prompt, room.session.tokenizer)
     max_tokens = tokens_left(room.config.max_tokens, len(prompt_token_ids), room.max_model_len)
     if max_tokens < 1:
-        error = f"ContextLengthError: the {purpose} prompt of {len(prompt_token_ids)} tokens fills the context"
+        error = f"{TOO_LONG}: the {purpose} prompt of {len(prompt_token_ids)} tokens fills the context"
         return Reply(None, None, None, False, f"{error} of {room.max_model_len}")
     sampling = Sampling(temperature=room.config.temperature, max_tokens=max_tokens, stop=room.prompts.completion_stop)
     request = GenerationRequest(prompt_token_ids, sampling, seed, purpose)
@@ -116,7 +117,8 @@ async def _ask(room: Room, prompt: str, seed: int, purpose: str) -> Reply:
     except RequestError as error:
         return Reply(request.request_id(room.session.model_digest), None, None, False, describe_error(error))
     sample = completion.samples[0]
-    return Reply(completion.request_id, sample.text, len(sample.token_ids), sample.finish_reason == "length", None)
+    is_truncated = is_cut_off(sample.text, sample.finish_reason, room.prompts.step_separator)
+    return Reply(completion.request_id, sample.text, len(sample.token_ids), is_truncated, None)
 
 
 def _judge(reply: Reply, num_steps: int) -> Judgement | Failure:

@@ -8,6 +8,7 @@ import re
 
 _MARKED = re.compile(r"####[ \t]*([^\n]*\S)")
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+MAX_BOXES = 20  # unclosed ones that are looked at, from the last: each costs a scan to the end of the text
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
 
 
@@ -24,7 +25,7 @@ def extract_answer(grader: str, text: str) -> str | None:
 
 def _last_boxed(text: str) -> str | None:
     """Content of the last `\\boxed{...}` whose braces are balanced; None without one."""
-    for start in reversed([match.end() for match in _BOXED.finditer(text)]):
+    for start in reversed([match.end() for match in _BOXED.finditer(text)][-MAX_BOXES:]):
         depth = 1
         for position in range(start, len(text)):
             depth += {"{": 1, "}": -1}.get(text[position], 0)

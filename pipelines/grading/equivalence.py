@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 
@@ -112,6 +113,7 @@ class MathChecker:
 _checker = MathChecker()
 
 
+@lru_cache(maxsize=100_000)
 def same_math(answer: str, reference: str) -> bool | None:
     """Equal as text, as numbers or by math-verify; None when math-verify cannot decide in time."""
     if same_text(answer, reference) or same_number(answer, reference):

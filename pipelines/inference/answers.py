@@ -6,7 +6,6 @@ encoded again, has as many tokens as it sent log-probabilities for; then the ids
 """
 
 import json
-import math
 import re
 from collections.abc import Callable
 from numbers import Real
@@ -118,14 +117,14 @@ def _encoded_again(text: str, num_logprobs: int, request_id: str, encode: Encode
 def _load(body: bytes, request_id: str) -> object:
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ServerError(f"The server's answer is not JSON: {_quoted(body)}", request_id) from error
 
 
 def _server_message(body: bytes) -> str:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _quoted(body)
     error = answer.get("error", answer) if isinstance(answer, dict) else answer
     message = error.get("message") if isinstance(error, dict) else None
@@ -157,7 +156,7 @@ def _as_token_id(value: object, request_id: str) -> int:
 
 
 def _as_logprob(value: object, request_id: str) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value) or abs(value) > 1e30:
+    if not isinstance(value, Real) or isinstance(value, bool) or not abs(value) <= 1e30:
         raise _malformed("logprob", value, "a finite number", request_id)
     return float(value)
 

@@ -37,11 +37,13 @@ def engine_arguments(engine: EngineConfig, max_model_len: int) -> dict[str, obje
         "max_num_seqs": engine.max_num_seqs,
         "enable_prefix_caching": True,
         "generation_config": "vllm",
+        "logprobs_mode": "processed_logprobs",  # of the distribution that was sampled: temperature and top_p applied
         "disable_log_stats": True,
     }
     if is_cuda(engine):
         return arguments | {
             "tensor_parallel_size": engine.tensor_parallel_size,
+            "data_parallel_size": engine.data_parallel_size,
             "gpu_memory_utilization": engine.gpu_memory_share,
         }
     return arguments | {

@@ -20,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -108,7 +108,8 @@ def stop_engine(settings: Settings, run_id: str) -> int:
             continue
         if state.supervisor.is_alive():
             num_stopped += 1
-            os.kill(state.supervisor.pid, 15)
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(state.supervisor.pid, 15)
             _wait_until(lambda state=state: not state.supervisor.is_alive(), STOP_GRACE_S + 5)
         end_group(state.group, state.members, STOP_GRACE_S)
         path.unlink(missing_ok=True)

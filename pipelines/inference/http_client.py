@@ -27,7 +27,8 @@ from pipelines.inference.replay import replaying
 from pipelines.inference.response_store import ResponseStore
 from pipelines.inference.types import Completion, GenerateFn, GenerationRequest, ScoreFn, UsageStats, engine_seed
 
-BUSY_STATUSES = frozenset({429, 502, 503, 504})
+BUSY_STATUSES = frozenset({429, 503})
+GATEWAY_STATUSES = frozenset({502, 504})  # somebody answers, but not the engine
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 CONNECT_TIMEOUT_S = 10.0
 
@@ -154,11 +155,14 @@ class _Wire:
         async with self._slots:
             payload = json.dumps(content).encode()
             pause_s = FIRST_PAUSE_S
+            give_up_at = asyncio.get_running_loop().time() + self._http.timeout.total
             while True:
                 self._check_alive(request_id)
                 answer = await self._try_once(payload, request_id)
                 if answer is not None:
                     return answer
+                if asyncio.get_running_loop().time() >= give_up_at:
+                    raise self._timed_out(request_id)
                 self._stats.num_retries += 1
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -176,9 +180,11 @@ class _Wire:
             raise self._timed_out(request_id) from error
         except aiohttp.ClientError as error:
             raise ServerError(f"The server's answer is not HTTP: {_reason(error)}", request_id) from error
-        if status in BUSY_STATUSES:
+        if status in GATEWAY_STATUSES:
             return self._unanswered(f"status {status}", request_id)
         self._unanswered_since = None
+        if status in BUSY_STATUSES:  # alive and asking for patience; `post` bounds how long
+            return None
         if status == 200:
             return body
         failure = error_of_status(status, body, request_id, self._endpoint.api_key_env)

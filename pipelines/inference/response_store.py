@@ -42,7 +42,7 @@ class ResponseStore:
         self.path = Path(path)
         self._max_delay_s = max_delay_s
         self._pending: dict[str, Completion] = {}  # put, not yet committed
-        self._failure: sqlite3.Error | None = None
+        self._failure: Exception | None = None
         self._closed = False
         self._wake = threading.Condition()
         self._reading = threading.Lock()
@@ -140,9 +140,9 @@ class ResponseStore:
             connection = self._connect()
             while batch := self._next_batch():
                 self._commit(connection, batch)
-        except (sqlite3.Error, ResponseStoreError) as error:
+        except Exception as error:  # noqa: BLE001 - capture point of the thread: what ends it must reach the next put
             with self._wake:
-                self._failure = error if isinstance(error, sqlite3.Error) else sqlite3.OperationalError(str(error))
+                self._failure = error
                 self._wake.notify_all()
         finally:
             if connection is not None:

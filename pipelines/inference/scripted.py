@@ -21,7 +21,7 @@ SCRIPTED_DIGEST = "scripted"
 class CharTokenizer:
     """One token per character: the id is the code point, 0 is EOS."""
 
-    eos_id = EOS_ID
+    eos_ids = frozenset({EOS_ID})
     vocab_size = 0x110000
 
     def encode(self, text: str) -> list[int]:

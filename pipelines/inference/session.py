@@ -106,7 +106,7 @@ async def _url_session(
     url = settings.engine.url.rstrip("/").removesuffix("/v1")
     key_env = settings.engine.api_key_env
     served = await served_models(url, key_env)
-    served_name = _served_name(served, model, url)
+    served_name = _served_name(served, settings.engine.served_model_name or model, url)
     tokenizer = await asyncio.to_thread(Tokenizer.load, model_folder(model) if model == "starter" else model)
     limit = served[served_name]
     limit = min(limit, settings.policy.max_model_len) if isinstance(limit, int) else settings.policy.max_model_len
@@ -159,16 +159,15 @@ def _model_id(model: str, folder: Path) -> str:
     return folder.name if Path(model).is_dir() else model
 
 
-def _served_name(served: dict[str, int | None], model: str, url: str) -> str:
-    """The served model that `policy.model` means: the one of that name, or the only one there is."""
-    for name in (model, Path(model).name):
+def _served_name(served: dict[str, int | None], wanted: str, url: str) -> str:
+    """The served model of that name, or of the name of that folder. Never another one: its tokens would differ."""
+    for name in (wanted, Path(wanted).name):
         if name in served:
             return name
-    if len(served) == 1:
-        return next(iter(served))
     raise ConfigError(
-        f"The server at {url} offers {', '.join(sorted(served)) or 'no model'}, and policy.model = {model!r} is none "
-        "of them; name one of these, or a folder of that name with its tokenizer."
+        f"The server at {url} offers {', '.join(sorted(served)) or 'no model'}, and {wanted!r} is none of them. "
+        "policy.model is the model whose tokenizer is used; where the server calls it by another name, give that name "
+        "as engine.served_model_name."
     )
 
 

@@ -8,12 +8,16 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import tokenizers
 
 from pipelines.errors import ModelFolderError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
@@ -24,7 +28,7 @@ LARGE_MODEL_BYTES = 256 << 20  # above this a digest is also remembered between 
 class TextCodec(Protocol):
     """What sessions offer as `tokenizer`."""
 
-    eos_id: int | None
+    eos_ids: frozenset[int]
     vocab_size: int
 
     def encode(self, text: str) -> list[int]: ...
@@ -37,10 +41,10 @@ class TextCodec(Protocol):
 class Tokenizer:
     """The tokenizer of a model folder, without a model library: encode and decode cost microseconds."""
 
-    def __init__(self, fast: tokenizers.Tokenizer, folder: Path, eos_id: int | None) -> None:
+    def __init__(self, fast: tokenizers.Tokenizer, folder: Path, eos_ids: frozenset[int]) -> None:
         self._fast = fast
         self._folder = folder
-        self.eos_id = eos_id  # None when the model declares no end of sequence
+        self.eos_ids = eos_ids  # every token that ends a sequence; empty when the model declares none
         self.vocab_size = fast.get_vocab_size(with_added_tokens=True)
 
     @classmethod
@@ -48,7 +52,7 @@ class Tokenizer:
         """Read a folder, or fetch a hub id first. Raises ModelFolderError when there is no readable tokenizer."""
         folder = resolve_model_folder(folder_or_id)
         check_model_folder(folder)
-        return cls(_fast_tokenizer(folder), folder, _eos_id(folder))
+        return cls(_fast_tokenizer(folder), folder, _eos_ids(folder))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`. Nothing is added; the text of a special token ("<solve>") becomes that token."""
@@ -59,10 +63,19 @@ class Tokenizer:
         return self._fast.decode(list(ids), skip_special_tokens=True)
 
     def apply_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
-        """Token ids of a conversation in the model's own chat template, ready for the assistant's turn.
+        """Token ids of a conversation in the model's own chat template, ready for the assistant's turn."""
+        return self.encode(self.chat_text(messages))
+
+    def chat_text(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """The conversation as text in the model's own chat template, ready for the assistant's turn.
 
         Raises ModelFolderError when the model has no chat template.
         """
+        template = self._chat_tokenizer
+        return template.apply_chat_template([dict(m) for m in messages], tokenize=False, add_generation_prompt=True)
+
+    @cached_property
+    def _chat_tokenizer(self) -> "PreTrainedTokenizerBase":
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(self._folder)
@@ -71,8 +84,7 @@ class Tokenizer:
                 f'The model folder {self._folder} has no chat template; use prompt_style = "plain" or "starter", '
                 "or add chat_template.jinja to the folder."
             )
-        text = tokenizer.apply_chat_template([dict(m) for m in messages], tokenize=False, add_generation_prompt=True)
-        return self.encode(text)
+        return tokenizer
 
 
 def resolve_model_folder(folder_or_id: str | Path) -> Path:
@@ -190,7 +202,10 @@ def _fast_tokenizer(folder: Path) -> tokenizers.Tokenizer:
     if path.is_file():
         if not isinstance(_read_json(path).get("model"), dict):
             raise ModelFolderError(f"The tokenizer {path} has no object `model`; it is not in the tokenizers format.")
-        return tokenizers.Tokenizer.from_file(str(path))
+        try:
+            return tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing narrower
+            raise ModelFolderError(f"The tokenizer {path} cannot be read ({error}).") from error
     from transformers import AutoTokenizer
 
     try:
@@ -201,14 +216,14 @@ def _fast_tokenizer(folder: Path) -> tokenizers.Tokenizer:
         ) from error
 
 
-def _eos_id(folder: Path) -> int | None:
+def _eos_ids(folder: Path) -> frozenset[int]:
     for name in ("generation_config.json", "config.json"):
         if (folder / name).is_file():
             eos = _read_json(folder / name).get("eos_token_id")
-            eos = eos[0] if isinstance(eos, list) and eos else eos
-            if isinstance(eos, int):
-                return eos
-    return None
+            found = frozenset(token for token in (eos if isinstance(eos, list) else [eos]) if isinstance(token, int))
+            if found:
+                return found
+    return frozenset()
 
 
 def _read_json(path: Path) -> dict:

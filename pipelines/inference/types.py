@@ -10,6 +10,8 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+LOGPROBS = "processed"  # what token_logprobs are of; answers stored with another meaning are not reused
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -41,9 +43,9 @@ class GenerationRequest:
     purpose: str  # expand | evaluate | sample | critique | refine: for accounting, not part of the key
 
     def request_id(self, model_digest: str) -> str:
-        """32 hex digits: hash of model, prompt tokens, sampling and seed."""
+        """32 hex digits: hash of model, prompt tokens, sampling, seed and what log-probabilities mean."""
         prompt = ",".join(map(str, self.prompt_token_ids))
-        key = f"{model_digest}\n{prompt}\n{self.sampling._canonical()}\n{int(self.seed)}"
+        key = f"{LOGPROBS}\n{model_digest}\n{prompt}\n{self.sampling._canonical()}\n{int(self.seed)}"
         return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
@@ -53,7 +55,7 @@ class Sample:
 
     token_ids: tuple[int, ...]  # EOS and the tokens of the stop text included
     text: str  # stop text included, EOS and other special tokens left out
-    token_logprobs: tuple[float, ...]  # one per token, natural logarithm, of the untempered distribution
+    token_logprobs: tuple[float, ...]  # one per token, natural logarithm, of the distribution sampled from
     finish_reason: str  # stop (EOS or a stop text) | length (max_tokens reached)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from pipelines.inference.types import Completion, GenerationRequest
-from pipelines.reasoning.steps import ExtractFn, GradeFn, grade_path, grade_steps, split_steps
+from pipelines.reasoning.steps import ExtractFn, GradeFn, grade_steps, is_cut_off, split_steps
 from pipelines.records import stable_digest
 from pipelines.search.extraction import Row, step_values
 from pipelines.search.tree import Tree
@@ -47,11 +47,10 @@ def tree_rollout_row(
     leaf: int,
     policy: Policy,
     prompt_token_ids: Sequence[int],
-    grade: GradeFn,
     extract_answer: ExtractFn,
 ) -> Row:
     """The complete path to a leaf; `seed` is the configured one, each step's request is found by its node."""
-    path = tree.path(leaf)
+    path, grader = tree.path(leaf), str(tree.problem["grader"])
     token_logprobs = [logprob for step in path.steps for logprob in step.token_logprobs]
     return {
         **_common(tree.problem, policy),
@@ -61,7 +60,7 @@ def tree_rollout_row(
         "seed": policy.seed,
         "steps": path.step_texts,
         "step_values": step_values(tree, leaf),
-        "answer": grade_path(path, grade, extract_answer).answer,
+        "answer": None if path.is_truncated else extract_answer(grader, "\n".join(path.step_texts)),
         "outcome_reward": tree.outcome_reward[leaf],
         "num_prompt_tokens": len(prompt_token_ids),
         "prompt_token_ids": list(prompt_token_ids),
@@ -85,7 +84,8 @@ def sample_rollout_rows(
     rows = []
     for index, sample in enumerate(completion.samples):
         steps = split_steps(sample.text, separator)
-        graded = grade_steps(problem, steps, sample.finish_reason == "length", grade, extract_answer)
+        is_truncated = is_cut_off(sample.text, sample.finish_reason, separator)
+        graded = grade_steps(problem, steps, is_truncated, grade, extract_answer)
         rows.append(
             {
                 **_common(problem, policy),

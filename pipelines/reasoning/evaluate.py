@@ -18,6 +18,7 @@ from pipelines.reasoning.steps import (
     UngradedError,
     grade_path,
     grade_steps,
+    is_cut_off,
     split_steps,
     ungraded_message,
 )
@@ -77,7 +78,8 @@ def completion_evaluator(
         rewards = []
         for sample in completion.samples:
             steps = path.step_texts + split_steps(sample.text, prompts.step_separator)
-            graded = grade_steps(path.problem, steps, sample.finish_reason == "length", grade, extract_answer)
+            is_truncated = is_cut_off(sample.text, sample.finish_reason, prompts.step_separator)
+            graded = grade_steps(path.problem, steps, is_truncated, grade, extract_answer)
             if graded.outcome_reward is not None:
                 rewards.append(graded.outcome_reward)
         if not rewards:
@@ -125,6 +127,8 @@ def critic_evaluator(
         prompt, steps = prompts.verify_prompt(path.problem), path.step_texts
         num_tokens = count_tokens(_text_read(prompt, steps, prompts.step_separator)) if count_tokens else 0
         scores = await scores_of(prompt, steps)
+        if None in scores:  # beyond the critic's context: nothing speaks for this path
+            return Evaluation(value=0.0, num_critic_tokens=num_tokens)
         return Evaluation(value=float(aggregate(scores)), num_critic_tokens=num_tokens)
 
     return evaluate
@@ -142,10 +146,10 @@ def grade_complete_paths(evaluate: EvaluateFn, grade: GradeFn, extract_answer: E
 
 
 def _grade_complete(path: Path, grade: GradeFn, extract_answer: ExtractFn) -> Evaluation:
-    """A complete path is worth its grade; one that cannot be graded earns nothing and counts no sample."""
+    """A complete path is worth its grade; of one that cannot be graded nothing is known."""
     reward = grade_path(path, grade, extract_answer).outcome_reward
     if reward is None:
-        return Evaluation(value=0.0)
+        return Evaluation(value=0.0, is_known=False)
     return Evaluation(value=reward, outcome_reward=reward, num_samples=1)
 
 

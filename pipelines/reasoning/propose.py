@@ -27,7 +27,7 @@ EncodeProblemFn = Callable[[Mapping[str, object]], tuple[int, ...]]
 class StepTokenizer(PromptTokenizer, Protocol):
     """What proposals need of `pipelines.inference.tokens.Tokenizer`."""
 
-    eos_id: int
+    eos_ids: frozenset[int]  # every token that ends a sequence
 
 
 class GenerationSession(Protocol):
@@ -82,7 +82,7 @@ def make_propose(
     ContextLengthError. At temperature 0 one sample is asked for, since all would be equal.
     """
     encode_problem = make_encode_problem(prompts, session.tokenizer)
-    eos_id = session.tokenizer.eos_id
+    eos_ids = session.tokenizer.eos_ids
 
     async def propose(path: Path, num_candidates: int) -> list[Candidate]:
         token_ids = path.token_ids
@@ -95,7 +95,7 @@ def make_propose(
         sampling = Sampling(config.temperature, config.top_p, room, num_samples, prompts.step_stop)
         seed = stable_seed(config.seed, night, path.problem["problem_id"], "expand", token_ids)
         completion = await session.generate(GenerationRequest(prompt_token_ids, sampling, seed, "expand"))
-        return distinct_candidates(completion, eos_id)
+        return distinct_candidates(completion, eos_ids)
 
     return propose
 
@@ -109,7 +109,7 @@ def check_room(room: int, problem: Mapping[str, object], num_tokens: int, max_mo
         )
 
 
-def distinct_candidates(completion: Completion, eos_id: int) -> list[Candidate]:
+def distinct_candidates(completion: Completion, eos_ids: frozenset[int]) -> list[Candidate]:
     """The usable samples of a step in order, the first of those with equal text kept.
 
     Equal text is one action, also where its tokens differ. Blank steps and samples without finite
@@ -117,16 +117,16 @@ def distinct_candidates(completion: Completion, eos_id: int) -> list[Candidate]:
     """
     candidates: dict[str, Candidate] = {}
     for sample in completion.samples:
-        candidate = _candidate(sample, completion.request_id, eos_id)
+        candidate = _candidate(sample, completion.request_id, eos_ids)
         if candidate is not None:
             candidates.setdefault(candidate.step_text, candidate)
     return list(candidates.values())
 
 
-def _candidate(sample: Sample, request_id: str, eos_id: int) -> Candidate | None:
+def _candidate(sample: Sample, request_id: str, eos_ids: frozenset[int]) -> Candidate | None:
     step_text = sample.text.strip()
     sum_logprob = math.fsum(sample.token_logprobs)
-    if not step_text or not math.isfinite(sum_logprob):
+    if not step_text or not sample.token_ids or not math.isfinite(sum_logprob):
         return None
     is_cut_off = sample.finish_reason == "length"
     return Candidate(
@@ -134,7 +134,7 @@ def _candidate(sample: Sample, request_id: str, eos_id: int) -> Candidate | None
         token_ids=sample.token_ids,
         sum_logprob=sum_logprob,
         prior=prior_of(sum_logprob, len(sample.token_ids)),
-        is_terminal=is_cut_off or is_answer_step(step_text) or eos_id in sample.token_ids,
+        is_terminal=is_cut_off or is_answer_step(step_text) or not eos_ids.isdisjoint(sample.token_ids),
         request_id=request_id,
         token_logprobs=sample.token_logprobs,
         finish_reason="length" if is_cut_off else "stop",

@@ -23,7 +23,7 @@ from pipelines.reasoning.propose import (
     search_params,
     tokens_left,
 )
-from pipelines.reasoning.steps import ExtractFn, GradeFn, grade_steps, split_steps
+from pipelines.reasoning.steps import ExtractFn, GradeFn, grade_steps, is_cut_off, split_steps
 from pipelines.records import ProgressFn, TokenUsage, no_progress, stable_seed
 from pipelines.search.extraction import Row
 from pipelines.search.flight import run_in_flight
@@ -192,4 +192,5 @@ async def _complete(
     seed = stable_seed(config.seed, tree.problem["problem_id"], "complete", path.token_ids)
     completion = await session.generate(GenerationRequest(prompt_token_ids, sampling, seed, "evaluate"))
     sample = completion.samples[0]
-    return path.step_texts + split_steps(sample.text, prompts.step_separator), sample.finish_reason == "length"
+    is_truncated = is_cut_off(sample.text, sample.finish_reason, prompts.step_separator)
+    return path.step_texts + split_steps(sample.text, prompts.step_separator), is_truncated

@@ -46,6 +46,12 @@ def split_steps(text: str, separator: str = "\n") -> list[str]:
     return steps
 
 
+def is_cut_off(text: str, finish_reason: str, separator: str = "\n") -> bool:
+    """Whether a length limit ended a solution before its answer step was complete; what follows that is not needed."""
+    whole = text.split(separator)[:-1]
+    return finish_reason == "length" and not any(map(is_answer_step, whole))
+
+
 def grade_steps(
     problem: Mapping[str, object], steps: Sequence[str], is_truncated: bool, grade: GradeFn, extract_answer: ExtractFn
 ) -> GradedAnswer:

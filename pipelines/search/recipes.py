@@ -37,8 +37,9 @@ RECIPES: dict[str, Recipe] = {
             name="puct",
             paper="MCTS-DPO, Xie et al. 2024, arXiv 2405.00451",
             summary=(
-                "PUCT with the prior exp(sum log p / length^1.25), not normalised over siblings; every child of an "
-                "expansion is valued by graded completions, instead of the paper's self-evaluation that sees the answer"
+                "PUCT with the prior exp(sum log p / length^1.25), not normalised over siblings. Other than in the "
+                "paper every child of an expansion is valued by graded completions (instead of one path by a "
+                "self-evaluation that sees the answer) and backed up as a visit, and Q is the mean of these returns"
             ),
             make_select=make_puct,
         ),

@@ -127,7 +127,7 @@ async def _grow(tree: Tree, node_id: int, functions: SearchFunctions, params: Se
         if params.evaluate_children:
             await evaluate(tree, children, functions)
             for child in children:
-                functions.backup(tree, child, tree.raw_value[child])
+                _back_up(tree, child, functions)
                 _note_end(tree, child, params)
             has_returned = True
         node_id = functions.select_child(tree, node_id, children)
@@ -138,8 +138,14 @@ async def _grow(tree: Tree, node_id: int, functions: SearchFunctions, params: Se
     if not has_returned:
         if tree.raw_value[node_id] is None:
             await evaluate(tree, [node_id], functions)
-        functions.backup(tree, node_id, tree.raw_value[node_id])
+        _back_up(tree, node_id, functions)
     _note_end(tree, node_id, params)
+
+
+def _back_up(tree: Tree, node_id: int, functions: SearchFunctions) -> None:
+    """Record the value of a node, unless nobody knows it: an ungraded answer is not a wrong one."""
+    if tree.is_known[node_id]:
+        functions.backup(tree, node_id, tree.raw_value[node_id])
 
 
 def _note_end(tree: Tree, node_id: int, params: SearchParams) -> None:

@@ -21,7 +21,8 @@ class Tree:
 
     __slots__ = (
         "tree_id", "problem", "parent", "depth", "candidate", "children", "visit_count", "virtual_visits",
-        "value_sum", "raw_value", "num_samples", "outcome_reward", "is_closed", "is_exhausted", "num_critic_tokens",
+        "value_sum", "raw_value", "is_known", "num_samples", "outcome_reward", "is_closed", "is_exhausted",
+        "num_critic_tokens",
     )  # fmt: skip
 
     def __init__(self, tree_id: str, problem: Mapping[str, object]) -> None:
@@ -35,6 +36,7 @@ class Tree:
         self.virtual_visits: list[int] = []
         self.value_sum: list[float] = []
         self.raw_value: list[float | None] = []  # None until evaluated
+        self.is_known: list[bool] = []  # False: evaluated, but nobody could grade it; such a node has no returns
         self.num_samples: list[int] = []
         self.outcome_reward: list[float | None] = []
         self.is_closed: list[bool] = []  # nothing can follow this node
@@ -54,6 +56,7 @@ class Tree:
         self.virtual_visits.append(0)
         self.value_sum.append(0.0)
         self.raw_value.append(None)
+        self.is_known.append(True)
         self.num_samples.append(0)
         self.outcome_reward.append(None)
         self.is_closed.append(candidate is not None and candidate.is_terminal)
@@ -84,6 +87,7 @@ class Tree:
         if not 0.0 <= evaluation.value <= 1.0:  # also refuses NaN
             raise ValueError(f"tree {self.tree_id} node {node_id}: value {evaluation.value} is not in [0, 1]")
         self.raw_value[node_id] = evaluation.value
+        self.is_known[node_id] = evaluation.is_known
         self.num_samples[node_id] = evaluation.num_samples
         self.outcome_reward[node_id] = evaluation.outcome_reward
         self.num_critic_tokens += evaluation.num_critic_tokens

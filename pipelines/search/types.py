@@ -58,11 +58,12 @@ class Path:
 class Evaluation:
     """What an evaluator says of a path."""
 
-    value: float  # estimated return, [0, 1]
+    value: float  # estimated return, [0, 1]; 0 where not known
     outcome_reward: float | None = None  # grade of a complete path, 0.0 or 1.0; None = not graded
     num_samples: int = 0  # graded completions behind `value`; 0 for a critic's estimate
     request_ids: tuple[str, ...] = ()
     num_critic_tokens: int = 0  # tokens that a critic read for it
+    is_known: bool = True  # False: the grader gave no grade, so that the path teaches nothing and is no visit
 
 
 @dataclass(frozen=True, slots=True)

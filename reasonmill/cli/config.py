@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 app = typer.Typer(help="Show, write and check the configuration.", no_args_is_help=True)
 
@@ -107,16 +110,13 @@ def example_toml(values: Mapping[str, object] | None = None) -> str:
 def _section_lines(section: str, model: type, values: Mapping[str, object]) -> Iterator[str]:
     from pydantic import BaseModel
 
-    from pipelines.config import allowed_values
-
     tables = []
     for key, info in model.model_fields.items():
         default = info.get_default(call_default_factory=True)
         if isinstance(default, tuple) and default and isinstance(default[0], BaseModel):
             tables.append((key, info, default))
             continue
-        allowed = allowed_values(info)
-        yield f"# {info.description}" + ("" if allowed.startswith(("text", "a table")) else f"; {allowed}")
+        yield f"# {_meaning(info)}"
         dotted = f"{section}.{key}"
         if dotted in values:
             yield f"{key} = {_toml(values[dotted])}"
@@ -124,11 +124,20 @@ def _section_lines(section: str, model: type, values: Mapping[str, object]) -> I
             yield f"# {key} = {_toml(default)}" if default is not None else f"# {key} ="
     for key, info, default in tables:
         yield f"\n# {info.description}; writing one replaces all of these:"
+        for kind in dict.fromkeys(type(item) for item in default):
+            yield from (f"#   {name}: {_meaning(field)}" for name, field in kind.model_fields.items())
         for item in default:
             yield f"# [[{section}.{key}]]"
             yield from (f"# {name} = {_toml(value)}" for name, value in item if value is not None)
         if section == "problems":
             yield from OWN_SOURCES
+
+
+def _meaning(field: "FieldInfo") -> str:
+    from pipelines.config import allowed_values
+
+    allowed = allowed_values(field)
+    return f"{field.description}" + ("" if allowed.startswith(("text", "a table")) else f"; {allowed}")
 
 
 OWN_SOURCES = (
@@ -139,6 +148,9 @@ OWN_SOURCES = (
     '# path = "my_problems.jsonl"',
     '# prompt_field = "question"',
     '# answer_field = "answer"',
+    '# id_field = "id"           # default: ids from the content',
+    '# difficulty_field = "level"  # an integer; default: none',
+    "# limit = 1000             # read only the first so many",
     '# grader = "number"         # number, exact, math, countdown, or one of [extensions.graders]',
     "#",
     "# problems from code of yours, a function that yields dicts with `prompt` and `reference_answer`:",

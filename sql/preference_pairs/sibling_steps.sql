@@ -108,7 +108,7 @@ limited as (
 )
 
 select
-    left(sha256(concat_ws(chr(31), 'step', problem_id, prompt, chosen, rejected)), 20) as pair_id,
+    left(sha256(concat_ws(chr(31), 'step', $night, problem_id, prompt, chosen, rejected)), 20) as pair_id,
     problem_id,
     'step' as kind,
     prompt,

@@ -97,7 +97,7 @@ limited as (
 )
 
 select
-    left(sha256(concat_ws(chr(31), 'rollout', problem_id, prompt, chosen, rejected)), 20) as pair_id,
+    left(sha256(concat_ws(chr(31), 'rollout', $night, problem_id, prompt, chosen, rejected)), 20) as pair_id,
     problem_id,
     'rollout' as kind,
     prompt,

@@ -11,10 +11,13 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 from scripted_night import NIGHT, ScriptedServices, small_settings, write_reply
 
+from assets.critics import initial_folder
 from assets.definitions import build_definitions
+from assets.resources import with_section
+from assets.rollouts import own_recipes
 from assets.run import BlockedByCheckError, materialize_night
-from pipelines.config import Settings
-from pipelines.errors import ConfigError, ErrorRateError, PartitionBusyError
+from pipelines.config import CriticConfig, Settings
+from pipelines.errors import ConfigError, ErrorRateError, LakeError, ModelFolderError, PartitionBusyError
 from pipelines.inference.errors import ServerError
 from pipelines.lake import Lake
 from pipelines.tables import SCHEMAS
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.slow
 NEXT_NIGHT = "2026-01-03"
 
 
-def rerun(settings: Settings, selection: str, night: str = NIGHT, **services) -> None:
+def rerun(settings: Settings, selection: str | None, night: str = NIGHT, **services) -> None:
     materialize_night(settings, night, selection=selection, services=ScriptedServices(settings, **services))
 
 
@@ -163,6 +166,41 @@ def test_the_second_night_is_scored_by_the_critics_of_the_first(night):
     ]
     assert versions[0] == versions[1]
     assert night.lake.read("critics", NEXT_NIGHT).num_rows == 3
+
+
+def test_a_second_whole_night_stands_beside_the_first(night, tmp_path):
+    """Problems come back and siblings repeat: neither makes a key occur twice."""
+    shutil.copytree(night.settings.root, tmp_path / "copy")
+    settings = night.settings.model_copy(update={"root": tmp_path / "copy"})
+    lake = Lake(settings.lake_url)
+    rerun(settings, None, night=NEXT_NIGHT)
+    for table in ("rollouts", "preference_pairs", "sft", "rl_groups"):
+        assert lake.read(table, NEXT_NIGHT).num_rows > 0
+    lineage = lake.manifest("step_scores", NEXT_NIGHT).lineage
+    assert lineage[f"critics/{NIGHT}"] == lake.generation("critics", NIGHT)
+    assert lake.manifest("rollouts", NEXT_NIGHT).lineage["engine"] == "scripted"
+
+
+def test_a_report_without_a_critic_says_what_is_missing(tmp_path):
+    settings = small_settings(tmp_path)
+    rerun(settings, "problems")
+    with pytest.raises(LakeError, match="no critic of the night .* materialise process_critic first"):
+        rerun(settings, "policy_report")
+
+
+def test_an_initial_model_that_is_not_there_is_named(night, tmp_path):
+    settings = with_section(night.settings, process_critic=CriticConfig(init="no_such_folder"))
+    with pytest.raises(ModelFolderError, match="no_such_folder"):
+        initial_folder(settings, settings.process_critic)
+
+
+def test_a_recipe_of_the_users_may_be_an_object_or_a_function(tmp_path):
+    code = "from pipelines.search.recipes import RECIPES\nmine = RECIPES['uct']\ndef made():\n    return mine\n"
+    (tmp_path / "my.py").write_text(code)
+    for name in ("mine", "made"):
+        settings = small_settings(tmp_path, extensions={"recipes": {"own": f"my.py:{name}"}})
+        config = settings.rollouts.model_copy(update={"recipe": "own"})
+        assert own_recipes(settings, config)["own"].name == "uct"
 
 
 def test_a_night_without_work_is_stopped_by_its_check(tmp_path):

@@ -5,7 +5,7 @@ import torch
 from transformers import LlamaForTokenClassification
 
 from critics.checkpoint import read_manifest, read_training_problems
-from critics.errors import CriticDataError
+from critics.errors import CheckpointError, CriticDataError
 from critics.examples import StepExamples, examples_from_trees
 from critics.fold import fold_of
 from critics.metrics import auroc, pair_accuracy
@@ -157,3 +157,17 @@ def _initial_score(folder):
     ids, ends = load_encoder(folder).encode("<verify>1+2\n", ["b0"])
     with torch.no_grad():
         return torch.sigmoid(initial_critic(folder, 0)(input_ids=torch.tensor([ids])).logits[0, ends[0], 0]).item()
+
+
+def test_a_critic_that_starts_from_another_has_seen_what_that_one_saw(trained, examples, tmp_path):
+    """Else the problems of its own fold would count as unseen, though its start has learned them."""
+    config = make_config(steps=1)
+    again = train_process_critic(examples, config, trained.folder, tmp_path / "critic", fold=0)
+    assert read_training_problems(again.folder) == examples.problem_ids
+    assert again.manifest.num_problems < len(examples.problem_ids)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_an_explained_error(examples, language_model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        train_process_critic(examples, make_config(steps=1), language_model, tmp_path / "file" / "critic")

@@ -33,7 +33,7 @@ def test_starter_problems_come_with_the_frozen_evaluation_problems(tmp_path):
     assert table.schema == SCHEMAS["problems"]
     rows = table.to_pylist()
     evaluation = [row for row in rows if row["is_evaluation"]]
-    assert len(evaluation) == 200
+    assert len(evaluation) == 1200
     assert {row["split"] for row in evaluation} == {"held_out"}
     assert len({row["problem_id"] for row in rows}) == len(rows)
     assert load_problems(settings_for(tmp_path, StarterSource(family="arithmetic", count=20))) == table

@@ -218,3 +218,11 @@ def test_other_styles_work_too():
     for style in ("plain", "chat"):
         prompts: pa.Table = build_training_sets(*tables, load_prompts(style), TrainingSetsConfig(), NIGHT)["prompts"]
         assert prompts["prompt"].to_pylist() == [load_prompts(style).solve_prompt(PROBLEMS[0])]
+
+
+def test_chat_prompts_are_the_whole_text_that_the_policy_was_asked_with():
+    tables = [rows_to_table(name, PROBLEMS if name == "problems" else []) for name in TABLES]
+    sets = build_training_sets(
+        *tables, load_prompts("starter"), TrainingSetsConfig(), NIGHT, chat_text=lambda text: f"[user]{text}[assistant]"
+    )
+    assert sets["prompts"]["prompt"].to_pylist() == ["[user]<solve>1+2*3\n[assistant]"]

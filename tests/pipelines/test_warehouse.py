@@ -1,9 +1,11 @@
 import re
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.errors import LakeError
 from pipelines.lake import Lake, rows_to_table
 from pipelines.tables import SCHEMAS
 from pipelines.warehouse import QueryError, Warehouse
@@ -80,6 +82,20 @@ def test_parameters_are_bound_and_sums_of_integers_are_integers():
         assert rows.schema.field("total").type == pa.int64()
         with pytest.raises(QueryError, match="parameters: low"):
             warehouse.query("select * from step_scores where score >= $low")
+
+
+def test_columns_of_one_name_are_told_apart():
+    with Warehouse.over({}) as warehouse:
+        assert warehouse.query("select 1 as a, 2 as a, 3 as a_1, 4 as a").to_pylist() == [
+            {"a": 1, "a_1": 2, "a_1_1": 3, "a_2": 4}
+        ]
+
+
+def test_a_committed_file_that_is_damaged_is_an_explained_error(tmp_path):
+    lake = lake_with_two_nights(tmp_path)
+    Path(lake.files("step_scores")[0]).write_bytes(b"PAR1")
+    with pytest.raises(LakeError, match="committed file of .* cannot be read"):
+        Warehouse(lake)
 
 
 def test_a_named_query_needs_exactly_its_parameters():

@@ -122,6 +122,4 @@ def test_the_table_of_strategies_shows_shares_and_tokens(tmp_path):
     Console(file=file, width=120).print(policy_table(json.loads(json.dumps(rows))))
     file.seek(0)
     text = file.read()
-    assert [
-        part for part in ("200 held-out", "majority of 8", "62.0%", "55.0-69.0", "310") if part not in text
-    ] == []
+    assert [part for part in ("200 held-out", "majority of 8", "62.0%", "55.0-69.0", "310") if part not in text] == []

@@ -88,6 +88,7 @@ def clean_world() -> World:
     keep = {key: result[key] for key in ("problem_id", "group_id", "method", "night")}
     node = {"tree_id": "t1", "problem_id": "p1", "night": "n1", "prior": 0.5, "value": 0.5, "visit_count": 2}
     judged = {"rollout_id": "s1", "problem_id": "p1", "night": "n1", "verdict": "right"}
+    score = {"rollout_id": "s1", "source": "critic", "scorer_version": "v", "score": 1.0, "night": "n1"}
     return {
         "problems": [
             {"problem_id": "p1", "split": "train", "family": "arithmetic", "canonical": "1+1", "difficulty": 1,
@@ -116,14 +117,13 @@ def clean_world() -> World:
             {"rollout_id": "s4", "step": 0, "is_right": True, "night": "n1"},
             {"rollout_id": "s4", "step": 1, "is_right": False, "night": "n1"},
         ],
-        "step_scores": [{"rollout_id": "s1", "step": 1, "source": "critic", "scorer_version": "v", "score": 1.0,
-                         "night": "n1"}],
+        "step_scores": [score | {"step": 1}, score | {"step": 0}],
         "critiques": [judged | {"critique_id": "c1", "agent": "a", "first_error_step": -1}],
         "verdicts": [judged | {"confidence": 1.0}],
         "refinements": [{"refinement_id": "f1", "rollout_id": "s1", "problem_id": "p1", "critique_id": "c1",
                          "night": "n1"}],
         "preference_pairs": [{"pair_id": "a1", "problem_id": "p1", "kind": "step", "chosen": "x", "rejected": "y",
-                              "margin": 0.25, "night": "n1"}],
+                              "chosen_id": "t1:1", "rejected_id": "t1:2", "margin": 0.25, "night": "n1"}],
         "consistency_results": [
             result | {"rollout_id": "s1", "kept": True},
             result | {"rollout_id": "s2", "kept": False, "reason": "inconsistent_right"},
@@ -181,6 +181,14 @@ VIOLATIONS = [
     ("rollouts_end_in_trees", "rollouts", 0, {"group_id": None}, "s1: a sample without a group"),
     ("step_rows_have_steps", "step_scores", 0, {"step": 2}, "step_scores s1:2: the rollout has 2 steps"),
     ("step_rows_have_steps", "gold_steps", 0, {"rollout_id": "s9"}, "gold_steps s9:0: the rollout does not exist"),
+    ("step_rows_have_steps", "step_scores", 1, {"step": 1}, "step_scores s1 critic v: 1 of 2 steps have a row"),
+    ("step_rows_have_steps", "gold_steps", 3, {"step": 0}, "gold_steps s4: 1 of 2 steps have a row"),
+    ("groups_are_complete", "rollouts", 0, {"group_id": "g2"}, "rollouts g2: has 1 rows, others of the night have 4"),
+    ("pairs_exist", "preference_pairs", 0, {"rejected_id": "t1:7"},
+     "preference_pairs a1: rejected t1:7 does not exist"),
+    ("pairs_exist", "preference_pairs", 0, {"kind": "rollout", "rejected_id": "s2"},
+     "preference_pairs a1: chosen t1:1 does not exist"),
+    ("pairs_exist", "preference", 0, {"pair_id": "a9"}, "preference a9: pair a9 does not exist"),
     ("rollouts_exist", "critiques", 0, {"rollout_id": "s9"}, "critiques c1: rollout s9 does not exist"),
     ("rollouts_exist", "verdicts", 0, {"rollout_id": "s9"}, "verdicts s9: rollout s9 does not exist"),
     ("rollouts_exist", "refinements", 0, {"critique_id": "c9"}, "refinements f1: critique c9 does not exist"),

@@ -74,3 +74,13 @@ def test_no_text_raises_and_every_judgement_is_consistent(text, num_steps):
         assert len(said.step_verdicts) <= num_steps
         first_wrong = said.step_verdicts.index("wrong") if "wrong" in said.step_verdicts else -1
         assert first_wrong == said.first_error_step
+
+
+@pytest.mark.parametrize("text", ["verdict" + " " * 2000, "1" + " " * 2000 + "x", "> *" * 2000, "- " * 1500 + "0"])
+def test_long_runs_of_space_and_markup_are_read_at_once(text):
+    """The patterns would backtrack for hours on them."""
+    assert parse_critique(text, 2) == Failure("no_judgement")
+
+
+def test_markup_around_a_verdict_is_no_obstacle():
+    assert parse_critique("0    right\n****Step 1**** is   wrong\nverdict    1", 2) == Judgement(("right", "wrong"), 1)

@@ -297,7 +297,8 @@ def test_a_session_by_url_uses_the_served_name_and_the_key(make_settings, tiny_m
     monkeypatch.setenv("MY_KEY", "secret")
 
     async def run(url: str) -> tuple[str, int, Completion]:
-        settings = make_settings(tiny_model, mode="url", url=f"{url}/v1", api_key_env="MY_KEY")
+        engine = {"mode": "url", "url": f"{url}/v1", "api_key_env": "MY_KEY", "served_model_name": "their-model"}
+        settings = make_settings(tiny_model, **engine)
         async with generate_session(settings, run_id="r") as session:
             return session.model_id, session.max_model_len, await session.generate(make_request())
 
@@ -310,13 +311,13 @@ def test_a_session_by_url_uses_the_served_name_and_the_key(make_settings, tiny_m
 
 
 def test_a_served_model_that_is_not_the_policy_is_named(make_settings, tiny_model):
-    models = ok({"data": [{"id": "a"}, {"id": "b"}]})
+    models = ok({"data": [{"id": "another"}]})  # also where it is the only one: its tokens would be others
 
     async def run(url: str) -> None:
         async with generate_session(make_settings(tiny_model, mode="url", url=url), run_id="r"):
             pass
 
-    with serving(lambda body: ok(answer()), models) as server, pytest.raises(ConfigError, match="offers a, b, and"):
+    with serving(lambda body: ok(answer()), models) as server, pytest.raises(ConfigError, match="offers another, and"):
         asyncio.run(run(server.url))
 
 

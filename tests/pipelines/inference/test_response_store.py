@@ -173,3 +173,16 @@ def test_a_closed_store_leaves_no_writer_thread(tmp_path: Path):
     ResponseStore(tmp_path / "store.sqlite").close()
 
     assert not [thread for thread in threading.enumerate() if thread.name == "response-store"]
+
+
+def test_whatever_ends_the_writer_is_raised_and_not_swallowed(tmp_path: Path, monkeypatch):
+    def fail(completion):
+        raise MemoryError("no room")
+
+    store = ResponseStore(tmp_path / "store.sqlite")
+    monkeypatch.setattr("pipelines.inference.response_store.encode_completion", fail)
+    store.put(make_completion("r1"))
+    with pytest.raises(ResponseStoreError, match="cannot be written: no room"):
+        store.flush()
+    with pytest.raises(ResponseStoreError, match="no room"):
+        store.close()

@@ -17,7 +17,7 @@ def test_special_tokens_in_text_become_one_token_and_none_are_added(tiny_model: 
     tokenizer = Tokenizer.load(tiny_model)
 
     assert tokenizer.encode("<solve>12\n") == [3, 6, 7, 5 + "0123456789+-*=# \n".index("\n")]
-    assert tokenizer.eos_id == 0
+    assert tokenizer.eos_ids == {0}
     assert tokenizer.vocab_size == 49
 
 

@@ -86,7 +86,7 @@ def test_token_ids_text_and_logprobs_agree_and_the_stop_text_is_kept(settings):
         assert session.tokenizer.decode(sample.token_ids) == sample.text
         assert len(sample.token_logprobs) == len(sample.token_ids)
         assert all(value <= 0.0 for value in sample.token_logprobs)
-        stopped = sample.text.endswith("a") or sample.token_ids[-1] == session.tokenizer.eos_id
+        stopped = sample.text.endswith("a") or sample.token_ids[-1] in session.tokenizer.eos_ids
         assert sample.finish_reason == ("stop" if stopped else "length")
         assert "a" not in sample.text[:-1]
     assert {sample.finish_reason for sample in completion.samples} >= {"stop"}

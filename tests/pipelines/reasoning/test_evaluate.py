@@ -133,3 +133,14 @@ def test_training_searches_with_a_critic_grade_complete_paths_only():
     evaluate = grade_complete_paths(critic, **GRADING)
     assert asyncio.run(evaluate(make_path("2+3=6"))) == Evaluation(0.25)
     assert asyncio.run(evaluate(make_path("2+3=5", "#### 5"))) == Evaluation(1.0, 1.0, 1)
+
+
+def test_nothing_is_known_of_an_answer_that_cannot_be_graded():
+    problem = make_problem(reference_answer="five")
+    evaluation = evaluate_by_completions(make_path("2+3=5", "#### 5", problem=problem))
+    assert (evaluation.is_known, evaluation.num_samples, evaluation.outcome_reward) == (False, 0, None)
+
+
+def test_a_path_beyond_the_critics_context_is_worth_nothing():
+    evaluate = critic_evaluator(lambda prompts, steps: [[0.9, None] for _ in steps], STARTER)
+    assert asyncio.run(evaluate(make_path("2+3=5", "#### 5"))).value == 0.0

@@ -25,7 +25,8 @@ def step(text: str, is_terminal: bool = False) -> Candidate:
 
 
 def test_equal_steps_collapse_into_the_first_of_them():
-    candidates = distinct_candidates(completion_of(sample("a=1\n"), sample("b=2\n"), sample("a=1", (7,), (-3.0,))), 0)
+    completion = completion_of(sample("a=1\n"), sample("b=2\n"), sample("a=1", (7,), (-3.0,)))
+    candidates = distinct_candidates(completion, frozenset({0}))
     assert [candidate.step_text for candidate in candidates] == ["a=1", "b=2"]
     assert candidates[0].token_ids == (1, 2)
     assert candidates[0].sum_logprob == -1.0
@@ -39,7 +40,8 @@ def test_the_prior_is_the_probability_with_length_exponent_one_and_a_quarter():
 
 
 def test_blank_steps_and_samples_without_finite_log_probabilities_are_dropped():
-    assert distinct_candidates(completion_of(sample(" \n"), sample("x\n", logprobs=(math.nan, -1.0))), 0) == []
+    completion = completion_of(sample(" \n"), sample("x\n", logprobs=(math.nan, -1.0)))
+    assert distinct_candidates(completion, frozenset({0})) == []
 
 
 def test_a_step_ends_the_path_at_an_answer_an_end_token_or_a_length_limit():
@@ -47,7 +49,7 @@ def test_a_step_ends_the_path_at_an_answer_an_end_token_or_a_length_limit():
         completion_of(
             sample("#### 5\n"), sample("so 5", (3, 0)), sample("2+3=", finish_reason="length"), sample("2+3=5\n")
         ),
-        eos_id=0,
+        eos_ids=frozenset({0}),
     )
     assert answer.is_terminal and ended.is_terminal and cut.is_terminal
     assert not plain.is_terminal

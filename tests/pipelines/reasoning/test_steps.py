@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reasoning_worlds import GRADING, make_problem
 
-from pipelines.reasoning.steps import grade_steps, is_answer_step, split_steps
+from pipelines.reasoning.steps import grade_steps, is_answer_step, is_cut_off, split_steps
 
 
 def test_every_line_is_a_step_and_blank_lines_are_none():
@@ -34,3 +34,10 @@ def test_a_solution_that_was_cut_off_has_no_answer_and_is_wrong():
     assert (graded.answer, graded.outcome_reward) == (None, 0.0)
     graded = grade_steps(make_problem(), ["2+3=5", "#### 5"], False, **GRADING)
     assert (graded.answer, graded.outcome_reward) == ("5", 1.0)
+
+
+def test_a_solution_that_goes_on_after_its_answer_was_not_cut_off():
+    assert not is_cut_off("2+2=4\n#### 4\nAnother problem: what is", "length")
+    assert is_cut_off("2+2=4\n#### 4", "length")  # more digits may have been to come
+    assert is_cut_off("2+2=", "length")
+    assert not is_cut_off("2+2=4\n#### 4", "stop")

@@ -1,0 +1,38 @@
+-- Preference pairs whose sides, and preference rows whose pair, do not exist.
+--
+-- in:  preference_pairs, preference, search_nodes, rollouts
+-- out: offending rows (table_name, row_id, night, what), one per row and missing side
+-- note: a side of a step pair is a node (tree_id:node_id), one of a rollout pair a rollout.
+
+with sides as (
+    select pair_id, night, kind, 'chosen' as side, chosen_id as side_id from preference_pairs
+    union all
+    select pair_id, night, kind, 'rejected', rejected_id from preference_pairs
+),
+
+known as (
+    select 'step' as kind, tree_id || ':' || node_id as side_id from search_nodes
+    union all
+    select 'rollout', rollout_id from rollouts
+),
+
+lost_sides as (
+    select
+        'preference_pairs' as table_name,
+        pair_id as row_id,
+        night,
+        side || ' ' || coalesce(side_id, 'null') || ' does not exist' as what
+    from sides
+    where kind in ('step', 'rollout')
+      and not exists (select 1 from known where known.kind = sides.kind and known.side_id = sides.side_id)
+),
+
+lost_pairs as (
+    select 'preference', pair_id, night, 'pair ' || coalesce(pair_id, 'null') || ' does not exist'
+    from preference
+    where not exists (select 1 from preference_pairs where preference_pairs.pair_id = preference.pair_id)
+)
+
+select table_name, row_id, night, what
+from (select * from lost_sides union all select * from lost_pairs)
+order by table_name, row_id, what
