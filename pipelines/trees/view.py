@@ -229,12 +229,12 @@ def visible(text: str) -> str:
 
     A model's text must be able neither to move a terminal's cursor nor to turn the order of what is beside it.
     """
-    return "".join(_visible(character) for character in text)
+    return "".join(_visible(character) for character in text.replace("\r\n", "\n"))
 
 
 def one_line(text: str) -> str:
     """The same on one line: line ends as ⏎, other runs of space as one space."""
-    lines = visible(text).replace("\r\n", "\n").split("\n")
+    lines = visible(text).split("\n")
     return "⏎".join(" ".join(line.split()) for line in lines)
 
 
