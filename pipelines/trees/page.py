@@ -15,6 +15,7 @@ from string import Template
 from pipelines.trees.view import Partner, TreeView, ViewNode, visible
 
 FOLDER = Path(__file__).parent
+INDENTED_LEVELS = 28  # deeper steps are not indented further and say how deep they are (also in page.html)
 OPEN_ROWS = 60  # at first, levels are open as long as no more rows than this are seen
 OPEN_MARKS = 12  # marked nodes (the first ones in order) to which the way is open at first
 
@@ -114,7 +115,7 @@ def _colour(value: float | None) -> str:
 
 
 def _chips(node: ViewNode) -> str:
-    chips = []
+    chips = [("plain", f"depth {node.depth}")] if node.depth > INDENTED_LEVELS else []
     if node.outcome:
         sign, kind = {"right": ("✓ ", "right"), "wrong": ("✗ ", "wrong")}.get(node.outcome, ("", "plain"))
         chips.append((kind, f"{sign}{node.outcome}"))

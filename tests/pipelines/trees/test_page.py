@@ -101,3 +101,9 @@ def test_the_way_to_a_mark_is_open_in_a_large_tree():
     view = build_view(HEAD, rows, [{"chosen_node": 150, "rejected_node": None, "margin": 0.5}])
     nodes = Page(to_html(view)).nodes()
     assert nodes["n149"]["aria-expanded"] == "true" and nodes["n150"]["aria-expanded"] == "false"
+
+
+def test_steps_beyond_the_indented_levels_say_how_deep_they_are():
+    text = to_html(chain_view(31))
+    assert [int(depth) for depth in re.findall(r">depth (\d+)<", text)] == [29, 30, 31]
+    assert "min(var(--depth), 28)" in text
