@@ -57,6 +57,7 @@ tree.addEventListener("click", (event) => {
   const link = event.target.closest("a");
   const row = event.target.closest(".node");
   if (link) { event.preventDefault(); reveal(document.querySelector(link.getAttribute("href"))); return; }
+  if (event.target.closest(".text")) { row.classList.toggle("whole"); return; }
   if (row) { setOpen(row, !isOpen(row)); redraw(); row.focus({ preventScroll: true }); }
 });
 tree.addEventListener("mousemove", (event) => {

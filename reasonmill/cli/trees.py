@@ -28,7 +28,7 @@ def tree(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="write a page for the browser instead")] = None,
     depth: Annotated[int, typer.Option(min=1, help="steps from the root that are drawn")] = 12,
     children: Annotated[int, typer.Option(min=1, help="children of a node that are drawn, most visited first")] = 6,
-    nodes: Annotated[int, typer.Option(min=1, help="nodes that are drawn in all; listed trees")] = 120,
+    nodes: Annotated[int, typer.Option(min=1, help="nodes that are drawn in all")] = 120,
 ) -> None:
     """Draw a search tree: visits, values, outcomes, kept pairs, first wrong steps."""
     from rich.console import Console
@@ -114,8 +114,8 @@ def import_trees(
     _write(Lake(settings.lake_url), imported, chosen, file.name)
     merged = f" ({imported.num_merged:,} repeated ones merged)" if imported.num_merged else ""
     Console(highlight=False).print(
-        f"{imported.num_trees:,} trees with {imported.search_nodes.num_rows:,} nodes{merged} of "
-        f"{imported.problems.num_rows:,} problems are now the partition {chosen} of {', '.join(TABLES)}.\n"
+        f"Trees: {imported.num_trees:,}, nodes: {imported.search_nodes.num_rows:,}{merged}, "
+        f"problems: {imported.problems.num_rows:,}; they are now the partition {chosen} of {', '.join(TABLES)}.\n"
         f"Look at them: reasonmill tree list --night {chosen}",
         markup=False,
         soft_wrap=True,

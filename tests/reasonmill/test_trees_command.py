@@ -118,7 +118,7 @@ def test_no_line_of_nodes_is_wider_than_the_terminal_and_none_holds_control_char
 
 def test_the_beginning_of_an_id_is_enough_and_an_ambiguous_one_is_refused(lake):
     assert "tree abc123" in run(tree, "abc").stdout
-    error = run(tree, "ab").exception
+    error = run(tree, "ab").exception  # names both
     assert isinstance(error, ReasonmillError)
     assert "'ab' fits several trees: abc123 (2026-01-02), abd456 (2026-01-02). Give more of the id." in str(error)
 
@@ -159,7 +159,8 @@ def test_html_writes_the_page_and_says_where(lake, tmp_path):
 def test_an_import_is_a_partition_of_its_own_that_can_be_drawn(lake, data_dir):
     result = run(import_trees, str(data_dir / "tree_of_thoughts_game24.jsonl"))
     name = "import-tree_of_thoughts_game24"
-    assert f"1 trees with 55 nodes (4 repeated ones merged) of 1 problems are now the partition {name}" in result.stdout
+    assert "Trees: 1, nodes: 55 (4 repeated ones merged), problems: 1;" in result.stdout
+    assert f"partition {name} of problems, search_nodes, search_edges." in result.stdout
     for table in ("problems", "search_nodes", "search_edges"):
         assert name in lake.partitions(table)
     assert lake.read("problems", "all").num_rows == 1
