@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.specs import Pipeline, asset_traits
+from assets.tree_pages import tree_pages
 from assets.writing import read_night, write_night
 from pipelines.config import PairsConfig, Settings
 from pipelines.lake import Lake
@@ -11,6 +12,7 @@ from pipelines.preference_pairs import build_pairs
 
 SOURCES = ("pipelines/preference_pairs.py", "pipelines/preference", "sql/preference_pairs")
 INPUTS = ("problems", "search_nodes", "rollouts", "step_scores")
+SHOWN_BESIDE = ("search_edges", "gold_steps")  # on the pages of trees; no pair depends on them
 
 
 def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -20,15 +22,20 @@ def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
     @dg.asset(**asset_traits(settings, pipeline, "preference_pairs", kinds={"duckdb", "parquet"}, deps=INPUTS))
     def preference_pairs(
-        context: dg.AssetExecutionContext, config: Launchpad, lake: dg.ResourceParam[Lake]
+        context: dg.AssetExecutionContext,
+        config: Launchpad,
+        lake: dg.ResourceParam[Lake],
+        settings: dg.ResourceParam[Settings],
     ) -> dg.MaterializeResult:
         """One row per preference pair: two steps tried from one prefix, or two rollouts of one problem."""
         night = context.partition_key
         with lake.lease(f"preference_pairs/{night}"):
-            inputs = [read_night(lake, table, night) for table in INPUTS]
-            rows = build_pairs(*inputs, pipeline_config(config, PairsConfig), night)
+            inputs = {table: read_night(lake, table, night) for table in INPUTS}
+            rows = build_pairs(*inputs.values(), pipeline_config(config, PairsConfig), night)
             kinds = rows["kind"].to_pylist()
             numbers = {"num_step_pairs": kinds.count("step"), "num_rollout_pairs": kinds.count("rollout")}
-            return write_night(lake, "preference_pairs", rows, night, upstream=INPUTS, numbers=numbers)
+            seen = {table: read_night(lake, table, night) for table in SHOWN_BESIDE}
+            pages = tree_pages(settings, {**inputs, **seen, "preference_pairs": rows}, night)
+            return write_night(lake, "preference_pairs", rows, night, upstream=INPUTS, numbers={**numbers, **pages})
 
     return [preference_pairs]

@@ -13,6 +13,7 @@ from assets.checks import work_result, work_spec
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.resources import RunServices, prompts_of
 from assets.specs import ENGINE_POOL, Pipeline, table_specs
+from assets.tree_pages import tree_pages
 from assets.writing import read_night, write_tables
 from pipelines.config import RolloutsConfig, Settings
 from pipelines.extensions import extension_names, load_extension
@@ -113,15 +114,16 @@ def rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             num_errors = searched.num_errors + sampled.num_errors
             check_error_rate(num_errors, num_problems, settings.engine.max_error_fraction)
             made = pa.concat_tables([searched.rollouts, sampled.rollouts])
-            numbers = {
-                "search_nodes": {"num_trees": searched.num_problems},
-                "rollouts": {**yields(made), **use.numbers(), "num_problems": num_problems},
-            }
             tables = {
                 "search_nodes": searched.search_nodes,
                 "search_edges": searched.search_edges,
                 "rollouts": made,
                 "gold_steps": gold_steps(problems, made),
+            }
+            pages = tree_pages(settings, {"problems": problems, **tables}, night)
+            numbers = {
+                "search_nodes": {"num_trees": searched.num_problems, **pages},
+                "rollouts": {**yields(made), **use.numbers(), "num_problems": num_problems},
             }
             yield from write_tables(lake, tables, night, upstream=["problems"], numbers=numbers, engine=use.engine)
             yield work_result("rollouts", made, use)

@@ -12,6 +12,7 @@ import typer
 from pipelines.errors import ReasonmillError
 from reasonmill.cli import config, demo, show
 from reasonmill.cli.sql import sql
+from reasonmill.cli.trees import import_trees, tree
 
 app = typer.Typer(
     help="Makes reasoning data for language models: problems in, datasets and a trained critic out.",
@@ -24,6 +25,8 @@ app.add_typer(show.datasets_app, name="datasets")
 app.command()(demo.demo)
 app.command()(demo.materialize)
 app.command()(sql)
+app.command()(tree)
+app.command()(import_trees)
 app.command()(show.methods)
 
 

@@ -3,6 +3,7 @@
 import random
 import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import pyarrow.compute as pc
@@ -95,6 +96,18 @@ def test_dagster_shows_row_counts_schema_tokens_and_a_small_preview(night, insta
     assert [c.name for c in metadata["dagster/column_schema"].value.columns] == SCHEMAS["rollouts"].names
     assert metadata["tokens"].value > 0 and metadata["num_requests"].value > 0
     assert len(metadata["preview"].value) < 64 * 1024
+
+
+@pytest.mark.parametrize("table", ["search_nodes", "preference_pairs"])
+def test_dagster_links_pages_of_exemplary_trees_with_kept_pairs(night, instance_of_night, table):
+    event = instance_of_night.get_latest_materialization_event(dg.AssetKey(table))
+    metadata = event.asset_materialization.metadata
+    paths = [metadata[f"tree_page_{number}"].value for number in (1, 2, 3)]
+    assert paths == [str(night.settings.state_dir / "trees" / NIGHT / f"tree_{number}.html") for number in (1, 2, 3)]
+    pages = [Path(path).read_text(encoding="utf-8") for path in paths]
+    trees = {row["tree_id"] for row in night.lake.read("search_nodes").to_pylist()}
+    assert all(any(f"<code>{tree_id}</code>" in page for tree_id in trees) for page in pages)
+    assert any("chosen over" in page for page in pages)
 
 
 def test_a_changed_filter_makes_itself_and_what_follows_stale_and_not_the_rollouts(night, instance_of_night):
