@@ -25,6 +25,7 @@ app.command()(demo.demo)
 app.command()(demo.materialize)
 app.command()(sql)
 app.command()(show.methods)
+app.command()(show.recipes)
 
 
 @app.callback()
