@@ -5,7 +5,8 @@ when it can still be expanded: it is no answer, not at the depth limit, and not 
 the node created first.
 """
 
-from collections.abc import Iterable, Sequence
+import bisect
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from pipelines.search.tree import ROOT, Tree
@@ -17,10 +18,12 @@ def best_first(tree: Tree, frontier: Frontier, children: Sequence[int]) -> Front
     arXiv 2410.15700).
 
     What lies above a leaf does not matter, and nothing is ever pruned. With a constant v this is breadth-first.
+    The leaves that wait are kept in order, best first.
     """
-    leaves = [*frontier.wait, *_open(tree, children)]
-    best = _best(tree, leaves, 1)
-    return Frontier(best, tuple(leaf for leaf in leaves if leaf not in best))
+    leaves = list(frontier.wait)
+    for child in _open(tree, children):
+        bisect.insort(leaves, child, key=_rank(tree))
+    return Frontier(tuple(leaves[:1]), tuple(leaves[1:]))
 
 
 def beam(tree: Tree, frontier: Frontier, children: Sequence[int], *, width: int) -> Frontier:
@@ -87,4 +90,9 @@ def _open(tree: Tree, node_ids: Iterable[int]) -> list[int]:
 
 def _best(tree: Tree, node_ids: Iterable[int], count: int) -> tuple[int, ...]:
     """The `count` nodes with the largest v, best first."""
-    return tuple(sorted(node_ids, key=lambda node_id: (-tree.raw_value[node_id], node_id))[:count])
+    return tuple(sorted(node_ids, key=_rank(tree))[:count])
+
+
+def _rank(tree: Tree) -> Callable[[int], tuple[float, int]]:
+    """Sorts nodes by falling v, those created first before their equals."""
+    return lambda node_id: (-tree.raw_value[node_id], node_id)
