@@ -18,7 +18,10 @@ from pipelines.config import (
     ReportsConfig,
     RolloutsConfig,
 )
+from pipelines.search.recipes import RECIPES
 
+SEARCH_KEYS = ("num_simulations", "num_candidates", "max_depth")  # of RolloutsConfig
+SAMPLE_KEYS = ("group_size",)
 Tier = Literal["verified", "experimental"]
 
 
@@ -31,7 +34,7 @@ class Method:
     arxiv: str | None  # identifier; None for what has no arXiv paper
     summary: str  # one sentence
     reads: tuple[str, ...]  # tables in
-    writes: tuple[str, ...]  # tables out; empty for a rule inside a report
+    writes: tuple[str, ...]  # tables out; empty for a rule inside a report and for what is called from Python only
     params: type[BaseModel]  # frozen model with the defaults
     function: str | None  # dotted path of the code; None when it is a query
     query: str | None = None  # name of the query under sql/
@@ -53,13 +56,73 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             name="uct",
-            paper="Bandit based Monte-Carlo Planning (Kocsis and Szepesvari 2006)",
+            paper="Bandit Based Monte-Carlo Planning (Kocsis and Szepesvari 2006)",
             arxiv=None,
-            summary="Tree search by UCB1: mean return plus a bonus for few visits, without priors.",
+            summary="Tree search by UCB1: mean return plus a bonus for few visits; priors are ignored.",
             reads=("problems",),
             writes=("search_nodes", "search_edges", "rollouts"),
             params=RolloutsConfig,
             function="pipelines.search.selection.uct",
+        ),
+        Method(
+            name="rest_mcts",
+            paper="ReST-MCTS*: LLM Self-Training via Process Reward Guided Tree Search",
+            arxiv="2406.03816",
+            summary="MCTS whose values look a step ahead and are visit-weighted means of the children's.",
+            reads=("problems",),
+            writes=("search_nodes", "search_edges", "rollouts"),
+            params=RolloutsConfig,
+            function="pipelines.search.rest_mcts.grow_and_roll",
+        ),
+        Method(
+            name="best_first",
+            paper="InternLM2.5-StepProver: Advancing Automated Theorem Proving via Critic-Guided Search",
+            arxiv="2410.15700",
+            summary="Expands the leaf that the evaluator values highest in the whole tree.",
+            reads=("problems",),
+            writes=("search_nodes", "search_edges", "rollouts"),
+            params=RolloutsConfig,
+            function="pipelines.search.frontier.best_first",
+        ),
+        Method(
+            name="beam",
+            paper="Scaling LLM Test-Time Compute Optimally Can Be More Effective than Scaling Model Parameters",
+            arxiv="2408.03314",
+            summary="Step-level beam search: the best open steps of each level are kept.",
+            reads=("problems",),
+            writes=("search_nodes", "search_edges", "rollouts"),
+            params=RolloutsConfig,
+            function="pipelines.search.frontier.beam",
+        ),
+        Method(
+            name="diverse_verifier_tree_search",
+            paper="Scaling Test-Time Compute with Open Models (Beeching, Tunstall and Rush 2024)",
+            arxiv=None,
+            summary="Independent subtrees, each greedy on the evaluator's value (DVTS).",
+            reads=("problems",),
+            writes=("search_nodes", "search_edges", "rollouts"),
+            params=RolloutsConfig,
+            function="pipelines.search.frontier.diverse_verifier_tree_search",
+        ),
+        Method(
+            name="tree_of_thoughts",
+            paper="Tree of Thoughts: Deliberate Problem Solving with Large Language Models",
+            arxiv="2305.10601",
+            summary="Breadth-first search that keeps the best states of each level, answers among them.",
+            reads=("problems",),
+            writes=("search_nodes", "search_edges", "rollouts"),
+            params=RolloutsConfig,
+            function="pipelines.search.frontier.tree_of_thoughts",
+        ),
+        Method(
+            name="prefix_tree_values",
+            paper="Exploiting Tree Structure for Credit Assignment in RL Training of LLMs (TEMPO, Prefix-to-Tree)",
+            arxiv="2509.18314",
+            summary="Merges a group of samples into a tree of equal first steps, valued by the samples' mean grade.",
+            reads=("problems",),
+            writes=("search_nodes", "search_edges", "rollouts"),
+            params=RolloutsConfig,
+            function="pipelines.search.prefix_tree.prefix_trees",
         ),
         Method(
             name="independent_samples",
@@ -151,3 +214,26 @@ METHODS: dict[str, Method] = {
 def methods() -> Iterator[Method]:
     """All methods, by name."""
     return (METHODS[name] for name in sorted(METHODS))
+
+
+def recipe_rows() -> list[dict[str, object]]:
+    """Every built-in recipe, by name: `parameters` are keys of the section `rollouts` with what holds when they are
+    not set, `constants` the numbers of the method that only a recipe of your own changes.
+    """
+    defaults = RolloutsConfig()
+    rows = []
+    for recipe in sorted(RECIPES.values(), key=lambda recipe: recipe.name):
+        keys = SAMPLE_KEYS if recipe.merge_samples else SEARCH_KEYS
+        own = {"exploration": recipe.exploration, "beam_width": recipe.beam_width}
+        parameters = {key: getattr(defaults, key) for key in keys}
+        rows.append(
+            {
+                "recipe": recipe.name,
+                "summary": recipe.summary,
+                "paper": recipe.paper,
+                "parameters": parameters | {key: value for key, value in own.items() if value is not None},
+                "constants": dict(recipe.constants),
+                "tier": METHODS[recipe.name].tier,
+            }
+        )
+    return rows

@@ -145,11 +145,16 @@ class EngineConfig(Section):
 class RolloutsConfig(Section):
     """Tree search and independent samples."""
 
-    recipe: Name = Field("puct", description="search recipe: puct or a recipe of yours")
+    recipe: Name = Field("puct", description="search recipe: one that `reasonmill recipes` lists, or one of yours")
     num_search_problems: int = Field(400, ge=0, description="training problems searched per night")
-    num_simulations: int = Field(8, ge=1, le=100_000, description="simulations per tree")
+    num_simulations: int = Field(8, ge=1, le=100_000, description="simulations per tree; a beam's are rounds")
     num_candidates: int = Field(8, ge=1, le=64, description="steps proposed per expansion")
-    exploration: float = Field(1.0, ge=0.0, le=100.0, description="c of PUCT; 0 is greedy")
+    exploration: float | None = Field(
+        None, ge=0.0, le=100.0, description="weight of the bonus for few visits; 0 is greedy; default: the recipe's own"
+    )
+    beam_width: int | None = Field(
+        None, ge=1, le=1024, description="paths or subtrees that a beam keeps; default: the recipe's own"
+    )
     max_depth: int = Field(12, ge=1, le=1000, description="steps on the longest path")
     step_max_tokens: int = Field(32, ge=1, le=65_536, description="tokens per step")
     temperature: float = Field(1.0, ge=0.0, le=10.0, description="sampling temperature of search and samples")

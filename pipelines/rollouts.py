@@ -1,7 +1,8 @@
 """Problems -> `search_nodes`, `search_edges`, `rollouts`, `gold_steps`.
 
 Two ways to make rollouts: trees (`search_rollouts`: every complete path of every tree) and independent
-samples (`sample_rollouts`: groups of n per problem). Many problems are in flight at once so that the
+samples (`sample_rollouts`: groups of n per problem). A recipe may also merge samples into trees
+(`merged_rollouts`). Many problems are in flight at once so that the
 engine is full; the rows come in the order of the problems, whatever the order of the answers.
 
 A problem that fails becomes a row with `error` (one row for a tree, `group_size` rows for a group, so
@@ -42,8 +43,9 @@ from pipelines.reasoning.propose import (
 from pipelines.reasoning.steps import ExtractFn, GradeFn, UngradedError
 from pipelines.records import ProgressFn, TokenUsage, no_progress, stable_digest, stable_seed
 from pipelines.rows import rows_to_table
-from pipelines.search.extraction import Row, edge_rows, node_rows
+from pipelines.search.extraction import Row, edge_rows, node_rows, step_values
 from pipelines.search.flight import run_in_flight
+from pipelines.search.prefix_tree import prefix_trees
 from pipelines.search.recipes import INDEPENDENT_SAMPLES, Recipe, recipe_named
 from pipelines.search.search import SearchFunctions, evaluate_remaining_terminals, search_tree
 from pipelines.search.tree import ROOT, Tree
@@ -90,11 +92,18 @@ async def search_rollouts(
     Without `evaluate` leaves are valued by graded completions; with one (a critic) only complete paths
     are graded. `evaluator_version` names it in the sampling digest. `recipes` adds the user's own.
     """
-    recipe = recipe_named(config.recipe, recipes)
+    recipe = recipe_named(config.recipe, recipes).with_parameters(config.exploration, config.beam_width)
+    if recipe.merge_samples:
+        sampled = await sample_rollouts(
+            problems, session, prompts, config, night=night, grade=grade, extract_answer=extract_answer,
+            max_model_len=max_model_len, recipe=recipe.name, on_progress=on_progress,
+        )  # fmt: skip
+        return merged_rollouts(sampled, night)
     params = replace(search_params(config, recipe), simulations_in_flight=simulations_in_flight)
     digest = stable_digest(
-        asdict(params), recipe.name, config.exploration, config.temperature, config.top_p, config.step_max_tokens,
+        asdict(params), recipe.name, recipe.exploration, config.temperature, config.top_p, config.step_max_tokens,
         config.max_tokens, config.num_evaluations, prompts.digest, evaluator_version,
+        *(() if recipe.beam_width is None else (recipe.beam_width,)),
     )  # fmt: skip
     policy = Policy(session.model_id, session.model_digest, recipe.name, digest, night, config.seed)
     encode_problem = make_encode_problem(prompts, session.tokenizer)
@@ -108,7 +117,7 @@ async def search_rollouts(
         else:
             value = grade_complete_paths(evaluate, grade, extract_answer)
         propose = make_propose(metered, prompts, config, **known)
-        functions = SearchFunctions(propose, value, recipe.make_select(config.exploration), recipe.backup)
+        functions = recipe.functions(propose, value)
         tree = Tree(tree_id_of(problem, policy), problem)
         failure = await _search_to_the_end(tree, functions, params)
         error = describe_error(failure) if failure else None if tree.children[ROOT] else NO_STEP
@@ -140,13 +149,15 @@ async def sample_rollouts(
     group_size: int | None = None,
     temperature: float | None = None,
     max_model_len: int | None = None,
+    recipe: str = INDEPENDENT_SAMPLES,
     groups_in_flight: int = 512,
     on_progress: ProgressFn = no_progress,
 ) -> Rollouts:
     """Draw a group of independent complete solutions per problem, one request per group.
 
     `group_size` and `temperature` default to the configuration's; greedy decoding is `temperature=0,
-    group_size=1`. The two search tables of the result are empty.
+    group_size=1`. The two search tables of the result are empty. `recipe` is what the rows are called; the
+    samples do not depend on it.
     """
     num_samples = config.group_size if group_size is None else group_size
     heat = config.temperature if temperature is None else temperature
@@ -157,7 +168,7 @@ async def sample_rollouts(
         )
     sampling = Sampling(heat, config.top_p, config.max_tokens, num_samples, prompts.completion_stop)
     digest = stable_digest(sampling.digest(), prompts.digest)
-    policy = Policy(session.model_id, session.model_digest, INDEPENDENT_SAMPLES, digest, night, config.seed)
+    policy = Policy(session.model_id, session.model_digest, recipe, digest, night, config.seed)
     encode_problem = make_encode_problem(prompts, session.tokenizer)
     collected = _Collector(total=problems.num_rows, stage="samples", on_progress=on_progress)
 
@@ -181,6 +192,25 @@ async def sample_rollouts(
 
     await run_in_flight(sample_one, problems.to_pylist(), groups_in_flight, collected.add)
     return collected.finish()
+
+
+def merged_rollouts(sampled: Rollouts, night: str) -> Rollouts:
+    """Groups of samples as rollouts of their prefix trees, one tree per group with a sample that did not fail."""
+    rows = sampled.rollouts.to_pylist()
+    trees = prefix_trees(rows)
+    places = {rollout_id: (one.tree, leaf) for one in trees for rollout_id, leaf in one.leaf_of.items()}
+    merged = []
+    for row in rows:
+        tree, leaf = places.get(row["rollout_id"], (None, None))
+        place = {"group_id": None, "tree_id": tree and tree.tree_id, "leaf_node_id": leaf}
+        place["step_values"] = step_values(tree, leaf)[: len(row["steps"])] if tree else None
+        merged.append(row | place)
+    return replace(
+        sampled,
+        search_nodes=rows_to_table("search_nodes", [row for one in trees for row in one.node_rows(night)]),
+        search_edges=rows_to_table("search_edges", [row for one in trees for row in one.edge_rows(night)]),
+        rollouts=rows_to_table("rollouts", merged),
+    )
 
 
 def gold_steps(problems: pa.Table, rollouts: pa.Table) -> pa.Table:

@@ -28,7 +28,7 @@ from pipelines.records import ProgressFn, TokenUsage, no_progress, stable_seed
 from pipelines.search.extraction import Row
 from pipelines.search.flight import run_in_flight
 from pipelines.search.recipes import RECIPES, Recipe
-from pipelines.search.search import SearchFunctions, evaluate_remaining_terminals, search_tree
+from pipelines.search.search import evaluate_remaining_terminals, search_tree
 from pipelines.search.tree import ROOT, Tree
 from pipelines.search.types import EvaluateFn
 
@@ -121,13 +121,14 @@ async def solve_with_critic(
     `evaluate` is usually a `critic_evaluator`; `grade` is asked only about the answer that was chosen. A tree
     without a complete path is completed greedily from its best leaf. One Solution per problem, in order.
     """
+    recipe = recipe.with_parameters(config.exploration, config.beam_width)
     params = search_params(config, recipe)
     solutions: list[Solution] = []
 
     async def solve_one(problem: Row) -> Solution:
         metered = MeteredSession(session)
         propose = make_propose(metered, prompts, config, night=night, max_model_len=max_model_len)
-        functions = SearchFunctions(propose, evaluate, recipe.make_select(config.exploration), recipe.backup)
+        functions = recipe.functions(propose, evaluate)
         tree = Tree(f"solve-{problem['problem_id']}", problem)
         try:
             await search_tree(tree, functions, params)

@@ -4,13 +4,21 @@ A recipe of a user's own is a `Recipe` too (or a function that returns one).
 """
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 from pipelines.errors import ConfigError
-from pipelines.search.search import mean_backup
-from pipelines.search.selection import make_puct, make_uct
-from pipelines.search.types import BackupFn, SelectFn
+from pipelines.search.frontier import (
+    beam_rounds,
+    best_first_rounds,
+    diverse_verifier_rounds,
+    tree_of_thoughts_rounds,
+)
+from pipelines.search.rest_mcts import RollForward, make_grow_and_roll, weighted_backup
+from pipelines.search.search import GrowFn, SearchFunctions, mean_backup
+from pipelines.search.selection import UNVISITED_BONUS, make_puct, make_rest_mcts, make_uct
+from pipelines.search.types import BackupFn, EvaluateFn, ProposeFn, Rounds, SelectFn
 
 INDEPENDENT_SAMPLES = "independent_samples"
 """`rollouts.recipe` of complete solutions sampled without a tree."""
@@ -18,17 +26,62 @@ INDEPENDENT_SAMPLES = "independent_samples"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What distinguishes one tree search from another."""
+    """What distinguishes one tree search from another.
+
+    A search descends (`make_select`) or goes by rounds (`make_rounds`); `evaluate_children`, `skip_exhausted` and
+    `expand_to_end` concern the first kind, and a round always values all its children. A recipe with neither
+    searches nothing: its trees are merged from independent samples (`merge_samples`).
+    """
 
     name: str
     paper: str
     summary: str
-    make_select: Callable[[float], SelectFn]  # exploration constant -> selection
+    make_select: Callable[[float], SelectFn] | None = None  # exploration constant -> selection
     backup: BackupFn = mean_backup
     evaluate_children: bool = True
     skip_exhausted: bool = True
     expand_to_end: bool = False
+    exploration: float | None = 1.0  # weight of the bonus for few visits, >= 0; None: the recipe has none
+    grow: GrowFn | None = None  # a simulation of its own, from a selected leaf on; None: the usual one
+    make_rounds: Callable[[int | None], Rounds] | None = None  # beam width -> rounds
+    beam_width: int | None = None  # paths or subtrees kept, >= 1; None: the recipe keeps no beam
+    merge_samples: bool = False
+    constants: Mapping[str, float] = field(default_factory=dict)  # numbers of the method that are not configured
 
+    def with_parameters(self, exploration: float | None, beam_width: int | None) -> "Recipe":
+        """This recipe with what was configured; None, and what the recipe does not use, changes nothing."""
+        return replace(
+            self,
+            exploration=self.exploration if None in (exploration, self.exploration) else exploration,
+            beam_width=self.beam_width if None in (beam_width, self.beam_width) else beam_width,
+        )
+
+    def functions(self, propose: ProposeFn, evaluate: EvaluateFn) -> SearchFunctions:
+        """What its search is made of; ConfigError where it has no search or a parameter is out of bounds."""
+        self._check()
+        if self.make_rounds is not None:
+            return SearchFunctions(propose, evaluate, None, self.backup, rounds=self.make_rounds(self.beam_width))
+        return SearchFunctions(propose, evaluate, self.make_select(self.exploration), self.backup, self.grow)
+
+    def _check(self) -> None:
+        if (self.make_select is None) == (self.make_rounds is None):
+            raise ConfigError(
+                f'The recipe "{self.name}" has {"no" if self.make_select is None else "two kinds of"} search: '
+                "a recipe that searches has either `make_select` or `make_rounds`."
+            )
+        if self.exploration is not None and not (math.isfinite(self.exploration) and self.exploration >= 0):
+            raise ConfigError(
+                f'The recipe "{self.name}" has exploration {self.exploration} (key rollouts.exploration); it must be a '
+                "finite number of at least 0."
+            )
+        if self.beam_width is not None and self.beam_width < 1:
+            raise ConfigError(
+                f'The recipe "{self.name}" has beam width {self.beam_width} (key rollouts.beam_width); it must be at '
+                "least 1."
+            )
+
+
+ROLL_FORWARD = RollForward()
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -48,6 +101,68 @@ RECIPES: dict[str, Recipe] = {
             paper="Kocsis and Szepesvari 2006, Bandit based Monte-Carlo Planning",
             summary="UCB1 on trees: the mean return and a bonus for few visits; priors are ignored",
             make_select=make_uct,
+        ),
+        Recipe(
+            name="rest_mcts",
+            paper="ReST-MCTS*, Zhang et al. 2024, arXiv 2406.03816",
+            summary=(
+                "MCTS*: only the best new child is visited, its value looks a step ahead, and a node is worth the "
+                "visit-weighted mean of its children; the evaluator at hand stands in for the paper's value model"
+            ),
+            make_select=make_rest_mcts,
+            backup=weighted_backup,
+            skip_exhausted=False,
+            exploration=0.5,
+            grow=make_grow_and_roll(ROLL_FORWARD),
+            constants={f"roll_{key}": value for key, value in asdict(ROLL_FORWARD).items()}
+            | {"unvisited_bonus": UNVISITED_BONUS},
+        ),
+        Recipe(
+            name="best_first",
+            paper="critic-guided search of InternLM2.5-StepProver, Wu et al. 2024, arXiv 2410.15700",
+            summary=(
+                "expands the leaf with the largest value in the whole tree, one per simulation; it goes on after the "
+                "first answer until its budget is spent"
+            ),
+            exploration=None,
+            make_rounds=best_first_rounds,
+        ),
+        Recipe(
+            name="beam",
+            paper="beam search against a verifier, Snell et al. 2024, arXiv 2408.03314",
+            summary="level by level: the best open steps of all paths together are kept, the others are dropped",
+            exploration=None,
+            make_rounds=beam_rounds,
+            beam_width=4,
+        ),
+        Recipe(
+            name="diverse_verifier_tree_search",
+            paper="Beeching, Tunstall and Rush 2024, Scaling Test-Time Compute with Open Models",
+            summary="DVTS: independent subtrees from the first step on, greedy on the value inside each",
+            exploration=None,
+            make_rounds=diverse_verifier_rounds,
+            beam_width=4,
+        ),
+        Recipe(
+            name="tree_of_thoughts",
+            paper="Tree of Thoughts, Yao et al. 2023, arXiv 2305.10601",
+            summary=(
+                "ToT-BFS: the best states of each level are kept and expanded; an answer keeps its place among them "
+                "while it is good enough"
+            ),
+            exploration=None,
+            make_rounds=tree_of_thoughts_rounds,
+            beam_width=5,
+        ),
+        Recipe(
+            name="prefix_tree_values",
+            paper="TEMPO (Prefix-to-Tree), Tran et al. 2025, arXiv 2509.18314",
+            summary=(
+                "no search: a group of independent samples is merged into a tree of equal first steps, and a node is "
+                "worth the mean grade of the samples that pass through it"
+            ),
+            exploration=None,
+            merge_samples=True,
         ),
     )
 }

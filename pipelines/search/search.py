@@ -11,6 +11,11 @@ A node that was evaluated and cannot be expanded returns its value again; with `
 selected again, because its return is known: the simulations go where something is still to be learnt, and
 the search ends early when that is nowhere. (Plain MCTS visits a known answer over and over.)
 
+Two things can be replaced as a whole. `grow` (2-4 above) where a paper simulates in its own way. And the
+descent: with `rounds`, one simulation is one round, in which every leaf of a frontier is expanded at the same
+time and all new children are valued and backed up; which leaves come next is `rounds.advance`'s choice. The
+children of a round are added in the frontier's order, so its tree never depends on the order of answers.
+
 With one simulation in flight the search is exactly sequential: the tree depends on the functions'
 answers alone. With more, a leaf that is being expanded is waited for, never expanded twice, and
 virtual visits steer the others away. An exception of a received function ends the tree's search and
@@ -18,12 +23,23 @@ is raised when all its simulations have come to rest; the tree keeps what it had
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pipelines.search.tree import ROOT, Tree
-from pipelines.search.types import BackupFn, EvaluateFn, ProposeFn, SearchParams, SelectFn
+from pipelines.search.tree import ROOT, Tree, check_value
+from pipelines.search.types import (
+    BackupFn,
+    Candidate,
+    EvaluateFn,
+    Evaluation,
+    Frontier,
+    Path,
+    ProposeFn,
+    Rounds,
+    SearchParams,
+    SelectFn,
+)
 
 Result = TypeVar("Result")
 
@@ -34,8 +50,14 @@ class SearchFunctions:
 
     propose: ProposeFn
     evaluate: EvaluateFn
-    select_child: SelectFn
+    select_child: SelectFn | None  # None: the search goes by rounds
     backup: BackupFn
+    grow: "GrowFn | None" = None  # None: `grow`
+    rounds: Rounds | None = None  # None: every simulation descends from the root
+
+
+GrowFn = Callable[[Tree, int, SearchFunctions, SearchParams], Awaitable[None]]
+"""`grow(tree, node_id, functions, params)`: expand, evaluate and back up from a selected leaf."""
 
 
 @dataclass(slots=True)
@@ -63,23 +85,35 @@ def select(tree: Tree, select_child: SelectFn, skip_exhausted: bool) -> int:
 
 async def expand(tree: Tree, node_id: int, functions: SearchFunctions, params: SearchParams) -> list[int]:
     """Add the proposed children of a leaf and return their ids; none where nothing can follow."""
-    if tree.is_closed[node_id] or tree.depth[node_id] >= params.max_depth:
+    if not _can_be_expanded(tree, node_id, params):
         return []
-    candidates = await functions.propose(tree.path(node_id), params.num_candidates)
-    if not candidates:
-        tree.close(node_id)
-    return tree.add_children(node_id, candidates)
+    return _add(tree, node_id, await functions.propose(tree.path(node_id), params.num_candidates))
+
+
+async def expand_together(
+    tree: Tree, node_ids: Sequence[int], functions: SearchFunctions, params: SearchParams
+) -> list[int]:
+    """Expand leaves at the same time; their children are added, and returned, in the order of the leaves."""
+    leaves = [node_id for node_id in node_ids if _can_be_expanded(tree, node_id, params)]
+    factors = {ROOT: functions.rounds.root_factor if functions.rounds else 1}
+    proposals = await all_at_rest(
+        [functions.propose(tree.path(leaf), params.num_candidates * factors.get(leaf, 1)) for leaf in leaves]
+    )
+    return [child for leaf, candidates in zip(leaves, proposals, strict=True) for child in _add(tree, leaf, candidates)]
 
 
 async def evaluate(tree: Tree, node_ids: Sequence[int], functions: SearchFunctions) -> None:
     """Value nodes at the same time; all have come to rest before an exception is raised."""
-    evaluations = await _all_at_rest([functions.evaluate(tree.path(node_id)) for node_id in node_ids])
+    evaluations = await all_at_rest([functions.evaluate(tree.path(node_id)) for node_id in node_ids])
     for node_id, evaluation in zip(node_ids, evaluations, strict=True):
         tree.record_evaluation(node_id, evaluation)
 
 
 async def search_tree(tree: Tree, functions: SearchFunctions, params: SearchParams) -> None:
     """Run `num_simulations` simulations on a tree; stops early when there is nothing left to do."""
+    if functions.rounds is not None:
+        await _search_by_rounds(tree, functions, functions.rounds, params)
+        return
     flight = _Flight()
     tickets = iter(range(params.num_simulations))
 
@@ -90,7 +124,7 @@ async def search_tree(tree: Tree, functions: SearchFunctions, params: SearchPara
             await _simulate(tree, functions, params, flight)
 
     workers = min(params.simulations_in_flight, params.num_simulations)
-    await _all_at_rest([simulate_in_turn() for _ in range(workers)])
+    await all_at_rest([simulate_in_turn() for _ in range(workers)])
 
 
 async def evaluate_remaining_terminals(tree: Tree, functions: SearchFunctions) -> None:
@@ -98,10 +132,35 @@ async def evaluate_remaining_terminals(tree: Tree, functions: SearchFunctions) -
     await evaluate(tree, [node for node in tree.terminals() if tree.raw_value[node] is None], functions)
 
 
+async def evaluate_paths(tree: Tree, paths: Sequence[Path], functions: SearchFunctions) -> list[Evaluation]:
+    """Value paths that are no nodes of the tree, such as continuations that are tried and not kept."""
+    evaluations = await all_at_rest([functions.evaluate(path) for path in paths])
+    for evaluation in evaluations:
+        check_value(evaluation.value, f"tree {tree.tree_id}, a continuation")
+        tree.num_critic_tokens += evaluation.num_critic_tokens
+    return evaluations
+
+
+async def _search_by_rounds(tree: Tree, functions: SearchFunctions, rounds: Rounds, params: SearchParams) -> None:
+    frontier = Frontier((ROOT,))
+    for _ in range(params.num_simulations):
+        children = await expand_together(tree, frontier.expand, functions, params)
+        await evaluate(tree, children, functions)
+        for child in children:
+            back_up(tree, child, functions)
+        for node_id in (*frontier.expand, *children):
+            if node_id != ROOT:
+                note_end(tree, node_id, params)
+        frontier = rounds.advance(tree, frontier, children)
+        if not frontier.expand:
+            return
+
+
 async def _simulate(tree: Tree, functions: SearchFunctions, params: SearchParams, flight: _Flight) -> None:
+    simulate_from = functions.grow or grow
     leaf = select(tree, functions.select_child, params.skip_exhausted)
     if params.simulations_in_flight == 1:
-        await _grow(tree, leaf, functions, params)
+        await simulate_from(tree, leaf, functions, params)
         return
     while (owner := _owner(tree, leaf, flight)) is not None:
         await owner.wait()
@@ -111,13 +170,13 @@ async def _simulate(tree: Tree, functions: SearchFunctions, params: SearchParams
     flight.busy[leaf] = asyncio.Event()
     _add_virtual_visits(tree, leaf, 1)
     try:
-        await _grow(tree, leaf, functions, params)
+        await simulate_from(tree, leaf, functions, params)
     finally:
         _add_virtual_visits(tree, leaf, -1)
         flight.busy.pop(leaf).set()
 
 
-async def _grow(tree: Tree, node_id: int, functions: SearchFunctions, params: SearchParams) -> None:
+async def grow(tree: Tree, node_id: int, functions: SearchFunctions, params: SearchParams) -> None:
     """Expand, evaluate and back up from a selected leaf."""
     has_returned = False
     while _is_to_expand(tree, node_id, params):
@@ -127,8 +186,8 @@ async def _grow(tree: Tree, node_id: int, functions: SearchFunctions, params: Se
         if params.evaluate_children:
             await evaluate(tree, children, functions)
             for child in children:
-                _back_up(tree, child, functions)
-                _note_end(tree, child, params)
+                back_up(tree, child, functions)
+                note_end(tree, child, params)
             has_returned = True
         node_id = functions.select_child(tree, node_id, children)
         if not params.expand_to_end:
@@ -138,20 +197,31 @@ async def _grow(tree: Tree, node_id: int, functions: SearchFunctions, params: Se
     if not has_returned:
         if tree.raw_value[node_id] is None:
             await evaluate(tree, [node_id], functions)
-        _back_up(tree, node_id, functions)
-    _note_end(tree, node_id, params)
+        back_up(tree, node_id, functions)
+    note_end(tree, node_id, params)
 
 
-def _back_up(tree: Tree, node_id: int, functions: SearchFunctions) -> None:
+def back_up(tree: Tree, node_id: int, functions: SearchFunctions) -> None:
     """Record the value of a node, unless nobody knows it: an ungraded answer is not a wrong one."""
     if tree.is_known[node_id]:
         functions.backup(tree, node_id, tree.raw_value[node_id])
 
 
-def _note_end(tree: Tree, node_id: int, params: SearchParams) -> None:
+def note_end(tree: Tree, node_id: int, params: SearchParams) -> None:
     """Call a valued node exhausted when it can never be expanded."""
-    if tree.is_closed[node_id] or tree.depth[node_id] >= params.max_depth:
+    if not _can_be_expanded(tree, node_id, params):
         tree.exhaust(node_id)
+
+
+def _can_be_expanded(tree: Tree, node_id: int, params: SearchParams) -> bool:
+    return not tree.is_closed[node_id] and tree.depth[node_id] < params.max_depth
+
+
+def _add(tree: Tree, node_id: int, candidates: Sequence[Candidate]) -> list[int]:
+    """Children of an expanded leaf; without any it is closed."""
+    if not candidates:
+        tree.close(node_id)
+    return tree.add_children(node_id, candidates)
 
 
 def _is_to_expand(tree: Tree, node_id: int, params: SearchParams) -> bool:
@@ -169,7 +239,7 @@ def _add_virtual_visits(tree: Tree, node_id: int, change: int) -> None:
         tree.virtual_visits[ancestor] += change
 
 
-async def _all_at_rest(awaitables: Sequence[Awaitable[Result]]) -> list[Result]:
+async def all_at_rest(awaitables: Sequence[Awaitable[Result]]) -> list[Result]:
     """Results in order; the first exception is raised only when every awaitable has ended."""
     if len(awaitables) == 1:
         return [await awaitables[0]]

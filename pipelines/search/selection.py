@@ -12,6 +12,8 @@ from functools import partial
 from pipelines.search.tree import Tree
 from pipelines.search.types import SelectFn
 
+UNVISITED_BONUS = 0.9  # of ReST-MCTS*: what its data generation adds to the value of a child without visits
+
 
 def puct(tree: Tree, node_id: int, children: Sequence[int], *, exploration: float) -> int:
     """Child with the largest Q + c * P * sqrt(N_p) / (1 + N)  (MCTS-DPO, arXiv 2405.00451, section 2).
@@ -49,6 +51,26 @@ def uct(tree: Tree, node_id: int, children: Sequence[int], *, exploration: float
     return best
 
 
+def rest_mcts(tree: Tree, node_id: int, children: Sequence[int], *, exploration: float) -> int:
+    """Child with the largest V + c * sqrt(2 ln N_p / N), or v + 0.9 where it was never visited (ReST-MCTS*, arXiv
+    2406.03816, in the form of its released code).
+
+    V = value of the child as `rest_mcts.weighted_backup` keeps it, v = the evaluator's estimate. Among siblings
+    that were never visited the best estimate wins. Priors are ignored. (The released code draws ties by lot.)
+    """
+    log_parent = math.log(max(1, tree.visit_count[node_id] + tree.virtual_visits[node_id]))
+    best, best_score = -1, -math.inf
+    for child in children:
+        visits = tree.visit_count[child] + tree.virtual_visits[child]
+        if visits:
+            score = tree.value_sum[child] / visits + exploration * math.sqrt(2 * log_parent / visits)
+        else:
+            score = (tree.raw_value[child] or 0.0) + UNVISITED_BONUS  # None: another simulation is valuing it now
+        if score > best_score:
+            best, best_score = child, score
+    return best
+
+
 def make_puct(exploration: float) -> SelectFn:
     """`puct` with its exploration constant bound."""
     return partial(puct, exploration=exploration)
@@ -57,3 +79,8 @@ def make_puct(exploration: float) -> SelectFn:
 def make_uct(exploration: float) -> SelectFn:
     """`uct` with its exploration constant bound."""
     return partial(uct, exploration=exploration)
+
+
+def make_rest_mcts(exploration: float) -> SelectFn:
+    """`rest_mcts` with its exploration constant bound."""
+    return partial(rest_mcts, exploration=exploration)

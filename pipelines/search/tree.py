@@ -2,7 +2,8 @@
 
 Invariants (stated as tests):
 - the root is node 0, ids are in creation order, so `parent[i] < i`;
-- `visit_count[i]` is the number of returns recorded at i, `value(i)` their mean, in [0, 1];
+- `visit_count[i]` is the number of returns recorded at i, `value(i)` their mean, in [0, 1] (a backup that is no
+  mean sets the value itself: `record_value`);
 - a parent was visited at least as often as all its children together;
 - nothing is ever removed, and a node's candidate never changes.
 `virtual_visits` counts simulations under way below a node; it is 0 everywhere when none is.
@@ -14,6 +15,12 @@ from pipelines.search.types import Candidate, Evaluation, Path
 
 ROOT = 0
 NO_PARENT = -1
+
+
+def check_value(value: float, where: str) -> None:
+    """ValueError that names the place when an estimate is not in [0, 1]; NaN is not."""
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{where}: value {value} is not in [0, 1]")
 
 
 class Tree:
@@ -84,8 +91,7 @@ class Tree:
 
     def record_evaluation(self, node_id: int, evaluation: Evaluation) -> None:
         """Keep an evaluator's estimate; this is not a visit."""
-        if not 0.0 <= evaluation.value <= 1.0:  # also refuses NaN
-            raise ValueError(f"tree {self.tree_id} node {node_id}: value {evaluation.value} is not in [0, 1]")
+        check_value(evaluation.value, f"tree {self.tree_id} node {node_id}")
         self.raw_value[node_id] = evaluation.value
         self.is_known[node_id] = evaluation.is_known
         self.num_samples[node_id] = evaluation.num_samples
@@ -96,6 +102,11 @@ class Tree:
         """Count one visit of this node alone with its return."""
         self.visit_count[node_id] += 1
         self.value_sum[node_id] += value
+
+    def record_value(self, node_id: int, value: float) -> None:
+        """Count one visit of this node alone and let `value(node_id)` be this value from now on."""
+        self.visit_count[node_id] += 1
+        self.value_sum[node_id] = value * self.visit_count[node_id]
 
     def value(self, node_id: int) -> float | None:
         """Mean return through the node; None when it was never visited."""

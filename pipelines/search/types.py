@@ -79,6 +79,22 @@ class SearchParams:
     simulations_in_flight: int = 1  # per tree; 1 is exactly sequential and reproducible
 
 
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """The leaves that a search by rounds has in hand, as node ids."""
+
+    expand: tuple[int, ...]  # all expanded in the next round, in this order; none: the search has ended
+    wait: tuple[int, ...] = ()  # may be chosen in a later round
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """A search that expands chosen leaves all at once, instead of descending from the root to one of them."""
+
+    advance: "AdvanceFn"
+    root_factor: int = 1  # the root is asked for this many times `num_candidates` steps
+
+
 ProposeFn = Callable[[Path, int], Awaitable[list[Candidate]]]
 """`propose(path, num_candidates)`: distinct next steps; an empty list means that none can follow."""
 
@@ -90,3 +106,7 @@ SelectFn = Callable[["Tree", int, Sequence[int]], int]
 
 BackupFn = Callable[["Tree", int, float], None]
 """`backup(tree, node_id, value)`: what a return observed at a node changes on its way to the root."""
+
+AdvanceFn = Callable[["Tree", Frontier, Sequence[int]], Frontier]
+"""`advance(tree, frontier, children)`: the frontier after this one, whose round gained these children (all valued,
+in order of creation; an exhausted one cannot be expanded)."""

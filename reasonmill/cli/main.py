@@ -28,6 +28,7 @@ app.command()(sql)
 app.command()(tree)
 app.command()(import_trees)
 app.command()(show.methods)
+app.command()(show.recipes)
 
 
 @app.callback()

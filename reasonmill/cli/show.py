@@ -1,10 +1,19 @@
-"""`reasonmill methods` and `reasonmill datasets list`: what there is to use."""
+"""`reasonmill methods`, `reasonmill recipes` and `reasonmill datasets list`: what there is to use."""
 
+import json
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 datasets_app = typer.Typer(help="Published dataset versions.", no_args_is_help=True)
+
+
+class Format(StrEnum):
+    """How a list is printed."""
+
+    table = "table"
+    json = "json"
 
 
 def methods(
@@ -27,6 +36,30 @@ def methods(
             method.name, method.summary, paper, f"{', '.join(method.reads)} -> {', '.join(method.writes)}", method.tier
         )
     console.print(table)
+
+
+def recipes(
+    format: Annotated[Format, typer.Option("--format", help="table, or json: one list of objects")] = Format.table,
+) -> None:
+    """List the search recipes that `rollouts.recipe` can name, with paper, parameters, defaults and tier."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipelines.catalogue import recipe_rows
+
+    rows = recipe_rows()
+    if format is Format.json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("recipe", no_wrap=True)
+    table.add_column("what it does, paper")
+    table.add_column("parameters", no_wrap=True)
+    for row in rows:
+        parameters = [f"{key} = {value}" for key, value in {**row["parameters"], **row["constants"]}.items()]
+        about = f"{row['summary']}\n[dim]{row['paper']}[/dim]"
+        table.add_row(f"{row['recipe']}\n[dim]{row['tier']}[/dim]", about, "\n".join(parameters))
+    Console(highlight=False).print(table)
 
 
 def _show_method(console, name: str) -> None:

@@ -201,6 +201,72 @@ def test_a_recipe_of_the_users_own_gives_its_name_to_the_rollouts():
     assert set(result.rollouts["recipe"].to_pylist()) == {"deep"}
 
 
+SEARCHING = sorted(name for name, recipe in RECIPES.items() if not recipe.merge_samples)
+
+
+@pytest.mark.parametrize("recipe", SEARCHING)
+def test_every_recipe_that_searches_is_found_by_the_configuration_and_reaches_the_answers(recipe):
+    result = search(make_problems("p1"), config=make_config(recipe=recipe))
+    rollouts = {row["answer"]: row for row in result.rollouts.to_pylist()}
+    # MCTS* leaves a step of value 0 alone beside one of value 1: 0 + 0.9 < 1
+    expected = {"5": 1.0} if recipe == "rest_mcts" else {"5": 1.0, "6": 0.0}
+    assert {answer: row["outcome_reward"] for answer, row in rollouts.items()} == expected
+    assert {row["recipe"] for row in rollouts.values()} == {recipe}
+    again = search(make_problems("p1"), config=make_config(recipe=recipe))
+    assert again.search_nodes.equals(result.search_nodes)
+
+
+@pytest.mark.parametrize("recipe", SEARCHING)
+def test_a_policy_without_a_usable_step_is_a_failed_row_under_every_recipe(recipe):
+    (row,) = search(
+        make_problems("p1"), ScriptedSession(lambda text, rng: "\n"), config=make_config(recipe=recipe)
+    ).rollouts.to_pylist()
+    assert row["error"] == "NoStepError: the policy proposed no usable first step"
+
+
+def test_the_width_of_a_beam_names_its_rollouts_and_leaves_the_others_names_alone():
+    def ids(**config):
+        return set(search(make_problems("p1"), config=make_config(**config)).rollouts["sampling_digest"].to_pylist())
+
+    assert ids(recipe="beam") == ids(recipe="beam", beam_width=4)
+    assert ids(recipe="beam") != ids(recipe="beam", beam_width=3)
+    assert ids(recipe="puct") == ids(recipe="puct", beam_width=3, exploration=1.0)
+    assert ids(recipe="puct") != ids(recipe="puct", exploration=0.5)
+
+
+def test_samples_merged_into_prefix_trees_are_rollouts_of_a_tree_without_any_search():
+    session = ScriptedSession(solve_two_plus_three)
+    config = make_config(recipe="prefix_tree_values", group_size=16)
+    result = search(make_problems("p1", "p2"), session, config=config)
+    assert {request.purpose for request in session.requests} == {"sample"}
+    assert len(session.requests) == 2
+    rollouts = [row for row in result.rollouts.to_pylist() if row["problem_id"] == "p1"]
+    nodes = {row["node_id"]: row for row in result.search_nodes.to_pylist() if row["problem_id"] == "p1"}
+    assert len(rollouts) == 16
+    rewards = [row["outcome_reward"] for row in rollouts]
+    assert (nodes[0]["visit_count"], nodes[0]["value"]) == (16, sum(rewards) / 16)
+    assert {row["step_text"] for row in nodes.values()} == {"", "2+3=5", "2+3=6", "#### 5", "#### 6"}
+    for row in rollouts:
+        assert (row["recipe"], row["group_id"]) == ("prefix_tree_values", None)
+        assert nodes[row["leaf_node_id"]]["step_text"] == row["steps"][-1]
+        assert row["step_values"] == [row["outcome_reward"]] * 2
+    samples = draw(make_problems("p1"), config=config).rollouts
+    assert samples["steps"].to_pylist() == [row["steps"] for row in rollouts]
+    assert not set(samples["rollout_id"].to_pylist()) & {row["rollout_id"] for row in rollouts}
+
+
+def test_a_group_that_failed_has_rows_and_no_prefix_tree():
+    async def delay(request):
+        raise ServerError("gone")
+
+    session = ScriptedSession(solve_two_plus_three, delay=delay)
+    result = search(make_problems("p1"), session, config=make_config(recipe="prefix_tree_values"))
+    assert (result.search_nodes.num_rows, result.num_errors) == (0, 1)
+    assert {(row["error"], row["tree_id"], row["group_id"]) for row in result.rollouts.to_pylist()} == {
+        ("ServerError: gone", None, None)
+    }
+
+
 def test_a_group_of_samples_has_one_row_per_sample_with_exact_tokens():
     result = draw(make_problems("p1", "p2"))
     rows = result.rollouts.to_pylist()

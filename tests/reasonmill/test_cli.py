@@ -94,6 +94,25 @@ def test_methods_are_listed_and_shown():
     assert "num_remove" in runner.invoke(main.app, ["methods", "prof"]).output
 
 
+def test_recipes_are_listed_with_paper_parameters_defaults_and_tier():
+    listed = CliRunner(env={"COLUMNS": "160"}).invoke(main.app, ["recipes"])
+    assert listed.exit_code == 0
+    for part in ("diverse_verifier_tree_search", "arXiv 2406.03816", "beam_width = 5", "roll_weight = 0.5"):
+        assert part in listed.output
+    narrow = CliRunner(env={"COLUMNS": "80"}).invoke(main.app, ["recipes"]).output
+    assert "diverse_verifier_tree_search" in narrow
+    assert max(map(len, narrow.splitlines())) <= 80
+
+
+def test_recipes_as_json_are_one_list_of_objects():
+    listed = CliRunner().invoke(main.app, ["recipes", "--format", "json"])
+    rows = {row["recipe"]: row for row in json.loads(listed.output)}
+    assert rows["beam"]["parameters"]["beam_width"] == 4
+    assert rows["beam"]["tier"] == "experimental"
+    assert set(rows["puct"]) == {"recipe", "summary", "paper", "parameters", "constants", "tier"}
+    assert CliRunner().invoke(main.app, ["recipes", "--format", "xml"]).exit_code == 2
+
+
 def test_progress_without_a_terminal_is_one_line_at_start_and_end(tmp_path):
     file = (tmp_path / "out.txt").open("w+")
     with live_progress(Console(file=file, width=100)) as on_progress:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from reasoning_worlds import (
     GRADING,
     NIGHT,
@@ -13,9 +14,18 @@ from reasoning_worlds import (
     solve_two_plus_three,
 )
 
+from pipelines.errors import ConfigError
 from pipelines.grading import extract_answer, grade
 from pipelines.reasoning.evaluate import critic_evaluator
-from pipelines.reasoning.solve import CompletePath, pick_best, pick_by_descent, pick_by_vote, solve_with_critic
+from pipelines.reasoning.solve import (
+    CRITIC_GUIDED,
+    CompletePath,
+    pick_best,
+    pick_by_descent,
+    pick_by_vote,
+    solve_with_critic,
+)
+from pipelines.search.recipes import RECIPES
 from pipelines.search.tree import Tree
 from pipelines.search.types import Candidate, Evaluation
 
@@ -28,12 +38,14 @@ def score_lie(prompts, steps):
     return [[0.9 if "6" in step else 0.1 for step in path] for path in steps]
 
 
-def solve(score, *, write=solve_two_plus_three, grading=GRADING, **config):
+def solve(score, *, write=solve_two_plus_three, grading=GRADING, recipe=CRITIC_GUIDED, **config):
     session = ScriptedSession(write)
     evaluate = critic_evaluator(score, STARTER, count_tokens=len)
     problems = make_problems("p1", "p2")
     solutions = asyncio.run(
-        solve_with_critic(problems, session, STARTER, make_config(**config), night=NIGHT, evaluate=evaluate, **grading)
+        solve_with_critic(
+            problems, session, STARTER, make_config(**config), night=NIGHT, evaluate=evaluate, recipe=recipe, **grading
+        )
     )
     return solutions, session
 
@@ -132,3 +144,17 @@ def test_a_descent_compares_siblings_only():
     tree, paths = make_valued_tree()
     assert pick_by_descent(tree, paths).node_id == 5  # b (0.7) before a (0.6), then b5 (0.6) before b4
     assert pick_by_descent(tree, paths[:2]).node_id == 3  # b leads to no answer
+
+
+@pytest.mark.parametrize(
+    "recipe", ["rest_mcts", "best_first", "beam", "diverse_verifier_tree_search", "tree_of_thoughts"]
+)
+def test_a_critic_answers_with_any_recipe_that_searches(recipe):
+    solutions, _ = solve(score_truth, recipe=RECIPES[recipe])
+    assert [solution.answer for solution in solutions] == ["5", "5"]
+    assert [solution.answer for solution in solve(score_lie, recipe=RECIPES[recipe])[0]] == ["6", "6"]
+
+
+def test_a_recipe_without_a_search_cannot_answer():
+    with pytest.raises(ConfigError, match="has no search"):
+        solve(score_truth, recipe=RECIPES["prefix_tree_values"])

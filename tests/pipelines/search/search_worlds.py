@@ -1,9 +1,10 @@
 """Tiny worlds whose answers a reader can compute, and builders for them."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 
 from pipelines.search.recipes import RECIPES
-from pipelines.search.search import SearchFunctions
+from pipelines.search.search import SearchFunctions, search_tree
 from pipelines.search.tree import Tree
 from pipelines.search.types import Candidate, Evaluation, Path, SearchParams
 
@@ -29,20 +30,36 @@ def make_params(**changes: object) -> SearchParams:
 
 
 def word_world(
-    values: Mapping[str, float], length: int, *, recipe: str = "puct", exploration: float = 1.0
+    values: Mapping[str, float],
+    length: int,
+    *,
+    recipe: str = "puct",
+    exploration: float | None = 1.0,
+    beam_width: int | None = None,
+    answers: Collection[str] = (),
 ) -> SearchFunctions:
-    """Steps are letters; a path is worth `values` of its word (0 when absent), and ends at `length` letters."""
+    """Steps are letters; a path is worth `values` of its word (0 when absent), and ends at `length` letters or with
+    one of `answers`.
+    """
 
     async def propose(path: Path, num_candidates: int) -> list[Candidate]:
-        is_terminal = len(path.steps) + 1 == length
-        return [make_candidate(letter, is_terminal=is_terminal) for letter in "abcdefgh"[:num_candidates]]
+        word = "".join(path.step_texts)
+        is_last = len(word) + 1 == length
+        letters = "abcdefgh"[:num_candidates]
+        return [make_candidate(letter, is_terminal=is_last or word + letter in answers) for letter in letters]
 
     async def evaluate(path: Path) -> Evaluation:
         value = values.get("".join(path.step_texts), 0.0)
         return Evaluation(value, value if path.is_terminal else None, 1)
 
-    chosen = RECIPES[recipe]
-    return SearchFunctions(propose, evaluate, chosen.make_select(exploration), chosen.backup)
+    return RECIPES[recipe].with_parameters(exploration, beam_width).functions(propose, evaluate)
+
+
+def run_search(functions: SearchFunctions, params: SearchParams) -> Tree:
+    """The tree of a search of `PROBLEM`."""
+    tree = Tree("t1", PROBLEM)
+    asyncio.run(search_tree(tree, functions, params))
+    return tree
 
 
 def words(tree: Tree) -> dict[str, int]:

@@ -8,21 +8,17 @@ from pathlib import Path as FilePath
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_worlds import PROBLEM, make_candidate, make_params, make_tree, word_world, words
+from search_worlds import PROBLEM, make_candidate, make_params, make_tree, run_search, word_world, words
 
 from pipelines.search.extraction import edge_rows, node_rows, step_values
 from pipelines.search.flight import run_in_flight
+from pipelines.search.recipes import RECIPES
 from pipelines.search.search import SearchFunctions, evaluate_remaining_terminals, search_tree
 from pipelines.search.tree import ROOT, Tree
 from pipelines.search.types import Evaluation
 
+SEARCHING = sorted(name for name, recipe in RECIPES.items() if not recipe.merge_samples)
 GOLDEN = FilePath(__file__).parents[2] / "golden"
-
-
-def run_search(functions, params) -> Tree:
-    tree = Tree("t1", PROBLEM)
-    asyncio.run(search_tree(tree, functions, params))
-    return tree
 
 
 def test_the_first_simulation_values_every_child_of_the_root():
@@ -189,7 +185,7 @@ def check_invariants(tree: Tree) -> None:
     evaluate_children=st.booleans(),
     expand_to_end=st.booleans(),
     skip_exhausted=st.booleans(),
-    recipe=st.sampled_from(["puct", "uct"]),
+    recipe=st.sampled_from(SEARCHING),
 )
 def test_every_search_keeps_the_invariants_of_its_tree(
     leaf_values, num_simulations, in_flight, evaluate_children, expand_to_end, skip_exhausted, recipe
