@@ -65,7 +65,7 @@ def write_tables(
     *,
     upstream: Sequence[str],
     numbers: Mapping[str, Mapping[str, float]],
-    engine: str,
+    engine: str | None = None,
 ) -> Iterator[dg.MaterializeResult]:
     """Several tables of one step, in order; each is its own atomic commit."""
     for table, rows in tables.items():
