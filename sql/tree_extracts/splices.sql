@@ -23,30 +23,40 @@ errors as materialized (
 ),
 
 wrong_paths as (
-    select tree_id, error_node_id, error_node_id as node_id
+    select node.tree_id, node.node_id as error_node_id, node.node_id, node.parent_id, node.depth, node.step_text
     from errors
+    inner join search_nodes as node on node.tree_id = errors.tree_id and node.node_id = errors.error_node_id
     union all
-    select wrong_paths.tree_id, wrong_paths.error_node_id, node.parent_id as node_id
+    select node.tree_id, wrong_paths.error_node_id, node.node_id, node.parent_id, node.depth, node.step_text
     from wrong_paths
-    inner join search_nodes as node on node.tree_id = wrong_paths.tree_id and node.node_id = wrong_paths.node_id
-    where node.parent_id is not null
+    inner join search_nodes as node on node.tree_id = wrong_paths.tree_id and node.node_id = wrong_paths.parent_id
 ),
 
 right_paths as (
-    select nodes.tree_id, nodes.node_id as leaf_id, nodes.node_id, null::bigint as next_id, nodes.depth as leaf_depth
-    from search_nodes as nodes
-    semi join errors on errors.tree_id = nodes.tree_id
-    where nodes.is_terminal and nodes.outcome_reward = 1.0
+    select
+        leaf.tree_id,
+        leaf.node_id as leaf_id,
+        leaf.depth as leaf_depth,
+        leaf.node_id,
+        null::bigint as next_id,
+        leaf.parent_id,
+        leaf.depth,
+        leaf.step_text
+    from search_nodes as leaf
+    semi join errors on errors.tree_id = leaf.tree_id
+    where leaf.is_terminal and leaf.outcome_reward = 1.0
     union all
     select
-        right_paths.tree_id,
+        node.tree_id,
         right_paths.leaf_id,
-        node.parent_id as node_id,
-        node.node_id as next_id,
-        right_paths.leaf_depth
+        right_paths.leaf_depth,
+        node.node_id,
+        right_paths.node_id as next_id,
+        node.parent_id,
+        node.depth,
+        node.step_text
     from right_paths
-    inner join search_nodes as node on node.tree_id = right_paths.tree_id and node.node_id = right_paths.node_id
-    where node.parent_id is not null
+    inner join search_nodes as node on node.tree_id = right_paths.tree_id and node.node_id = right_paths.parent_id
 ),
 
 shares as materialized (
@@ -56,7 +66,7 @@ shares as materialized (
 ),
 
 best_ways_on as materialized (
-    select right_paths.tree_id, right_paths.node_id, right_paths.leaf_id, right_paths.next_id, shares.value
+    select right_paths.tree_id, right_paths.node_id, right_paths.leaf_id, shares.value
     from right_paths
     inner join shares on shares.tree_id = right_paths.tree_id and shares.node_id = right_paths.next_id
     qualify row_number() over (
@@ -70,45 +80,43 @@ branches as materialized (
         wrong_paths.tree_id,
         wrong_paths.error_node_id,
         wrong_paths.node_id as branch_node_id,
-        node.depth as branch_depth,
+        wrong_paths.depth as branch_depth,
         best_ways_on.leaf_id,
-        best_ways_on.next_id,
         best_ways_on.value as right_value
     from wrong_paths
     inner join best_ways_on
         on best_ways_on.tree_id = wrong_paths.tree_id and best_ways_on.node_id = wrong_paths.node_id
-    inner join search_nodes as node on node.tree_id = wrong_paths.tree_id and node.node_id = wrong_paths.node_id
     where wrong_paths.node_id <> wrong_paths.error_node_id
     qualify row_number() over (
-        partition by wrong_paths.tree_id, wrong_paths.error_node_id order by node.depth desc
+        partition by wrong_paths.tree_id, wrong_paths.error_node_id order by wrong_paths.depth desc
     ) = 1
 ),
 
 wrong_texts as materialized (
     select
-        branches.tree_id,
-        branches.error_node_id,
-        list(node.step_text order by node.depth)
-            filter (where node.depth between 1 and branches.branch_depth) as prefix_steps,
-        list(node.step_text order by node.depth) filter (where node.depth > branches.branch_depth) as wrong_steps,
-        list(node.node_id order by node.depth) filter (where node.depth > branches.branch_depth) as wrong_node_ids
+        path.tree_id,
+        path.error_node_id,
+        list(path.step_text order by path.depth)
+            filter (where path.depth between 1 and branches.branch_depth) as prefix_steps,
+        list(path.step_text order by path.depth) filter (where path.depth > branches.branch_depth) as wrong_steps,
+        list(path.node_id order by path.depth) filter (where path.depth > branches.branch_depth) as wrong_node_ids,
+        min_by(shares.value, path.depth) filter (where path.depth > branches.branch_depth) as wrong_value
     from branches
-    inner join wrong_paths
-        on wrong_paths.tree_id = branches.tree_id and wrong_paths.error_node_id = branches.error_node_id
-    inner join search_nodes as node on node.tree_id = wrong_paths.tree_id and node.node_id = wrong_paths.node_id
-    group by branches.tree_id, branches.error_node_id
+    inner join wrong_paths as path
+        on path.tree_id = branches.tree_id and path.error_node_id = branches.error_node_id
+    left join shares on shares.tree_id = path.tree_id and shares.node_id = path.node_id
+    group by path.tree_id, path.error_node_id
 ),
 
 right_texts as materialized (
     select
         branches.tree_id,
         branches.error_node_id,
-        list(node.step_text order by node.depth) as right_steps,
-        list(node.node_id order by node.depth) as right_node_ids
+        list(path.step_text order by path.depth) as right_steps,
+        list(path.node_id order by path.depth) as right_node_ids
     from branches
-    inner join right_paths on right_paths.tree_id = branches.tree_id and right_paths.leaf_id = branches.leaf_id
-    inner join search_nodes as node on node.tree_id = right_paths.tree_id and node.node_id = right_paths.node_id
-    where node.depth > branches.branch_depth
+    inner join right_paths as path on path.tree_id = branches.tree_id and path.leaf_id = branches.leaf_id
+    where path.depth > branches.branch_depth
     group by branches.tree_id, branches.error_node_id
 ),
 
@@ -125,8 +133,8 @@ spliced as (
         wrong_texts.wrong_steps,
         right_texts.right_steps,
         branches.right_value,
-        first_wrong.value as wrong_value,
-        round(branches.right_value - first_wrong.value, 9) as value_gap,
+        wrong_texts.wrong_value,
+        round(branches.right_value - wrong_texts.wrong_value, 9) as value_gap,
         left(sha256(concat_ws(
             chr(30),
             problems.problem_id,
@@ -138,8 +146,6 @@ spliced as (
     inner join branches on branches.tree_id = errors.tree_id and branches.error_node_id = errors.error_node_id
     inner join wrong_texts on wrong_texts.tree_id = errors.tree_id and wrong_texts.error_node_id = errors.error_node_id
     inner join right_texts on right_texts.tree_id = errors.tree_id and right_texts.error_node_id = errors.error_node_id
-    inner join shares as first_wrong
-        on first_wrong.tree_id = errors.tree_id and first_wrong.node_id = wrong_texts.wrong_node_ids[1]
     inner join problems on problems.problem_id = errors.problem_id
     where wrong_texts.wrong_steps[1] <> right_texts.right_steps[1]
 ),

@@ -37,7 +37,7 @@ def small_settings(root: Path, **sections: dict) -> Settings:
         "rollouts": {
             "num_search_problems": 6,
             "num_sample_problems": 6,
-            "num_simulations": 4,
+            "num_simulations": 16,
             "num_candidates": 4,
             "num_evaluations": 2,
             "group_size": 8,
