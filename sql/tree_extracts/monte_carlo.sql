@@ -41,25 +41,29 @@ evidence as (
     from search_nodes
 ),
 
-reached as (
-    select tree_id, node_id as origin, node_id
+ways_up as (
+    select tree_id, node_id as origin, node_id, num_right, num_completions
     from evidence
     where num_completions > 0
-    union
-    select reached.tree_id, reached.origin, edges.from_node as node_id
-    from reached
-    inner join edges on edges.tree_id = reached.tree_id and edges.to_node = reached.node_id
+    union all
+    select ways_up.tree_id, ways_up.origin, edges.from_node as node_id, ways_up.num_right, ways_up.num_completions
+    from ways_up
+    inner join edges on edges.tree_id = ways_up.tree_id and edges.to_node = ways_up.node_id
+),
+
+reached as (
+    select distinct tree_id, node_id, origin, num_right, num_completions
+    from ways_up
 ),
 
 subtrees as (
     select
-        reached.tree_id,
-        reached.node_id,
-        sum(evidence.num_right)::bigint as num_right,
-        sum(evidence.num_completions)::bigint as num_completions
+        tree_id,
+        node_id,
+        sum(num_right)::bigint as num_right,
+        sum(num_completions)::bigint as num_completions
     from reached
-    inner join evidence on evidence.tree_id = reached.tree_id and evidence.node_id = reached.origin
-    group by reached.tree_id, reached.node_id
+    group by tree_id, node_id
 ),
 
 counts as (
