@@ -9,7 +9,6 @@ alone. For whole numbers the posterior's distribution function is a binomial tai
 """
 
 import math
-from functools import cache
 
 import numpy as np
 
@@ -26,7 +25,6 @@ def posterior_mean(num_right: int, num_completions: int) -> float:
     return (num_right + 1) / (num_completions + 2)
 
 
-@cache
 def beta_quantiles(num_right: int, num_completions: int, num_quantiles: int) -> tuple[float, ...]:
     """Quantiles of Beta(S + 1, N - S + 1) at the midpoints, strictly rising, inside (0, 1).
 
@@ -34,32 +32,20 @@ def beta_quantiles(num_right: int, num_completions: int, num_quantiles: int) -> 
     """
     if not 0 <= num_right <= num_completions:
         raise ValueError(f"{num_right} right of {num_completions} completions: no such counts")
-    levels = midpoints(num_quantiles)
+    levels, log_binomials = midpoints(num_quantiles), _log_binomials(num_right, num_completions)
+    hits = np.arange(num_right + 1, num_completions + 2)
+    misses = num_completions + 1 - hits
     low, high = np.zeros(num_quantiles), np.ones(num_quantiles)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        is_below = _distribution(middle, num_right, num_completions) < levels
+        log_terms = log_binomials + np.outer(np.log(middle), hits) + np.outer(np.log1p(-middle), misses)
+        is_below = np.exp(log_terms).sum(axis=1) < levels
         low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
     return tuple(round(float(x), 12) for x in (low + high) / 2)
 
 
-def _distribution(x: np.ndarray, num_right: int, num_completions: int) -> np.ndarray:
-    """P(Binomial(N + 1, x) >= S + 1) for each x strictly inside (0, 1)."""
-    hits = np.arange(num_right + 1, num_completions + 2)
-    log_terms = (
-        _log_binomials(num_right, num_completions) + np.outer(np.log(x), hits)
-        + np.outer(np.log1p(-x), num_completions + 1 - hits)
-    )  # fmt: skip
-    return np.exp(log_terms).sum(axis=1)
-
-
-@cache
 def _log_binomials(num_right: int, num_completions: int) -> np.ndarray:
     """log C(N + 1, j) for j = S + 1 .. N + 1."""
     tries = num_completions + 1
-    return np.array(
-        [
-            math.lgamma(tries + 1) - math.lgamma(hits + 1) - math.lgamma(tries - hits + 1)
-            for hits in range(num_right + 1, tries + 1)
-        ]
-    )
+    tails = [math.lgamma(hits + 1) + math.lgamma(tries - hits + 1) for hits in range(num_right + 1, tries + 1)]
+    return math.lgamma(tries + 1) - np.array(tails)
