@@ -22,12 +22,14 @@ from assets.resources import RunServices
 from assets.rollouts import rollouts_assets
 from assets.specs import with_upstream_versions
 from assets.training_sets import training_sets_assets
+from assets.tree_extracts import tree_extracts_assets
 from pipelines.config import Settings, load_settings
 from pipelines.lake import Lake
 
 PIPELINES = (
     problems_assets,
     rollouts_assets,
+    tree_extracts_assets,
     critiques_assets,
     critic_assets,
     preference_pairs_assets,

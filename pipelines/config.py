@@ -41,6 +41,7 @@ from pipelines.config_models import (
     SourceConfig,
     StarterSource,
     TrainingSetsConfig,
+    TreeExtractsConfig,
 )
 from pipelines.errors import ConfigError
 
@@ -48,7 +49,7 @@ __all__ = [
     "AgentConfig", "ConsistencyConfig", "ConsistencyMethodConfig", "CriticConfig", "CritiquesConfig", "EngineConfig",
     "ExtensionsConfig", "FileSource", "PairsConfig", "PathsConfig", "PluginSource", "PolicyConfig", "ProblemsConfig",
     "PublishingConfig", "ReportsConfig", "RolloutsConfig", "ScheduleConfig", "Section", "Settings", "SourceConfig",
-    "StarterSource", "TrainingSetsConfig", "allowed_values", "effective", "key_lines",
+    "StarterSource", "TrainingSetsConfig", "TreeExtractsConfig", "allowed_values", "effective", "key_lines",
     "load_settings", "parse_settings",
 ]  # fmt: skip
 

@@ -223,6 +223,42 @@ class CriticConfig(Section):
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation and order")
 
 
+TRANSITIONS = (
+    "Wait, that last step is not right. I go back to where it was still fine.",
+    "Something is wrong here. Let me drop this and continue from the last step that I trust.",
+    "This does not lead to the answer. I take the other way.",
+    "Hold on: the step above is a mistake. I redo it.",
+)
+"""Turns of thought for splices, written for this project; Agent-R draws one of ten such sentences."""
+
+
+class TreeExtractsConfig(Section):
+    """What is read off finished search trees: step values, first errors, splices and reflections."""
+
+    td_lambda: float = Field(
+        0.9, ge=0.0, le=1.0, description="lambda of the TD targets: 0 = the next steps' estimates, 1 = the tree's ends"
+    )
+    num_quantiles: int = Field(9, ge=1, le=201, description="quantile targets per node, of its posterior success rate")
+    min_completions: int = Field(
+        4, ge=1, description="graded completions after a step, none of them right, that make it a first error"
+    )
+    min_value_gap: float = Field(
+        0.2, ge=-1.0, le=1.0, description="splices: how much better the right path's first own step is (beta)"
+    )
+    min_right_value: float = Field(
+        0.3, ge=0.0, le=1.0, description="splices: Monte Carlo value of the right path's first own step (alpha)"
+    )
+    max_splices_per_problem: int = Field(8, ge=1, description="the widest gaps are kept")
+    transitions: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        TRANSITIONS, min_length=1, description="splices: thoughts that turn round; one is taken by the splice's id"
+    )
+    pointer: str = Field(
+        "Step {step} is the first one that is wrong. The steps before it can stay.",
+        min_length=1,
+        description="reflections: the text that points to the first error; {step} is its number, counted from 1",
+    )
+
+
 class PairsConfig(Section):
     """Preference pairs from trees and rollouts."""
 
@@ -352,6 +388,7 @@ class Settings(Section):
     rollouts: RolloutsConfig = Field(RolloutsConfig())
     critiques: CritiquesConfig = Field(CritiquesConfig())
     process_critic: CriticConfig = Field(CriticConfig())
+    tree_extracts: TreeExtractsConfig = Field(TreeExtractsConfig())
     preference_pairs: PairsConfig = Field(PairsConfig())
     consistency: ConsistencyConfig = Field(ConsistencyConfig())
     training_sets: TrainingSetsConfig = Field(TrainingSetsConfig())

@@ -83,6 +83,70 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # one row per rollout step of the starter families, by the generator's own rules; reports only
     "gold_steps": _schema(rollout_id=STRING, step=INT, is_right=BOOL, night=STRING),
+    # what search trees say of their steps (tree_extracts) -------------------------------------------
+    # one row per (tree_id, node_id, method); a node that a method knows nothing of has no row
+    "node_values": _schema(
+        tree_id=STRING,
+        node_id=INT,
+        problem_id=STRING,
+        method=STRING,  # completions | monte_carlo | beta_quantiles | td_lambda | rest_mcts
+        value=FLOAT,  # [0, 1]
+        low=FLOAT,  # completions, monte_carlo: Wilson's interval at 95 %, [0, 1]; else null
+        high=FLOAT,
+        num_right=INT,  # graded completions behind the value that were right; null for td_lambda and rest_mcts
+        num_completions=INT,  # graded completions behind the value; null for td_lambda and rest_mcts
+        quantiles=FLOATS,  # beta_quantiles: posterior quantiles at (2i - 1) / 2n for i = 1..n, rising; else null
+        step_reward=FLOAT,  # rest_mcts: process reward w of the step, [-1, 1]; else null
+        num_steps_left=INT,  # rest_mcts: fewest further steps to a right answer; else null
+        night=STRING,
+    ),
+    # one row per finished wrong tree rollout whose problem was solved at least once in its tree
+    "first_errors": _schema(
+        rollout_id=STRING,
+        problem_id=STRING,
+        tree_id=STRING,
+        step=INT,  # first step after which no evaluated continuation was right
+        node_id=INT,  # that step's node
+        last_good_node_id=INT,  # its parent, below which some continuation was right
+        num_right_before=INT,  # right completions below last_good_node_id, at least 1
+        num_completions_before=INT,  # graded completions below last_good_node_id
+        num_completions_after=INT,  # graded completions from the wrong step on, none of them right
+        confidence=FLOAT,  # chance that a step as good as its parent would have shown a success, [0, 1]
+        night=STRING,
+    ),
+    # one row per distinct wrong path, up to its first error, that is led back to a right path of the same tree
+    "splices": _schema(
+        splice_id=STRING,
+        problem_id=STRING,
+        tree_id=STRING,
+        rollout_id=STRING,  # the wrong rollout; of several with this error the first by id
+        branch_node_id=INT,  # last node that both paths share
+        wrong_node_ids=INTS,  # nodes of wrong_steps; the last one is the first error
+        right_node_ids=INTS,  # nodes of right_steps; the last one is the right answer
+        prompt=STRING,  # statement alone
+        prefix_steps=STRINGS,  # steps that both paths share; empty where they part at the root
+        wrong_steps=STRINGS,
+        transition=STRING,  # thought that turns round
+        right_steps=STRINGS,  # from branch_node_id to the right answer
+        right_value=FLOAT,  # Monte Carlo value of the first of right_steps, [0, 1]
+        wrong_value=FLOAT,  # the same for the first of wrong_steps
+        value_gap=FLOAT,  # right_value - wrong_value, [-1, 1]
+        night=STRING,
+    ),
+    # one row per distinct wrong attempt and right solution that keeps the steps before its first error
+    "reflections": _schema(
+        reflection_id=STRING,
+        problem_id=STRING,
+        tree_id=STRING,
+        splice_id=STRING,
+        rollout_id=STRING,  # the wrong attempt
+        prompt=STRING,  # statement alone
+        attempt=STRINGS,  # all steps of the wrong rollout
+        first_error_step=INT,
+        reflection=STRING,  # points to the first error
+        correction=STRINGS,  # all steps of the right solution
+        night=STRING,
+    ),
     # one row per (rollout, step, source, scorer_version)
     "step_scores": _schema(
         rollout_id=STRING,

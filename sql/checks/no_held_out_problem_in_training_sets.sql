@@ -1,6 +1,6 @@
 -- Training rows of held-out or evaluation problems, also where only the problem's canonical form is the same.
 --
--- in:  sft, preference, stepwise, prompts, rl_groups, problems
+-- in:  sft, preference, stepwise, prompts, rl_groups, node_values, first_errors, splices, reflections, problems
 -- out: offending rows (table_name, row_id, night, what), one per row
 
 with training_rows as (
@@ -13,6 +13,14 @@ with training_rows as (
     select 'prompts', problem_id, night from prompts
     union all
     select 'rl_groups', problem_id, night from rl_groups
+    union all
+    select 'node_values', problem_id, night from node_values
+    union all
+    select 'first_errors', problem_id, night from first_errors
+    union all
+    select 'splices', problem_id, night from splices
+    union all
+    select 'reflections', problem_id, night from reflections
 ),
 
 held_out as (

@@ -1,8 +1,9 @@
 -- Rows that name a problem which is not in problems.
 --
 -- in:  search_nodes, rollouts, critiques, verdicts, refinements, preference_pairs, consistency_results,
---      consistent_rollouts, sft, preference, stepwise, prompts, rl_groups, problems
--- out: offending rows (table_name, row_id, night, what), one per row (one per tree for search_nodes)
+--      consistent_rollouts, sft, preference, stepwise, prompts, rl_groups, node_values, first_errors, splices,
+--      reflections, problems
+-- out: offending rows (table_name, row_id, night, what), one per row (one per tree for search_nodes and node_values)
 
 with named as (
     select distinct 'search_nodes' as table_name, tree_id as row_id, night, problem_id from search_nodes
@@ -30,6 +31,14 @@ with named as (
     select 'prompts', problem_id, night, problem_id from prompts
     union all
     select 'rl_groups', rollout_id, night, problem_id from rl_groups
+    union all
+    select distinct 'node_values', tree_id, night, problem_id from node_values
+    union all
+    select 'first_errors', rollout_id, night, problem_id from first_errors
+    union all
+    select 'splices', splice_id, night, problem_id from splices
+    union all
+    select 'reflections', reflection_id, night, problem_id from reflections
 )
 
 select table_name, row_id, night, 'problem ' || coalesce(problem_id, 'null') || ' does not exist' as what

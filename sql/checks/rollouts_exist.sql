@@ -1,6 +1,7 @@
 -- Rows made from a rollout (or critique) that does not exist.
 --
--- in:  critiques, verdicts, refinements, consistency_results, consistent_rollouts, sft, stepwise, rl_groups, rollouts
+-- in:  critiques, verdicts, refinements, consistency_results, consistent_rollouts, sft, stepwise, rl_groups,
+--      first_errors, splices, reflections, rollouts
 -- out: offending rows (table_name, row_id, night, what), one per row
 -- note: sft and stepwise rows need not come from a rollout; only those that name one are looked up.
 
@@ -20,6 +21,12 @@ with named as (
     select 'stepwise', rollout_id, night, rollout_id from stepwise where rollout_id is not null
     union all
     select 'rl_groups', rollout_id, night, rollout_id from rl_groups
+    union all
+    select 'first_errors', rollout_id, night, rollout_id from first_errors
+    union all
+    select 'splices', splice_id, night, rollout_id from splices
+    union all
+    select 'reflections', reflection_id, night, rollout_id from reflections
 ),
 
 lost_rollouts as (

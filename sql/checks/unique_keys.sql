@@ -1,7 +1,8 @@
 -- Keys that occur more than once in their table.
 --
 -- in:  problems, search_nodes, search_edges, rollouts, gold_steps, step_scores, critiques, verdicts, refinements,
---      preference_pairs, consistency_results, consistent_rollouts, critics, rl_groups
+--      preference_pairs, consistency_results, consistent_rollouts, critics, rl_groups, node_values, first_errors,
+--      splices, reflections
 -- out: offending rows (table_name, row_id, night, what), one per repeated key
 -- note: night is that of the last of the rows that share the key.
 
@@ -36,6 +37,14 @@ with keys as (
     select 'critics', critic_id, night from critics
     union all
     select 'rl_groups', rollout_id, night from rl_groups
+    union all
+    select 'node_values', tree_id || ':' || node_id || ' ' || method, night from node_values
+    union all
+    select 'first_errors', rollout_id, night from first_errors
+    union all
+    select 'splices', splice_id, night from splices
+    union all
+    select 'reflections', reflection_id, night from reflections
 )
 
 select table_name, row_id, max(night) as night, 'the key occurs ' || count(*) || ' times' as what

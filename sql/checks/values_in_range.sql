@@ -1,6 +1,7 @@
 -- Values outside their stated range or vocabulary.
 --
--- in:  problems, search_nodes, rollouts, step_scores, critiques, verdicts, preference_pairs, consistency_results
+-- in:  problems, search_nodes, rollouts, step_scores, critiques, verdicts, preference_pairs, consistency_results,
+--      node_values, first_errors, splices, reflections
 -- out: offending rows (table_name, row_id, night, what), one per row and column
 -- note: null is "not known" and in range, except where the row says that it must be known.
 
@@ -53,6 +54,53 @@ with judged as (
     select 'consistency_results', rollout_id || ' ' || method, night, 'removed without a reason'
     from consistency_results
     where not kept and reason is null
+    union all
+    select
+        'node_values', tree_id || ':' || node_id || ' ' || method, night, 'value ' || coalesce(value::varchar, 'null')
+    from node_values
+    where value is null or value not between 0 and 1 or isnan(value)
+    union all
+    select
+        'node_values',
+        tree_id || ':' || node_id || ' ' || method,
+        night,
+        format('{} is outside {} to {}', value, low, high)
+    from node_values
+    where low < 0 or high > 1 or value not between low - 1e-9 and high + 1e-9
+    union all
+    select 'node_values', tree_id || ':' || node_id || ' ' || method, night, 'quantiles that do not rise in [0, 1]'
+    from node_values
+    where list_sort(quantiles) <> quantiles or quantiles[1] < 0 or quantiles[-1] > 1
+    union all
+    select 'node_values', tree_id || ':' || node_id || ' ' || method, night, 'step_reward ' || step_reward
+    from node_values
+    where step_reward not between -1 and 1 or isnan(step_reward)
+    union all
+    select
+        'node_values',
+        tree_id || ':' || node_id || ' ' || method,
+        night,
+        format('{} right of {}', num_right, num_completions)
+    from node_values
+    where num_right not between 0 and num_completions or num_completions < 1
+    union all
+    select 'first_errors', rollout_id, night, 'confidence ' || confidence from first_errors
+    where confidence not between 0 and 1 or isnan(confidence)
+    union all
+    select 'first_errors', rollout_id, night, 'nothing was right before the step' from first_errors
+    where coalesce(num_right_before, 0) < 1
+    union all
+    select 'splices', splice_id, night, 'value_gap ' || value_gap from splices
+    where value_gap not between -1 and 1 or isnan(value_gap)
+    union all
+    select 'splices', splice_id, night, 'no steps to splice' from splices
+    where coalesce(len(wrong_steps), 0) = 0 or coalesce(len(right_steps), 0) = 0 or coalesce(transition, '') = ''
+    union all
+    select 'reflections', reflection_id, night, 'first_error_step ' || first_error_step from reflections
+    where first_error_step not between 0 and len(attempt) - 1
+    union all
+    select 'reflections', reflection_id, night, 'the correction changes a step before the first error' from reflections
+    where attempt[:first_error_step] <> correction[:first_error_step] or attempt = correction
 )
 
 select table_name, row_id, night, what

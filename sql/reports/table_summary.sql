@@ -2,7 +2,7 @@
 --
 -- in:  problems, search_nodes, search_edges, rollouts, gold_steps, step_scores, critiques, verdicts, refinements,
 --      preference_pairs, consistency_results, consistent_rollouts, critics, sft, preference, stepwise, prompts,
---      rl_groups
+--      rl_groups, node_values, first_errors, splices, reflections
 -- out: one row per table and night: table_name, night, num_rows, num_errors, num_tokens
 -- note: tokens are those generated for the rows (for rl_groups: those a trainer reads); null where a table has none.
 --       The text sets count no tokens, since that depends on the trainer's tokenizer.
@@ -45,6 +45,14 @@ with counted as (
     select 'prompts', 17, night, count(*), null, null from prompts group by night
     union all
     select 'rl_groups', 18, night, count(*), null, sum(len(completion_token_ids)) from rl_groups group by night
+    union all
+    select 'node_values', 19, night, count(*), null, null from node_values group by night
+    union all
+    select 'first_errors', 20, night, count(*), null, null from first_errors group by night
+    union all
+    select 'splices', 21, night, count(*), null, null from splices group by night
+    union all
+    select 'reflections', 22, night, count(*), null, null from reflections group by night
 )
 
 select table_name, night, num_rows, num_errors, num_tokens

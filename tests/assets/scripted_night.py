@@ -37,7 +37,7 @@ def small_settings(root: Path, **sections: dict) -> Settings:
         "rollouts": {
             "num_search_problems": 6,
             "num_sample_problems": 6,
-            "num_simulations": 4,
+            "num_simulations": 16,
             "num_candidates": 4,
             "num_evaluations": 2,
             "group_size": 8,
@@ -45,6 +45,7 @@ def small_settings(root: Path, **sections: dict) -> Settings:
         "critiques": {"num_rollouts": 8},
         "process_critic": {"steps": 4, "batch_size": 16, "eval_every": 2, "init": str(random_model(root / "model"))},
         "reports": {"num_problems": 4, "n_values": [4], "num_simulations": 2, "num_bootstrap": 100},
+        "tree_extracts": {"min_completions": 1, "min_value_gap": -1.0, "min_right_value": 0.0},
         "preference_pairs": {"min_margin": 0.0},
     }
     for name, section in sections.items():

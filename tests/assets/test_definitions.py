@@ -14,6 +14,10 @@ GRAPH = {
     "search_edges": {"problems"},
     "rollouts": {"problems"},
     "gold_steps": {"problems"},
+    **dict.fromkeys(
+        ("node_values", "first_errors", "splices", "reflections"),
+        {"problems", "search_nodes", "search_edges", "rollouts"},
+    ),
     "critiques": {"problems", "rollouts"},
     "verdicts": {"problems", "rollouts"},
     "refinements": {"problems", "rollouts"},
@@ -102,7 +106,15 @@ def test_every_check_file_is_a_blocking_check_of_at_least_one_table():
 def test_a_check_of_training_sets_looks_at_every_one_of_them():
     checks = build_definitions(Settings()).resolve_asset_graph().asset_check_keys
     found = {c.asset_key.to_user_string() for c in checks if c.name == "no_held_out_problem_in_training_sets"}
-    assert found == {"sft", "preference", "stepwise", "prompts", "rl_groups"}
+    assert found == {
+        "sft", "preference", "stepwise", "prompts", "rl_groups",
+        "node_values", "first_errors", "splices", "reflections",
+    }  # fmt: skip
+
+
+def test_changing_what_is_read_off_trees_changes_the_extracts_alone(specs):
+    extracts = {"node_values", "first_errors", "splices", "reflections"}
+    assert changed_keys(specs, {"tree_extracts": {"td_lambda": 0.5}}) == extracts
 
 
 def test_generating_stages_check_that_they_worked():

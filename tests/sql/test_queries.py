@@ -13,7 +13,7 @@ World = dict[str, list[dict]]  # rows per table
 CHECKS = [name for name in queries.names() if name.startswith("checks/")]
 EXAMPLES = {  # values for named parameters; every other number is 1 and every other text is "x"
     "night": "n1", "separator": "\n", "aggregate": "mean", "origins": ["search"], "rank_right": True,
-    "rank_wrong": True, "normalise": True,
+    "rank_wrong": True, "normalise": True, "td_lambda": 0.5, "transitions": ["wait"],
 }  # fmt: skip
 
 
@@ -89,6 +89,7 @@ def clean_world() -> World:
     node = {"tree_id": "t1", "problem_id": "p1", "night": "n1", "prior": 0.5, "value": 0.5, "visit_count": 2}
     judged = {"rollout_id": "s1", "problem_id": "p1", "night": "n1", "verdict": "right"}
     score = {"rollout_id": "s1", "source": "critic", "scorer_version": "v", "score": 1.0, "night": "n1"}
+    extract = {"tree_id": "t1", "problem_id": "p1", "night": "n1"}
     return {
         "problems": [
             {"problem_id": "p1", "split": "train", "family": "arithmetic", "canonical": "1+1", "difficulty": 1,
@@ -100,6 +101,7 @@ def clean_world() -> World:
             node | {"node_id": 0, "depth": 0, "prior": None},
             node | {"node_id": 1, "parent_id": 0, "depth": 1},
             node | {"node_id": 2, "parent_id": 1, "depth": 2, "outcome_reward": 1.0, "token_ids": [1, 2, 3]},
+            node | {"node_id": 3, "parent_id": 0, "depth": 1},
         ],
         "search_edges": [{"tree_id": "t1", "from_node": 0, "to_node": 1, "action": "a", "night": "n1"}],
         "rollouts": [
@@ -143,6 +145,19 @@ def clean_world() -> World:
             {"group_id": "g1", "rollout_id": "s1", "problem_id": "p1", "advantage": 0.5, "night": "n1"},
             {"group_id": "g1", "rollout_id": "s4", "problem_id": "p1", "advantage": -0.5, "night": "n1"},
         ],
+        "node_values": [
+            extract | {"node_id": 1, "method": "monte_carlo", "value": 0.5, "low": 0.1, "high": 0.9, "num_right": 1,
+                       "num_completions": 2},
+            extract | {"node_id": 1, "method": "beta_quantiles", "value": 0.5, "quantiles": [0.3, 0.7]},
+            extract | {"node_id": 2, "method": "rest_mcts", "value": 1.0, "step_reward": 0.5, "num_steps_left": 0},
+        ],
+        "first_errors": [extract | {"rollout_id": "w1", "step": 1, "node_id": 2, "last_good_node_id": 1,
+                                    "num_right_before": 1, "confidence": 0.5}],
+        "splices": [extract | {"splice_id": "x1", "rollout_id": "w1", "branch_node_id": 0, "wrong_node_ids": [1, 2],
+                               "right_node_ids": [3], "wrong_steps": ["a", "b"], "right_steps": ["c"],
+                               "transition": "wait", "value_gap": 0.5}],
+        "reflections": [extract | {"reflection_id": "y1", "rollout_id": "w1", "splice_id": "x1", "attempt": ["a", "b"],
+                                   "first_error_step": 0, "correction": ["c"]}],
     }  # fmt: skip
 
 
@@ -157,6 +172,7 @@ def test_a_clean_world_offends_no_check(name):
 
 
 HELD_OUT = "no_held_out_problem_in_training_sets"
+EXTRACTS = "tree_extracts_name_nodes"
 COMPLETE = "consistency_results_are_complete"
 # what is planted: (check, table, row or None for a new one, changes, what must be reported) --------
 VIOLATIONS = [
@@ -217,6 +233,33 @@ VIOLATIONS = [
      "consistent_rollouts g1 prof: the advantages sum to -0.25"),
     ("advantages_sum_to_zero", "rl_groups", 0, {"advantage": None}, "rl_groups g1: 1 rows have no advantage"),
     ("advantages_sum_to_zero", "rl_groups", 0, {"advantage": float("nan")}, "rl_groups g1: the advantages sum to nan"),
+    (HELD_OUT, "splices", 0, {"problem_id": "p2"}, "splices p2: 1 training rows of a held-out problem"),
+    (HELD_OUT, "node_values", 0, {"problem_id": "p2"}, "node_values p2: 1 training rows of a held-out problem"),
+    ("problems_exist", "first_errors", 0, {"problem_id": "p9"}, "first_errors w1: problem p9 does not exist"),
+    ("rollouts_exist", "splices", 0, {"rollout_id": "s9"}, "splices x1: rollout s9 does not exist"),
+    ("unique_keys", "node_values", 1, {"method": "monte_carlo"},
+     "node_values t1:1 monte_carlo: the key occurs 2 times"),
+    (EXTRACTS, "node_values", 0, {"node_id": 9}, "node_values t1:9 monte_carlo: node 9 does not exist"),
+    (EXTRACTS, "first_errors", 0, {"last_good_node_id": 0}, "first_errors w1: node 2 does not follow node 0"),
+    (EXTRACTS, "splices", 0, {"branch_node_id": 1}, "splices x1: node 3 does not follow node 1"),
+    (EXTRACTS, "splices", 0, {"wrong_node_ids": [1, 3]}, "splices x1: node 3 does not follow node 1"),
+    (EXTRACTS, "splices", 0, {"right_node_ids": [8]}, "splices x1: node 8 does not exist"),
+    (EXTRACTS, "splices", 0, {"right_steps": ["c", "d"]}, "splices x1: steps and nodes differ in number"),
+    ("values_in_range", "node_values", 0, {"value": None}, "node_values t1:1 monte_carlo: value null"),
+    ("values_in_range", "node_values", 2, {"value": 1.5}, "node_values t1:2 rest_mcts: value 1.5"),
+    ("values_in_range", "node_values", 0, {"low": 0.6}, "node_values t1:1 monte_carlo: 0.5 is outside 0.6 to 0.9"),
+    ("values_in_range", "node_values", 0, {"num_right": 3}, "node_values t1:1 monte_carlo: 3 right of 2"),
+    ("values_in_range", "node_values", 1, {"quantiles": [0.7, 0.3]},
+     "node_values t1:1 beta_quantiles: quantiles that do not rise in [0, 1]"),
+    ("values_in_range", "node_values", 2, {"step_reward": -1.5}, "node_values t1:2 rest_mcts: step_reward -1.5"),
+    ("values_in_range", "first_errors", 0, {"confidence": 1.5}, "first_errors w1: confidence 1.5"),
+    ("values_in_range", "first_errors", 0, {"num_right_before": 0},
+     "first_errors w1: nothing was right before the step"),
+    ("values_in_range", "splices", 0, {"value_gap": -2.0}, "splices x1: value_gap -2.0"),
+    ("values_in_range", "splices", 0, {"right_steps": []}, "splices x1: no steps to splice"),
+    ("values_in_range", "reflections", 0, {"first_error_step": 2}, "reflections y1: first_error_step 2"),
+    ("values_in_range", "reflections", 0, {"first_error_step": 1},
+     "reflections y1: the correction changes a step before the first error"),
     ("work_was_done", "rollouts", 0, {"num_tokens": 0}, "rollouts s1: no error, but 0 tokens"),
     ("work_was_done", "rollouts", 0, {"num_tokens": None}, "rollouts s1: no error, but 0 tokens"),
     ("work_was_done", "search_nodes", 0, {"visit_count": 0}, "search_nodes t1: no simulation passed through the root"),
