@@ -15,6 +15,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,7 +117,8 @@ def save_progress(path: Path, progress: Mapping) -> None:
         torch.save(dict(progress), unfinished)
         os.replace(unfinished, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise _not_written(path, error) from error
 
 

@@ -137,6 +137,7 @@ spliced as (
         round(branches.right_value - wrong_texts.wrong_value, 9) as value_gap,
         left(sha256(concat_ws(
             chr(30),
+            $night,
             problems.problem_id,
             array_to_string(wrong_texts.prefix_steps, chr(31)),
             array_to_string(wrong_texts.wrong_steps, chr(31)),
