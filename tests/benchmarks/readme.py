@@ -19,6 +19,7 @@ from reasonmill.client import query
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
 CARD = ROOT / "pipelines" / "starter" / "weights" / "README.md"
+TREE = re.compile(r"(```\n)\$ reasonmill tree \w+\n.*?(```\n)", re.DOTALL)
 MEASURED = "## Measured\n\n"
 SUMMARY = re.compile(r"(## What one run makes\n\n```\n).*?(```\n)", re.DOTALL)
 BENCHMARK = re.compile(r"(\[result\]\([^)]*\)\):\n\n).*?(\n## )", re.DOTALL)
@@ -34,6 +35,7 @@ def main(settings: Settings, demo_log: Path) -> None:
     text = _replaced(BENCHMARK, text, (RESULTS / "critic_comparison.md").read_text())
     text = _replaced(ROLLOUT, text, annotated_rollout(settings))
     text = EXAMPLE.sub(lambda found: found[1] + answer(found[2]) + found[3], text)
+    text = _replaced(TREE, text, drawn_tree(settings))
     path.write_text(text)
     card, _, _ = CARD.read_text().partition(MEASURED)
     CARD.write_text(card + MEASURED + (RESULTS / "starter_card.md").read_text())
@@ -50,6 +52,23 @@ def answer(command: str) -> str:
     words = shlex.split(command)[1:]
     run = [sys.executable, "-m", "reasonmill.cli.main", *words]
     return subprocess.run(run, cwd=ROOT, check=True, capture_output=True, text=True).stdout.rstrip() + "\n"
+
+
+def drawn_tree(settings: Settings) -> str:
+    """A small tree with both outcomes and a kept pair, as the command draws it."""
+    chosen = _ask(
+        settings,
+        """
+        select tree_id
+        from search_nodes
+        group by tree_id
+        having count(*) between 7 and 12 and min(outcome_reward) = 0 and max(outcome_reward) = 1
+            and max(depth) > 3
+            and tree_id in (select split_part(chosen_id, ':', 1) from preference_pairs where kind = 'step')
+        order by tree_id limit 1""",
+    )[0]["tree_id"]
+    command = f"reasonmill tree {chosen[:6]}"
+    return f"$ {command}\n{answer(command)}"
 
 
 def annotated_rollout(settings: Settings) -> str:
@@ -76,7 +95,7 @@ def annotated_rollout(settings: Settings) -> str:
         ("problem_id", chosen["problem_id"],
          f"problem `{chosen['prompt']}`, reference answer {chosen['reference_answer']}"),
         ("group_id", chosen["group_id"], "the problem's group of independent samples; null for tree rollouts"),
-        ("recipe", chosen["recipe"], "how it was made; `puct` for rollouts of a search tree"),
+        ("recipe", chosen["recipe"], "how it was made; rollouts of a tree have a search recipe (`reasonmill recipes`)"),
         ("policy_id, policy_version", f"{chosen['policy_id']}, {chosen['policy_version'][:12]}…",
          "the model and the digest of its weights"),
         ("steps", " / ".join(chosen["steps"]), "one line of the solution each; indices count from 0"),

@@ -325,3 +325,31 @@ def test_a_served_model_that_is_not_the_policy_is_named(make_settings, tiny_mode
 def test_a_list_of_models_of_the_wrong_shape_is_a_server_error(models: Reply):
     with serving(lambda body: None, models) as server, pytest.raises(ServerError, match="does not list its models"):
         asyncio.run(served_models(server.url, None))
+
+
+def test_a_server_that_limits_the_rate_is_alive():
+    """Its patience may last longer than the window after which silence means death."""
+    replies: list[Reply] = [(429, b"slow down")] * 3 + [ok(answer())]
+
+    with serving(lambda body: replies.pop(0)) as server:
+        (completion,), stats = ask(server.url, make_request(), retry_window_s=0.05)
+
+    assert isinstance(completion, Completion)
+    assert stats.num_retries == 3
+
+
+def test_a_server_that_only_limits_the_rate_is_a_timeout_in_the_end():
+    with serving(lambda body: (429, b"slow down")) as server:
+        (error,), _ = ask(server.url, make_request(), request_timeout_s=0.4)
+
+    assert type(error) is RequestTimeoutError
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000, json.dumps(answer(logprobs={"token_logprobs": [-(10**400), -0.25]})).encode()]
+)
+def test_a_hostile_answer_is_a_server_error(body: bytes):
+    with serving(lambda _: (200, body)) as server:
+        (error,), _ = ask(server.url, make_request())
+
+    assert type(error) is ServerError

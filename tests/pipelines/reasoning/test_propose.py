@@ -102,3 +102,7 @@ def test_a_prompt_longer_than_the_context_is_an_error_and_a_full_path_has_no_nex
         propose_with(session, Path(make_problem(), ()), max_model_len=11)
     assert propose_with(session, Path(make_problem(), (step("2+3=5"),)), max_model_len=17) == []
     assert session.requests == []
+
+
+def test_a_sample_without_tokens_is_dropped():
+    assert distinct_candidates(completion_of(sample("a=1\n", (), ())), frozenset({0})) == []
