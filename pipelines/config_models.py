@@ -122,7 +122,7 @@ class EngineConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: float32 on CPU")
     max_num_seqs: int = Field(256, ge=1, le=65_536, description="sequences that the engine runs at once")
-    max_in_flight: int = Field(512, ge=1, le=65_536, description="requests that the client keeps open at once")
+    max_in_flight: int = Field(512, ge=1, le=65_536, description="samples that the client asks for at once")
     kv_cache_gib: float = Field(1.0, gt=0.0, le=4096.0, description="CPU only: GiB of key-value cache")
     tensor_parallel_size: int = Field(1, ge=1, le=64, description="GPUs that share one model")
     data_parallel_size: int = Field(

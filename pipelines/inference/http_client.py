@@ -71,12 +71,13 @@ async def open_client(
     timeout = aiohttp.ClientTimeout(total=request_timeout_s, sock_connect=CONNECT_TIMEOUT_S)
     connector = aiohttp.TCPConnector(limit=max_in_flight, keepalive_timeout=60)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=_headers(endpoint)) as http:
-        wire = _Wire(endpoint, http, asyncio.Semaphore(max_in_flight), stats, retry_window_s)
+        wire = _Wire(endpoint, http, _Room(max_in_flight), stats, retry_window_s)
 
         async def generate(request: GenerationRequest) -> Completion:
             request_id = request.request_id(model_digest)
             check_length(endpoint.max_model_len, len(request.prompt_token_ids), request.sampling.max_tokens, request_id)
-            body = await wire.post(completion_body(request, endpoint.model_name, request_id), request_id)
+            content = completion_body(request, endpoint.model_name, request_id)
+            body = await wire.post(content, request_id, request.sampling.n)
             return parse_completion(body, request_id, request.sampling.n, endpoint.encode)
 
         async def score(token_ids: Sequence[int]) -> tuple[float | None, ...]:
@@ -131,6 +132,29 @@ async def served_models(url: str, api_key_env: str | None, timeout_s: float = 30
         raise ServerError(f"The server at {url} does not list its models as OpenAI-compatible servers do.") from error
 
 
+class _Room:
+    """Bounds the samples asked for at once, so that a request does not spend its time-out waiting in the engine."""
+
+    def __init__(self, num_samples: int) -> None:
+        self._num_samples = num_samples
+        self._free = asyncio.Semaphore(num_samples)
+        self._entry = asyncio.Lock()  # one request at a time takes its share, so that no two wait for each other's
+
+    @asynccontextmanager
+    async def for_samples(self, num_samples: int) -> AsyncIterator[None]:
+        """Room for one request; one that asks for more than there is takes all."""
+        num_held = 0
+        try:
+            async with self._entry:
+                while num_held < min(num_samples, self._num_samples):
+                    await self._free.acquire()
+                    num_held += 1
+            yield
+        finally:
+            for _ in range(num_held):
+                self._free.release()
+
+
 class _Wire:
     """Posts to one endpoint: limits what is in flight, tries again, remembers that the engine is dead."""
 
@@ -138,21 +162,21 @@ class _Wire:
         self,
         endpoint: Endpoint,
         http: aiohttp.ClientSession,
-        slots: asyncio.Semaphore,
+        room: "_Room",
         stats: UsageStats,
         retry_window_s: float,
     ) -> None:
         self._endpoint = endpoint
         self._http = http
-        self._slots = slots
+        self._room = room
         self._stats = stats
         self._retry_window_s = retry_window_s
         self._dead: str | None = None  # why; once set every request fails at once
         self._unanswered_since: float | None = None  # loop time of the first failure since the last answer
 
-    async def post(self, content: dict[str, object], request_id: str) -> bytes:
+    async def post(self, content: dict[str, object], request_id: str, num_samples: int = 1) -> bytes:
         """The body of a 200 answer to /v1/completions. Raises RequestError subclasses."""
-        async with self._slots:
+        async with self._room.for_samples(num_samples):
             payload = json.dumps(content).encode()
             pause_s = FIRST_PAUSE_S
             give_up_at = asyncio.get_running_loop().time() + self._http.timeout.total

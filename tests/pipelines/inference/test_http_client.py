@@ -353,3 +353,25 @@ def test_a_hostile_answer_is_a_server_error(body: bytes):
         (error,), _ = ask(server.url, make_request())
 
     assert type(error) is ServerError
+
+
+def test_requests_for_many_samples_take_more_of_the_room():
+    """8 samples may be asked for at once: two requests for 4, or one for more than 8."""
+    lock, num_open, most = threading.Lock(), 0, 0
+
+    def reply(body: dict) -> Reply:
+        nonlocal num_open, most
+        with lock:
+            num_open += 1
+            most = max(most, num_open)
+        time.sleep(0.05)
+        with lock:
+            num_open -= 1
+        return ok({**answer(), "choices": answer()["choices"] * body["n"]})
+
+    with serving(reply) as server:
+        completions, _ = ask(server.url, *(make_request(seed=seed, n=4) for seed in range(6)))
+        (large,), _ = ask(server.url, make_request(n=20))
+
+    assert most <= 2
+    assert [len(completion.samples) for completion in [*completions, large]] == [4] * 6 + [20]
