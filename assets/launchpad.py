@@ -20,7 +20,15 @@ Section = typing.TypeVar("Section", bound=BaseModel)
 
 def launchpad_config(section: BaseModel) -> type[dg.Config]:
     """A `dg.Config` class with the fields of the section's model and the section's values as defaults."""
-    return _config_class(type(section), section.model_dump(mode="json"))
+    values = section.model_dump(mode="json")
+    return _config_class(type(section), {name: _without_nulls(value) for name, value in values.items()})
+
+
+def _without_nulls(value: object) -> object:
+    """The value without null members of its mappings, which Dagster refuses; the pipeline's model puts them back."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _config_class(model: type[BaseModel], defaults: dict[str, object] | None) -> type[dg.Config]:

@@ -4,8 +4,17 @@ import dagster as dg
 import pytest
 from pydantic import BaseModel
 
+from assets.definitions import build_definitions
 from assets.launchpad import launchpad_config, pipeline_config
-from pipelines.config import ConsistencyConfig, ConsistencyMethodConfig, ProblemsConfig, RolloutsConfig, Settings
+from pipelines.config import (
+    ConsistencyConfig,
+    ConsistencyMethodConfig,
+    FileSource,
+    ProblemsConfig,
+    RolloutsConfig,
+    Settings,
+    StarterSource,
+)
 from pipelines.errors import ConfigError
 
 SECTIONS = [name for name in Settings.model_fields if name != "root"]
@@ -63,3 +72,11 @@ def test_a_value_out_of_bounds_is_refused_with_its_field_and_value():
 def test_a_field_keeps_the_description_of_the_pipeline():
     launchpad = launchpad_config(RolloutsConfig()).model_fields["num_simulations"]
     assert launchpad.description == RolloutsConfig.model_fields["num_simulations"].description
+
+
+def test_sources_with_keys_that_are_not_set_make_a_graph_that_dagster_accepts():
+    source = FileSource(kind="jsonl", path="mine.jsonl")
+    settings = Settings(problems=ProblemsConfig(sources=(source, StarterSource(count=5))))
+    build_definitions(settings).resolve_job_def("night")
+    config = launchpad_config(settings.problems)()
+    assert pipeline_config(config, ProblemsConfig) == settings.problems
