@@ -27,7 +27,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest
 
 fast: $(STAMP)
-	$(BIN)/python -m pytest -m "not vllm and not slow"
+	$(BIN)/python -m pytest -n auto -m "not vllm and not slow"
 
 ui: $(STAMP)
 	$(BIN)/dagster dev

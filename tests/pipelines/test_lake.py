@@ -431,7 +431,7 @@ def test_rows_added_piece_by_piece_are_invisible_until_they_are_committed(tmp_pa
 
 def test_small_row_groups_reach_the_disk_while_rows_are_still_added(tmp_path):
     lake = Lake(tmp_path)
-    with lake.writer("step_scores", partition="n1", row_group_bytes=1) as writer:
+    with lake.writer("step_scores", partition="n1", row_group_bytes=10_000) as writer:
         sizes = []
         for number in range(3):
             writer.add(steps(*(index / 5000 for index in range(number, 5000))))

@@ -341,6 +341,7 @@ def test_values_of_any_tree_agree_with_their_definitions(nodes, decay):
         assert 0 < quantiles[0] < quantiles[1] < quantiles[2] < 1 and quantiles[0] < mean < quantiles[2]
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(trees(), st.randoms(use_true_random=False))
 def test_extracts_of_any_tree_hold_together_and_do_not_depend_on_the_order_of_rows(nodes, rng):

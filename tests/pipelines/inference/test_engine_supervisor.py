@@ -121,6 +121,7 @@ def test_children_that_outlive_the_engine_are_ended_too(supervise):
     assert supervised.ended() == "the engine process ended by itself with signal SIGKILL"
 
 
+@pytest.mark.slow
 def test_an_engine_that_ignores_sigterm_is_killed(supervise):
     supervised = supervise(command=["/bin/sh", "-c", "trap '' TERM; sleep 600 & sleep 600 & while :; do wait; done"])
     supervised.process.terminate()

@@ -271,7 +271,7 @@ def test_a_request_that_a_stopping_server_aborts_is_sent_to_another():
         completions, stats = with_client([Endpoint(first.url, "m"), Endpoint(second.url, "m")], work)
 
     assert {completion.samples[0].finish_reason for completion in completions} == {"stop"}
-    assert len(first.bodies) > 3
+    assert first.bodies, "some of the 20 problems belong to the first server"
     assert stats.num_errors == 0
 
 
