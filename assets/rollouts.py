@@ -26,16 +26,18 @@ from pipelines.extensions import extension_names, load_extension
 from pipelines.grading import extract_answer, graders_of
 from pipelines.inference.session import Session
 from pipelines.lake import Lake
+from pipelines.problem_rows import Rollouts
 from pipelines.records import ProgressFn
 from pipelines.retrieval.corpus import Corpus, load_corpus
-from pipelines.rollouts import Rollouts, check_error_rate, choose_problems, gold_steps, sample_rollouts, search_rollouts
+from pipelines.rollouts import check_error_rate, choose_problems, gold_steps, sample_rollouts, search_rollouts
 from pipelines.row_stream import KeepFn
 from pipelines.search.recipes import NEEDS, RECIPES, Recipe, recipe_named
 from pipelines.warehouse import Warehouse
 
 SOURCES = (
-    "pipelines/rollouts.py", "pipelines/budget.py", "pipelines/search", "pipelines/reasoning", "pipelines/retrieval",
-    "pipelines/grading", "pipelines/starter/families.py", "assets/guidance.py", "sql/rollouts",
+    "pipelines/rollouts.py", "pipelines/problem_rows.py", "pipelines/budget.py", "pipelines/search",
+    "pipelines/reasoning", "pipelines/retrieval", "pipelines/grading",
+    "pipelines/starter/families.py", "assets/guidance.py", "sql/rollouts",
 )  # fmt: skip
 KINDS = {
     "search_nodes": {"vllm", "parquet"},
