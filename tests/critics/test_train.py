@@ -211,7 +211,9 @@ def test_where_memory_does_not_suffice_batches_are_halved_and_the_run_goes_on(
     assert halved == whole
     warnings = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
     assert len(warnings) == 1
-    assert "rows of at most 12 tokens do not fit into memory; from here on batches are evaluated in halves" in warnings[0]
+    assert (
+        "rows of at most 12 tokens do not fit into memory; from here on batches are evaluated in halves" in warnings[0]
+    )
 
 
 def test_a_single_row_that_memory_does_not_hold_is_an_error_that_names_its_tree(
