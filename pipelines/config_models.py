@@ -369,6 +369,19 @@ class CriticConfig(Section):
     eval_every: int = Field(50, ge=1, description="optimiser steps between validations")
     patience: int = Field(4, ge=1, description="validations without improvement before stopping")
     init: str = Field("policy", min_length=1, description='"policy" (its critique role) or a checkpoint folder')
+    packing: Literal["chunks", "flex", "off"] = Field(
+        "chunks", description='"chunks": prefixes that paths share are computed once; "flex": so too, GPU only; "off"'
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description='of the forward pass in training; "auto": bfloat16 on a GPU, float32 on the CPU'
+    )
+    gradient_checkpointing: bool = Field(False, description="compute layers twice to need less memory")
+    lora_rank: int = Field(
+        0, ge=0, le=1024, description="train adapters of this rank and the head only (needs peft); 0 = all weights"
+    )
+    max_cut_share: float = Field(
+        0.1, ge=0.0, le=1.0, description="share of labelled steps beyond the context above which training is an error"
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation and order")
 
 
