@@ -1,7 +1,7 @@
 """Methods that keep, weigh or reject rollouts."""
 
 from pipelines.catalogue.method import Method
-from pipelines.config import ConsistencyMethodConfig
+from pipelines.consistency import prof
 
 METHODS = (
     Method(
@@ -11,8 +11,9 @@ METHODS = (
         summary="Removes the right rollouts with the worst steps and the wrong ones with the best, balancing both.",
         reads=("rollouts", "step_scores"),
         writes=("consistency_results",),
-        params=ConsistencyMethodConfig,
+        params=prof.ProfParams,
         function="pipelines.consistent_rollouts.filter_rollouts",
         query="consistent_rollouts/prof",
+        curation=prof.CURATION,
     ),
 )
