@@ -8,7 +8,7 @@ of grain "table" has its own rows written.
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,12 @@ from pipelines.curation import DECISION, Curation
 from pipelines.errors import ApplyError
 
 __all__ = ["Applied", "ApplyError", "applicable_methods", "apply_curation", "apply_method"]
+
+OWN = ".py:"
+"""What the reference to a method of the user's own contains: my_methods.py:SHORTEST."""
+
+LoadCurationFn = Callable[[str], object]
+"""What stands behind such a reference."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,18 @@ def applicable_methods() -> dict[str, Curation]:
     return {name: METHODS[name].curation for name in sorted(METHODS) if METHODS[name].curation is not None}
 
 
-def apply_method(name: str, source: Path, target: Path, settings: Mapping[str, str]) -> Applied:
+def apply_method(
+    name: str, source: Path, target: Path, settings: Mapping[str, str], load: LoadCurationFn | None = None
+) -> Applied:
     """Run the method `name` over a file and write the rows with what it adds, or its own rows, to another.
 
-    `settings` are `key=value` texts as a command line has them. Raises ApplyError, and LakeError where the output
-    cannot be written; then there is no output.
+    `settings` are `key=value` texts as a command line has them; `load` finds methods of the user's own. Raises
+    ApplyError, and LakeError where the output cannot be written; then there is no output.
     """
-    return apply_curation(name, _named(name), source, target, settings)
+    curation = load(name) if load is not None and OWN in name else _named(name)
+    if not isinstance(curation, Curation):
+        raise ApplyError(f"{name} is a {type(curation).__name__}; a pipelines.curation.Curation is needed there.")
+    return apply_curation(name, curation, source, target, settings)
 
 
 def apply_curation(name: str, curation: Curation, source: Path, target: Path, settings: Mapping[str, str]) -> Applied:

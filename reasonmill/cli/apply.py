@@ -27,7 +27,7 @@ class ApplyCommand(TyperCommand):
 
 
 def apply(
-    method: Annotated[str, typer.Argument(help="a method that runs on a table, such as prof")],
+    method: Annotated[str, typer.Argument(help="a method that runs on a table, such as prof; my_methods.py:NAME")],
     source: Annotated[Path, typer.Option("--input", help="Parquet, or one JSON object per line (.jsonl, .jsonl.gz)")],
     target: Annotated[Path, typer.Option("--output", help="the rows with what the method adds, or its own rows")],
     settings: Annotated[
@@ -43,8 +43,15 @@ def apply(
 
     from pipelines.apply import apply_method
 
-    applied = apply_method(method, source, target, dict(map(_pair, settings or [])))
+    applied = apply_method(method, source, target, dict(map(_pair, settings or [])), _own_method)
     Console(stderr=True, highlight=False).print(_said(applied), soft_wrap=True, markup=False)
+
+
+def _own_method(reference: str) -> object:
+    from pipelines.config import load_settings
+    from pipelines.extensions import load_extension
+
+    return load_extension(load_settings(), "filters", reference)
 
 
 def _said(applied: "Applied") -> str:

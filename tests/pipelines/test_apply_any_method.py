@@ -1,6 +1,7 @@
 """`apply` with methods of every shape: columns of any kind in, added columns or rows of the method's own out."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,10 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import Field
 
-from pipelines.apply import ApplyError, apply_curation
+from pipelines.apply import ApplyError, apply_curation, apply_method
 from pipelines.catalogue import METHODS, method_rows
+from pipelines.config import load_settings
 from pipelines.config_models import Section
 from pipelines.curation import Column, Curation
+from pipelines.extensions import load_extension
 
 
 class LengthParams(Section):
@@ -169,6 +172,31 @@ def test_the_catalogue_tells_what_a_method_reads_and_makes():
         "problem_id", "rollout_id", "outcome_reward", "step_values", "group_id",
     ]  # fmt: skip
     assert rows["prof"]["columns_out"][0] == {"name": "kept", "kind": "bool"}
-    assert rows["prof"]["parameters"][1]["default"] == 4
+    assert rows["prof"]["parameters"][0]["default"] == 4
     assert (rows["puct"]["grain"], rows["puct"]["columns_in"]) == (None, [])  # a search runs on no table
     assert json.dumps(list(rows.values()))
+
+
+def test_a_method_in_the_users_own_file_is_applied_and_filters_the_lake(tmp_path):
+    (tmp_path / "reasonmill.toml").write_text("")
+    (tmp_path / "my_methods.py").write_text(
+        "import pyarrow as pa\n"
+        "import pyarrow.compute as pc\n"
+        "from pipelines.config_models import Section\n"
+        "from pipelines.curation import DECISION, Column, Curation\n\n"
+        "class Params(Section):\n    most: int = 10\n\n"
+        "def short(rows, params):\n"
+        "    kept = pc.less_equal(rows['num_tokens'], params.most)\n"
+        "    reason = pc.if_else(kept, None, 'too_long')\n"
+        "    score = rows['num_tokens'].cast(pa.float64())\n"
+        "    return pa.table([rows['position'], kept, reason, score], names=['position', *DECISION.names])\n\n"
+        "SHORT = Curation(Params, (Column('num_tokens', pa.int64(), 'tokens'),), DECISION, 'rows', short)\n"
+        "def plain(rows, scores): return rows\n"
+    )
+    load = partial(load_extension, load_settings(tmp_path / "reasonmill.toml"), "filters")
+    source = write_lines(tmp_path / "in.jsonl", [{"num_tokens": 3}, {"num_tokens": 30}])
+    told = apply_method("my_methods.py:SHORT", source, tmp_path / "out.jsonl", {"most": "5"}, load)
+    assert (told.num_kept, told.reasons) == (1, {"too_long": 1})
+    assert read_lines(tmp_path / "out.jsonl")[1] == {"num_tokens": 30, "kept": False, "reason": "too_long", "score": 30}
+    with pytest.raises(ApplyError, match="my_methods.py:plain is a function; a pipelines.curation.Curation is needed"):
+        apply_method("my_methods.py:plain", source, tmp_path / "out.jsonl", {}, load)
