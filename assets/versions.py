@@ -83,7 +83,7 @@ def _workspace_files(settings: Settings, kind: str) -> list[Path]:
         return _corpus_files(settings)
     references = list(getattr(settings.extensions, kind).values())
     if kind == "filters":
-        references += [method.filter for method in settings.consistency.methods]
+        references += [method.reference for method in settings.consistency.methods]
     if kind == "recipes":
         references.append(settings.rollouts.recipe)
     return [settings.in_workspace(reference.rpartition(":")[0]) for reference in references if ".py:" in reference]

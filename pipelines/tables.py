@@ -18,15 +18,22 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
 
 
 RELATIONS: dict[str, pa.Schema] = {
-    # one row per sample that PROF is to judge; made from rollouts and step_scores, or from a user's own file
-    "prof_samples": _schema(
-        position=INT,  # order of the output
+    # one row per rollout that consistency methods look at; made from rollouts and step_scores, or from a user's file
+    "samples": _schema(
+        position=INT,  # order of the output, from 0
         rollout_id=STRING,
         problem_id=STRING,
         group_id=STRING,  # null = belongs to none
+        policy_id=STRING,
+        steps=STRINGS,
+        answer=STRING,  # null = none was found
         outcome_reward=FLOAT,  # 0.0 | 1.0; anything else is not graded
         step_values=FLOATS,  # one step critic's scores; null = not scored
+        num_tokens=INT,
+        sum_logprob=FLOAT,
+        finish_reason=STRING,  # stop | length | error
         exclusion=STRING,  # why it takes no part; null = nothing is known against it
+        score_exclusion=STRING,  # why it takes no part where step scores are read
     ),
 }
 """Relations that one query or program hands to another; they are never stored."""
