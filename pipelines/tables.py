@@ -33,6 +33,7 @@ RELATIONS: dict[str, pa.Schema] = {
         position=INT, judge=STRING, pair_id=STRING, first_id=STRING, second_id=STRING, verdict=STRING
     ),
     "judge_comparisons": _schema(judge=STRING, question_id=STRING, first_id=STRING, second_id=STRING, verdict=STRING),
+    "texts": _schema(position=INT, text_id=STRING, text=STRING, group_id=STRING),
     "subset_counts": _schema(
         judge=STRING, subset_size=INT, num_subsets=INT, num_circle=INT, num_equal=INT, num_bad=INT
     ),

@@ -12,6 +12,7 @@ from dataclasses import asdict, fields
 from pipelines.catalogue.consistency import METHODS as CONSISTENCY
 from pipelines.catalogue.critics import METHODS as CRITICS
 from pipelines.catalogue.critique import METHODS as CRITIQUE
+from pipelines.catalogue.duplicates import METHODS as DUPLICATES
 from pipelines.catalogue.judges import METHODS as JUDGES
 from pipelines.catalogue.method import Method
 from pipelines.catalogue.preference import METHODS as PREFERENCE
@@ -33,6 +34,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
     "consistency": CONSISTENCY,
     "votes": VOTES,
     "judges": JUDGES,
+    "duplicates": DUPLICATES,
 }
 METHODS: dict[str, Method] = {method.name: method for family in FAMILIES.values() for method in family}
 
