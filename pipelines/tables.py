@@ -35,6 +35,31 @@ RELATIONS: dict[str, pa.Schema] = {
         exclusion=STRING,  # why it takes no part; null = nothing is known against it
         score_exclusion=STRING,  # why it takes no part where step scores are read
     ),
+    # judgments of a user's own file; verdicts are first | second | tie, of the two as they were shown
+    "judge_verdicts": _schema(
+        position=INT, judge=STRING, pair_id=STRING, first_id=STRING, second_id=STRING, verdict=STRING
+    ),
+    "judge_comparisons": _schema(judge=STRING, question_id=STRING, first_id=STRING, second_id=STRING, verdict=STRING),
+    "texts": _schema(position=INT, text_id=STRING, text=STRING, group_id=STRING),
+    "subset_counts": _schema(
+        judge=STRING, subset_size=INT, num_subsets=INT, num_circle=INT, num_equal=INT, num_bad=INT
+    ),
+    "scored_pairs": _schema(
+        position=INT, score_first=FLOAT, score_second=FLOAT, verdict=STRING, verdict_swapped=STRING
+    ),
+    "judged_pairs": _schema(
+        position=INT,
+        p_first=FLOAT,  # probability of the label for the one shown first, [0, 1]
+        p_second=FLOAT,
+        p_tie=FLOAT,
+        p_first_swapped=FLOAT,  # the same in the swapped order
+        p_second_swapped=FLOAT,
+        p_tie_swapped=FLOAT,
+        verdict=STRING,
+        verdict_swapped=STRING,
+        logprobs=FLOATS,  # of all tokens of the judge's answer
+        logprobs_swapped=FLOATS,
+    ),
 }
 """Relations that one query or program hands to another; they are never stored."""
 
