@@ -237,6 +237,14 @@ def test_of_several_right_ways_on_the_better_one_is_taken():
     assert splices(nodes)[0]["right_node_ids"] == [3]  # value 1 against 1/5
 
 
+@pytest.mark.parametrize("action", ["retrieve", "reflect"])
+def test_trees_with_words_that_were_put_there_teach_no_words(action):
+    given = [node | {"action": action if node["node_id"] == 4 else None} for node in TREE]
+    made = extract(given, min_completions=1, min_value_gap=-1.0, min_right_value=0.0)
+    assert (made.splices.num_rows, made.reflections.num_rows) == (0, 0)
+    assert extract(TREE, min_completions=1, min_value_gap=-1.0, min_right_value=0.0).splices.num_rows > 0
+
+
 def test_the_same_splice_in_two_trees_is_one_splice():
     twice = TREE + [node | {"tree_id": "u"} for node in TREE]
     assert [row["splice_id"] for row in splices(twice)] == [row["splice_id"] for row in splices(TREE)]
