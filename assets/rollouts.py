@@ -22,7 +22,7 @@ from assets.tree_pages import tree_pages
 from assets.writing import ENGINE, NightStream, lineage_of, read_night, stream_tables
 from pipelines.budget import PassCount, TokenBudget, allocate_simulations, unguided_problems
 from pipelines.config import RolloutsConfig, Settings
-from pipelines.extensions import extension_names, load_extension
+from pipelines.configured import chosen_recipe, own_recipes
 from pipelines.grading import extract_answer, graders_of
 from pipelines.inference.session import Session
 from pipelines.lake import Lake
@@ -31,7 +31,7 @@ from pipelines.records import ProgressFn
 from pipelines.retrieval.corpus import Corpus, load_corpus
 from pipelines.rollouts import check_error_rate, choose_problems, gold_steps, sample_rollouts, search_rollouts
 from pipelines.row_stream import KeepFn
-from pipelines.search.recipes import NEEDS, RECIPES, Recipe, recipe_named
+from pipelines.search.recipes import NEEDS, RECIPES
 from pipelines.warehouse import Warehouse
 
 SOURCES = (
@@ -70,7 +70,11 @@ class NightPlan:
 
 
 def plan_night(settings: Settings, config: RolloutsConfig, lake: Lake, problems: pa.Table, night: str) -> NightPlan:
-    """Draws tonight's problems and shares the simulations out by what earlier nights tell of them."""
+    """Draws tonight's problems and shares the simulations out by what earlier nights tell of them.
+
+    ConfigError where the configured recipe or a parameter of it is not there: before anything is sampled.
+    """
+    chosen_recipe(settings, config)
     draw = partial(choose_problems, problems, night=night, seed=config.seed)
     to_search = draw(math.ceil(round(config.num_search_problems * config.oversample, 9)))
     ids = to_search["problem_id"].to_pylist()
@@ -131,17 +135,9 @@ def problems_of(plan: NightPlan) -> pa.Table:
     return pa.concat_tables([plan.to_search, plan.to_sample])
 
 
-def own_recipes(settings: Settings, config: RolloutsConfig) -> dict[str, Recipe]:
-    """The user's recipe under its name, if the configured recipe is one of the user's."""
-    if config.recipe not in extension_names(settings, "recipes"):
-        return {}
-    recipe = load_extension(settings, "recipes", config.recipe)
-    return {config.recipe: recipe if isinstance(recipe, Recipe) else recipe()}
-
-
 def corpus_of(settings: Settings, config: RolloutsConfig) -> Corpus | None:
     """The user's corpus, read where the configured recipe looks things up and a corpus is named; else None."""
-    recipe = recipe_named(config.recipe, own_recipes(settings, config))
+    recipe = chosen_recipe(settings, config)
     if "retrieval" not in recipe.needs or settings.retrieval.corpus is None:
         return None
     return load_corpus(settings.in_workspace(settings.retrieval.corpus), settings.retrieval)

@@ -522,7 +522,7 @@ class ConsistencyConfig(Section):
     @field_validator("use", mode="before")
     @classmethod
     def _one_name_is_a_list(cls, use: object) -> object:
-        return (use,) if isinstance(use, str) else use
+        return (use,) if isinstance(use, str) else tuple(use) if isinstance(use, list) else use
 
     @model_validator(mode="after")
     def _use_is_a_method(self) -> "ConsistencyConfig":

@@ -15,9 +15,9 @@ from scripted_night import NIGHT, ScriptedServices, small_settings, write_reply
 from assets.critics import initial_folder
 from assets.definitions import build_definitions
 from assets.resources import with_section
-from assets.rollouts import own_recipes
 from assets.run import BlockedByCheckError, materialize_night
 from pipelines.config import CriticConfig, Settings, TokenScoresConfig
+from pipelines.configured import own_recipes
 from pipelines.errors import ConfigError, ErrorRateError, LakeError, ModelFolderError, PartitionBusyError
 from pipelines.inference.errors import ServerError
 from pipelines.inference.scripted import SCRIPTED_LOGPROB

@@ -87,6 +87,22 @@ def test_the_command_line_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[rollouts]\nrecipe = "putc"', "puct"),
+        ('[rollouts]\nrecipe = "beam"\nparameters = { wdith = 3 }', "wdith"),
+        ('[consistency]\nuse = ["porf"]\n[[consistency.methods]]\nname = "porf"', "there is prof"),
+    ],
+)
+def test_validate_finds_names_and_parameters_that_are_not_there(tmp_path, text, named):
+    file = tmp_path / "reasonmill.toml"
+    file.write_text(text)
+    found = CliRunner().invoke(main.app, ["config", "validate", str(file)])
+    assert found.exit_code != 0
+    assert named in f"{found.output}{found.exception}"
+
+
 def test_methods_are_listed_and_shown():
     runner = CliRunner(env={"COLUMNS": "200"})
     listed = runner.invoke(main.app, ["methods"])

@@ -112,6 +112,22 @@ def test_what_was_put_is_found_at_once_and_after_reopening(tmp_path: Path):
         assert store.counts() == StoreCounts(1, {})
 
 
+def test_a_damaged_shard_is_an_explained_error_for_every_reader(tmp_path: Path):
+    ids = [request_id(f"x{i}") for i in range(200)]
+    with ResponseStore(tmp_path / "store") as store:
+        for one in ids:
+            store.put(make_completion(one))
+    for shard in (tmp_path / "store").glob("*.sqlite*"):
+        content = bytearray(shard.read_bytes())
+        content[4096:] = b"\xff" * len(content[4096:])
+        shard.write_bytes(content)
+
+    with ResponseStore(tmp_path / "store") as store:
+        for read in (store.counts, lambda: store.missing(ids), lambda: store.get(ids[0])):
+            with pytest.raises(ResponseStoreError, match="cannot be read"):
+                read()
+
+
 def test_the_first_response_of_a_request_stays(tmp_path: Path):
     with ResponseStore(tmp_path / "store") as store:
         store.put(make_completion(R1, "first"))
