@@ -92,7 +92,7 @@ def test_the_command_line_loads_nothing_heavy():
     [
         ('[rollouts]\nrecipe = "putc"', "puct"),
         ('[rollouts]\nrecipe = "beam"\nparameters = { wdith = 3 }', "wdith"),
-        ('[consistency]\nuse = ["porf"]\n[[consistency.methods]]\nname = "porf"', "there is prof"),
+        ('[consistency]\nuse = ["porf"]\n[[consistency.methods]]\nname = "porf"', "did you mean prof?"),
     ],
 )
 def test_validate_finds_names_and_parameters_that_are_not_there(tmp_path, text, named):
