@@ -129,23 +129,30 @@ WAYS: Mapping[str, Callable[[PrefixTree], Visibility]] = {"chunks": chunks_of, "
 def allow_packing(critic: PreTrainedModel) -> None:
     """Replace a critic's attention by one that also takes packed rows; plain rows are evaluated as before.
 
-    Raises CheckpointError for networks in which a token's ancestors are not all that it sees (sliding windows, linear
-    attention) or whose attention cannot be replaced.
+    Raises CheckpointError where `hindrances` finds any.
     """
-    config = critic.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or []) - {"full_attention"}
-    window = getattr(config, "sliding_window", None)
-    hindrances = [f"layers of {kind}" for kind in sorted(kinds)]
-    hindrances += [f"a sliding window of {window} tokens"] if window and not kinds else []
-    hindrances += [] if critic._supports_attention_backend else ["an attention that cannot be replaced"]
-    if hindrances:
+    found = hindrances(critic)
+    if found:
         raise CheckpointError(
-            f"The backbone {config.model_type} has {' and '.join(hindrances)}: its rows cannot be packed. Set "
+            f"The backbone {critic.config.model_type} has {' and '.join(found)}: its rows cannot be packed. Set "
             'process_critic.packing = "off".'
         )
     AttentionInterface.register(ATTENTION, _attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     critic.set_attn_implementation(ATTENTION)
+
+
+def hindrances(critic: PreTrainedModel) -> list[str]:
+    """What keeps a backbone's rows from being packed: a token may see less than its ancestors, or what cannot be
+    replaced decides what it sees. Empty where nothing does.
+    """
+    config = critic.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or []) - {"full_attention"}
+    window = getattr(config, "sliding_window", None)
+    found = [f"layers of {kind}" for kind in sorted(kinds)]
+    found += [f"a sliding window of {window} tokens"] if window and not kinds else []
+    found += [] if critic._supports_attention_backend else ["an attention that cannot be replaced"]
+    return found
 
 
 def _attention(
