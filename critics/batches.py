@@ -81,8 +81,8 @@ def check_vocabulary(examples: StepExamples, encoder: StepEncoder, folder: Path)
                 what = f"step of node {node}" if node else "prompt"
                 raise VocabularyError(
                     f"The tokenizer of {folder} has no token for {unknown or text!r} in the {what} of tree "
-                    f"{tree.tree_id}: {text[:80]!r}. Start from a model with the vocabulary of the policy that made the trees "
-                    "(process_critic.init)."
+                    f"{tree.tree_id}: {text[:80]!r}. Start from a model with the vocabulary of the policy that made "
+                    "the trees (process_critic.init)."
                 )
 
 
@@ -97,8 +97,8 @@ def check_lengths(examples: StepExamples, encoder: StepEncoder, max_cut_share: f
         tree_id, node = cut[0]
         raise CriticDataError(
             f"{len(cut)} of {examples.num_nodes} labelled steps end beyond the critic's context of "
-            f"{encoder.max_length} tokens (the first: node {node} of tree {tree_id}); at most {max_cut_share:.0%} may be left out "
-            "(process_critic.max_cut_share). Take a model with a longer context, or search with shorter steps."
+            f"{encoder.max_length} tokens (the first: node {node} of tree {tree_id}); at most {max_cut_share:.0%} may "
+            "be left out (process_critic.max_cut_share). Take a model with a longer context, or shorter steps."
         )
 
 
