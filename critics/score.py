@@ -71,6 +71,10 @@ class StepScorer:
         return [_padded(scores.get(key, []), len(key[1])) for key in keys]
 
 
+LoadScorer = Callable[[Path], StepScorer]
+"""A checkpoint folder -> its scorer."""
+
+
 def load_critic(folder: Path | str, device: str | None = None) -> StepScorer:
     """The scorer of a checkpoint folder; device None takes CUDA if there is one. CheckpointError if it is none."""
     folder = Path(folder)
