@@ -28,7 +28,7 @@ TRAINING_SOURCES = (
     "critics/losses.py", "critics/model.py", "critics/packing.py", "critics/train.py", "assets/critic_training.py",
     "pipelines/search/extraction.py",
 )  # fmt: skip
-SCORING_SOURCES = ("critics/score.py", "critics/model.py", "critics/fold.py")
+SCORING_SOURCES = ("critics/score.py", "critics/model.py", "critics/packing.py", "critics/fold.py")
 
 
 def critic_assets(settings: Settings) -> list[dg.AssetsDefinition]:
