@@ -14,7 +14,7 @@ attention is replaced, through transformers' own registry:
              one path and its own, and all chunks are one batch of dense scaled dot products. No key is repeated per
              leaf; the work per token is depth + C.
     flex     torch FlexAttention with a block mask of the rule above. torch 2.13 has no backward of it on the CPU, so
-             that it trains on GPUs only.
+             that it trains on GPUs only; its values are tested, on the CPU, and no GPU was at hand for the rest.
 
 Degenerate case: a single row is plain causal attention. Values and gradients equal those of the rows evaluated one by
 one (float32, 1e-5), where a token that several rows share is one token. What else was tried is in the record of
@@ -23,7 +23,7 @@ one (float32, 1e-5), where a token that several rows share is one token. What el
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -63,7 +63,28 @@ class Chunks:
         return Chunks(self.keys_GK.to(device), self.visible_GCK.to(device))
 
 
-Visibility = Chunks | BlockMask
+@dataclass(frozen=True)
+class Descendants:
+    """What every query sees, as FlexAttention's block mask: blocks in which no query sees a key are skipped."""
+
+    last_descendants_U: Tensor
+
+    def to(self, device: str) -> "Descendants":
+        """The same on another device."""
+        return Descendants(self.last_descendants_U.to(device))
+
+    @cached_property
+    def block_mask(self) -> BlockMask:
+        """Made once per batch, where the tensor is."""
+        last_U = self.last_descendants_U
+
+        def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            return (key <= query) & (query <= last_U[key])
+
+        return create_block_mask(sees, None, None, len(last_U), len(last_U), device=last_U.device)
+
+
+Visibility = Chunks | Descendants
 
 
 @dataclass(frozen=True)
@@ -113,17 +134,12 @@ def chunks_of(tree: PrefixTree, chunk: int = CHUNK) -> Chunks:
     return Chunks(torch.from_numpy(np.maximum(keys_GK, 0)), torch.from_numpy(visible_GCK))
 
 
-def block_mask_of(tree: PrefixTree) -> BlockMask:
-    """The block mask of FlexAttention: blocks of which no query sees a key are skipped."""
-    last_U = torch.from_numpy(tree.last_descendants)
-
-    def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return (key <= query) & (query <= last_U.to(query.device)[key])
-
-    return create_block_mask(sees, 1, 1, len(last_U), len(last_U), device="cpu")
+def descendants_of(tree: PrefixTree) -> Descendants:
+    """The same rule for FlexAttention."""
+    return Descendants(torch.from_numpy(tree.last_descendants))
 
 
-WAYS: Mapping[str, Callable[[PrefixTree], Visibility]] = {"chunks": chunks_of, "flex": block_mask_of}
+WAYS: Mapping[str, Callable[[PrefixTree], Visibility]] = {"chunks": chunks_of, "flex": descendants_of}
 
 
 def allow_packing(critic: PreTrainedModel) -> None:
@@ -174,7 +190,7 @@ def _attention(
         )
     if isinstance(visibility, Chunks):
         return chunked_attention(query, key, value, visibility, scaling, dropout), None
-    return block_masked_attention(query, key, value, visibility, scaling), None
+    return block_masked_attention(query, key, value, visibility.block_mask, scaling), None
 
 
 def chunked_attention(

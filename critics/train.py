@@ -53,6 +53,7 @@ from critics.metrics import auroc, brier, pair_accuracy
 from critics.model import initial_critic, load_encoder, logits_at
 from critics.packing import allow_packing
 from pipelines.config import CriticConfig
+from pipelines.errors import ConfigError
 
 WARMUP_SHARE = 0.1  # of all steps
 FINAL_LEARNING_RATE = 0.1  # share of the peak at the last step
@@ -115,10 +116,15 @@ def train_process_critic(
     data_version: names the tables behind `examples`, for the manifest.
     device: None takes CUDA (bf16 autocast) if there is one, else the CPU (float32).
     Raises CriticDataError where no labelled step is left or too many lie beyond the context, VocabularyError for texts
-    that the initial model has no tokens for, CriticMemoryError.
+    that the initial model has no tokens for, CriticMemoryError, ConfigError.
     """
     init_folder, out_folder = Path(init_folder), Path(out_folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if config.packing == "flex" and device == "cpu":
+        raise ConfigError(
+            'process_critic.packing = "flex" trains on GPUs only, because torch has no backward pass of FlexAttention '
+            'on the CPU; set "chunks".'
+        )
     examples = examples.without_fold(fold, config.num_folds)
     training, validation = _split(examples, config, fold)
     encoder = load_encoder(init_folder)

@@ -18,6 +18,7 @@ from critics.model import initial_critic, load_encoder, logits_at
 from critics.score import load_critic
 from critics.train import learning_rate_at, train_process_critic
 from pipelines.config import CriticConfig
+from pipelines.errors import ConfigError
 from tests.critics.conftest import verify_prompt
 
 BASE = CriticConfig(
@@ -291,3 +292,8 @@ def test_plain_transformers_in_a_process_without_our_code_gives_the_same_scores(
     read = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     scores = load_critic(trained.folder).score(["<verify>1+9\n"], [["a0", "b1c"]])[0]
     assert [float(number) for number in read.stdout.split()] == pytest.approx(scores, abs=1e-5)
+
+
+def test_flex_attention_cannot_train_on_the_cpu_and_says_what_can(examples, language_model, tmp_path):
+    with pytest.raises(ConfigError, match='trains on GPUs only.*set "chunks"'):
+        train_process_critic(examples, make_config(packing="flex"), language_model, tmp_path / "c", device="cpu")
