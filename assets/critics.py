@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -15,8 +16,8 @@ from assets.resources import RunServices, prompts_of
 from assets.specs import TRAINER_POOL, Pipeline, asset_traits
 from assets.writing import lineage_of, read_night, write_night
 from critics.examples import examples_from_trees
-from critics.score import StepScorer, load_critic, out_of_fold_scores
-from pipelines.config import CriticConfig, Settings
+from critics.score import LoadScorer, StepScorer, load_critic, load_served_critic, out_of_fold_scores
+from pipelines.config import CriticConfig, RolloutsConfig, Settings
 from pipelines.errors import LakeError
 from pipelines.inference.session import model_folder
 from pipelines.inference.tokens import check_model_folder
@@ -27,7 +28,7 @@ TRAINING_SOURCES = (
     "critics/losses.py", "critics/model.py", "critics/packing.py", "critics/train.py", "assets/critic_training.py",
     "pipelines/search/extraction.py",
 )  # fmt: skip
-SCORING_SOURCES = ("critics/score.py", "critics/model.py", "critics/fold.py")
+SCORING_SOURCES = ("critics/score.py", "critics/model.py", "critics/packing.py", "critics/fold.py")
 
 
 def critic_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -135,7 +136,14 @@ def scoring_critics(lake: Lake, night: str) -> pa.Table:
     return rows
 
 
-def fold_scorers(settings: Settings, critics: pa.Table) -> Mapping[int, StepScorer]:
+def fold_scorers(settings: Settings, critics: pa.Table, load: LoadScorer = load_critic) -> Mapping[int, StepScorer]:
     """Fold -> its loaded critic."""
     rows = [row for row in critics.to_pylist() if row["fold"] is not None]
-    return {row["fold"]: load_critic(settings.in_workspace(row["path"])) for row in rows}
+    return {row["fold"]: load(settings.in_workspace(row["path"])) for row in rows}
+
+
+def guide_loader(settings: Settings, config: RolloutsConfig, run_id: str, owner_pid: int) -> LoadScorer:
+    """How a run's guided search loads critics: into its own process, or each onto an engine of the run."""
+    if config.guide_on == "torch":
+        return load_critic
+    return partial(load_served_critic, settings=settings, run_id=run_id, owner_pid=owner_pid)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from assets.critics import fold_scorers
 from critics.fold import fold_of
-from critics.score import StepScorer, ensemble_version
+from critics.score import LoadScorer, StepScorer, ensemble_version, load_critic
 from pipelines.config import Settings
 from pipelines.inference.session import Session
 from pipelines.lake import Lake
@@ -47,10 +47,10 @@ class Guide:
         return evaluate
 
 
-def last_guide(settings: Settings, lake: Lake, night: str) -> Guide | None:
+def last_guide(settings: Settings, lake: Lake, night: str, load: LoadScorer = load_critic) -> Guide | None:
     """The critics of the last night before this one that has any; None on the first night."""
     for earlier in sorted((partition for partition in lake.partitions("critics") if partition < night), reverse=True):
-        scorers = fold_scorers(settings, lake.read("critics", earlier))
+        scorers = fold_scorers(settings, lake.read("critics", earlier), load)
         if scorers:
             return Guide(scorers, earlier)
     return None

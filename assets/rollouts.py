@@ -14,12 +14,14 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from assets.checks import work_result, work_spec
+from assets.critics import guide_loader
 from assets.guidance import Guide, last_guide
 from assets.launchpad import launchpad_config, pipeline_config
-from assets.resources import RunServices, prompts_of
+from assets.resources import RunServices, engine_owner_pid, prompts_of, root_run_id
 from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.tree_pages import tree_pages
 from assets.writing import ENGINE, NightStream, lineage_of, read_night, stream_tables
+from critics.score import LoadScorer, load_critic
 from pipelines.budget import PassCount, TokenBudget, allocate_simulations, unguided_problems
 from pipelines.config import RolloutsConfig, Settings
 from pipelines.configured import chosen_recipe, own_recipes
@@ -69,7 +71,14 @@ class NightPlan:
     lineage: Mapping[str, str]  # `table/partition` -> generation of what was read of earlier nights
 
 
-def plan_night(settings: Settings, config: RolloutsConfig, lake: Lake, problems: pa.Table, night: str) -> NightPlan:
+def plan_night(
+    settings: Settings,
+    config: RolloutsConfig,
+    lake: Lake,
+    problems: pa.Table,
+    night: str,
+    load: LoadScorer = load_critic,
+) -> NightPlan:
     """Draws tonight's problems and shares the simulations out by what earlier nights tell of them.
 
     ConfigError where the configured recipe or a parameter of it is not there: before anything is sampled.
@@ -84,7 +93,7 @@ def plan_night(settings: Settings, config: RolloutsConfig, lake: Lake, problems:
         seen = pass_history(lake, night)
         earlier = [manifest for manifest in lake.manifests("rollouts") if manifest.partition < night]
         lineage |= {f"rollouts/{manifest.partition}": manifest.generation for manifest in earlier}
-    guide = last_guide(settings, lake, night) if config.guided else None
+    guide = last_guide(settings, lake, night, load) if config.guided else None
     if guide is not None:
         lineage[f"critics/{guide.night}"] = lake.generation("critics", guide.night)
     return NightPlan(
@@ -226,7 +235,8 @@ def rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         night = context.partition_key
         with lake.lease(f"rollouts/{night}"):
             chosen, problems = pipeline_config(config, RolloutsConfig), read_night(lake, "problems", night)
-            plan, yields = plan_night(settings, chosen, lake, problems, night), RolloutYields()
+            load = guide_loader(settings, chosen, root_run_id(context), engine_owner_pid(context))
+            plan, yields = plan_night(settings, chosen, lake, problems, night, load), RolloutYields()
             with stream_tables(lake, DESCRIPTIONS, night) as stream:
                 keep = keeping(stream, problems_of(plan), yields)
                 work = partial(explore, settings=settings, config=chosen, plan=plan, keep=keep)

@@ -233,6 +233,10 @@ class RolloutsConfig(Section):
         None, ge=1, description="prompt and completion tokens of search and samples per run; default: no limit"
     )
     guided: bool = Field(False, description="search with last night's critic instead of graded completions")
+    guide_on: Literal["torch", "engine"] = Field(
+        "torch",
+        description='guided: "torch" scores in the step\'s own process, "engine" on vLLM, one engine per critic',
+    )
     unguided_share: float = Field(
         0.1, ge=0.0, le=1.0, description="guided: share of the problems that is searched without the critic"
     )

@@ -4,8 +4,10 @@ import dagster as dg
 import pytest
 from scripted_night import NIGHT, ScriptedServices, small_settings, write_reply
 
+from assets.critics import guide_loader
 from assets.rollouts import plan_night
 from assets.run import materialize_night
+from critics.score import load_critic, load_served_critic
 from pipelines.budget import PassCount, unguided_problems
 from pipelines.config import Settings
 from pipelines.errors import ErrorRateError
@@ -50,6 +52,13 @@ def test_a_guided_night_keeps_an_unguided_share_and_records_both_and_the_critic_
     for table in ("rollouts", "search_nodes"):
         lineage = lake.manifest(table, NEXT_NIGHT).lineage
         assert lineage[f"critics/{NIGHT}"] == lake.generation("critics", NIGHT)
+
+
+def test_critics_guide_from_the_steps_own_process_unless_an_engine_is_asked_for(tmp_path):
+    settings = small_settings(tmp_path)
+    assert guide_loader(settings, settings.rollouts, "run", 1) is load_critic
+    on_engine = guide_loader(settings, settings.rollouts.model_copy(update={"guide_on": "engine"}), "run", 1)
+    assert (on_engine.func, on_engine.keywords["run_id"]) == (load_served_critic, "run")
 
 
 def test_the_first_night_has_no_critic_and_is_unguided(tmp_path):

@@ -1,8 +1,8 @@
 """Measured comparisons, none of them a test.
 
 `critic` (`make benchmark`), `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
-`memory` the machinery, `packing` the training of critics; `judges` compares recorded judges of steps (--data);
-`readme` writes the first three down.
+`memory` the machinery, `packing` and `critic_scoring` critics' speed; `judges` compares recorded judges of steps
+(--data); `readme` writes the first three down.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from pipelines.config import load_settings
 from tests.benchmarks import (
     busy,
     critic_comparison,
+    critic_scoring,
     judges,
     memory,
     overhead,
@@ -26,7 +27,7 @@ from tests.benchmarks.record import RESULTS
 
 MODULES = {
     "overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges,
-    "packing": packing,
+    "packing": packing, "critic_scoring": critic_scoring,
 }  # fmt: skip
 
 
