@@ -1,7 +1,8 @@
 """Measured comparisons, none of them a test.
 
 `critic` (`make benchmark`), `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
-`memory` the machinery; `judges` compares recorded judges of steps (--data); `readme` writes the first three down.
+`memory` the machinery; `judges` compares recorded judges of steps (--data); `yields` runs every curation method on a
+lake; `readme` writes the first three down.
 """
 
 import argparse
@@ -19,10 +20,14 @@ from tests.benchmarks import (
     recipe_comparison,
     resume,
     starter_card,
+    yields,
 )
 from tests.benchmarks.record import RESULTS
 
-MODULES = {"overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges}
+MODULES = {
+    "overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges,
+    "yields": yields,
+}  # fmt: skip
 
 
 def main() -> None:
