@@ -8,39 +8,44 @@ from assets.tree_pages import tree_pages
 from assets.writing import read_night, write_night
 from pipelines.config import PairsConfig, Settings
 from pipelines.lake import Lake
-from pipelines.preference_pairs import build_pairs
+from pipelines.preference.methods import tables_of
+from pipelines.preference_pairs import PairTables, make_pairs, pair_numbers
 from pipelines.warehouse import Warehouse
 
 SOURCES = (
     "pipelines/preference_pairs.py", "pipelines/preference", "pipelines/search/extraction.py", "sql/preference_pairs",
 )  # fmt: skip
-INPUTS = ("problems", "search_nodes", "rollouts", "step_scores")
 SHOWN_BESIDE = ("search_edges", "gold_steps")  # on the pages of trees; no pair depends on them
 
 
 def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """Pairs of sibling steps and of whole rollouts."""
+    """The pairs of the configured methods; by default of sibling steps and of whole rollouts."""
+    inputs = tables_of(settings.preference_pairs)
     pipeline = Pipeline("preference_pairs", "1", SOURCES, (settings.preference_pairs,))
     Launchpad = launchpad_config(settings.preference_pairs)
 
-    @dg.asset(**asset_traits(settings, pipeline, "preference_pairs", kinds={"duckdb", "parquet"}, deps=INPUTS))
+    @dg.asset(**asset_traits(settings, pipeline, "preference_pairs", kinds={"duckdb", "parquet"}, deps=inputs))
     def preference_pairs(
         context: dg.AssetExecutionContext,
         config: Launchpad,
         lake: dg.ResourceParam[Lake],
         settings: dg.ResourceParam[Settings],
     ) -> dg.MaterializeResult:
-        """One row per preference pair: two steps tried from one prefix, or two rollouts of one problem."""
+        """One row per preference pair: two continuations of one prompt, both scores, and which method made it."""
         night = context.partition_key
         with lake.lease(f"preference_pairs/{night}"):
-            inputs = {table: read_night(lake, table, night) for table in INPUTS}
-            rows = build_pairs(*inputs.values(), pipeline_config(config, PairsConfig), night)
-            kinds = rows["kind"].to_pylist()
+            tables = {table: read_night(lake, table, night) for table in inputs}
+            made = make_pairs(PairTables(**tables), pipeline_config(config, PairsConfig), night)
+            kinds = made.pairs["kind"].to_pylist()
             numbers = {"num_step_pairs": kinds.count("step"), "num_rollout_pairs": kinds.count("rollout")}
-            numbers["num_ppm_step_pairs"] = kinds.count("ppm_step")
+            numbers |= {f"num_mined_{name}": count for name, count in made.num_mined.items()}
+            numbers |= {f"num_removed_{reason}": count for reason, count in made.num_removed.items()}
+            numbers |= pair_numbers(made.pairs, PairTables(**tables))
             seen = {table: read_night(lake, table, night) for table in SHOWN_BESIDE}
-            with Warehouse.over({**inputs, **seen, "preference_pairs": rows}) as warehouse:
+            with Warehouse.over({**tables, **seen, "preference_pairs": made.pairs}) as warehouse:
                 pages = tree_pages(settings, warehouse, night)
-            return write_night(lake, "preference_pairs", rows, night, upstream=INPUTS, numbers={**numbers, **pages})
+            return write_night(
+                lake, "preference_pairs", made.pairs, night, upstream=inputs, numbers={**numbers, **pages}
+            )
 
     return [preference_pairs]

@@ -28,6 +28,7 @@ from pipelines.config_models import (
     EngineConfig,
     ExtensionsConfig,
     FileSource,
+    PairMethodConfig,
     PairsConfig,
     PathsConfig,
     PluginSource,
@@ -51,9 +52,9 @@ from pipelines.errors import ConfigError
 
 __all__ = [
     "STARTER_AGENTS", "AgentConfig", "ConsistencyConfig", "ConsistencyMethodConfig", "CriticConfig", "CritiquesConfig",
-    "EngineConfig", "ExtensionsConfig", "FileSource", "PairsConfig", "PathsConfig", "PluginSource", "PolicyConfig",
-    "ProblemsConfig", "PublishingConfig", "ReportsConfig", "RetrievalConfig", "RolloutsConfig", "ScheduleConfig",
-    "Section", "Settings", "SourceConfig", "StarterSource", "StrategyConfig", "TokenScoresConfig",
+    "EngineConfig", "ExtensionsConfig", "FileSource", "PairMethodConfig", "PairsConfig", "PathsConfig", "PluginSource",
+    "PolicyConfig", "ProblemsConfig", "PublishingConfig", "ReportsConfig", "RetrievalConfig", "RolloutsConfig",
+    "ScheduleConfig", "Section", "Settings", "SourceConfig", "StarterSource", "StrategyConfig", "TokenScoresConfig",
     "TrainingSetsConfig",
     "TreeExtractsConfig", "allowed_values", "effective", "key_lines", "load_settings", "parse_settings",
 ]  # fmt: skip

@@ -369,6 +369,19 @@ class CriticConfig(Section):
     eval_every: int = Field(50, ge=1, description="optimiser steps between validations")
     patience: int = Field(4, ge=1, description="validations without improvement before stopping")
     init: str = Field("policy", min_length=1, description='"policy" (its critique role) or a checkpoint folder')
+    packing: Literal["chunks", "flex", "off"] = Field(
+        "chunks", description='"chunks": prefixes that paths share are computed once; "flex": so too, GPU only; "off"'
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description='of the forward pass in training; "auto": bfloat16 on a GPU, float32 on the CPU'
+    )
+    gradient_checkpointing: bool = Field(False, description="compute layers twice to need less memory")
+    lora_rank: int = Field(
+        0, ge=0, le=1024, description="train adapters of this rank and the head only (needs peft); 0 = all weights"
+    )
+    max_cut_share: float = Field(
+        0.1, ge=0.0, le=1.0, description="share of labelled steps beyond the context above which training is an error"
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation and order")
 
 
@@ -426,17 +439,37 @@ class TokenScoresConfig(Section):
         return self
 
 
-class PairsConfig(Section):
-    """Preference pairs from trees and rollouts."""
+class PairMethodConfig(Section):
+    """One method that makes, weighs or removes preference pairs."""
 
-    min_margin: float = Field(0.2, ge=0.0, le=1.0, description="smallest gap of values between two siblings")
-    min_visits: int = Field(1, ge=1, description="both siblings were visited this often")
-    max_pairs_per_problem: int = Field(8, ge=1, description="the widest gaps are kept")
-    ppm_steps: bool = Field(
-        False, description="also make rStar-Math's pairs for a process preference model: steps with outcomes below them"
+    method: Name = Field(description="a miner of pairs, or a weight or filter over pairs, by its name in the catalogue")
+    name: Name | None = Field(None, description="what `preference_pairs.method` says of its pairs; default: the method")
+    parameters: dict[Name, ParameterValue] = Field({}, description="the method's own parameters")
+
+
+DEFAULT_PAIR_METHODS = (
+    PairMethodConfig(method="sibling_step_pairs"),
+    PairMethodConfig(method="rollout_pairs"),
+)
+
+
+class PairsConfig(Section):
+    """Preference pairs from trees, rollouts and critiques."""
+
+    min_margin: float = Field(
+        0.2, ge=0.0, le=1.0, description="smallest gap of values, for methods with this parameter that do not set it"
     )
-    ppm_min_edit_distance: int = Field(
-        1, ge=1, description="edits between the two steps of such a pair; the paper's code has 20, for long steps"
+    min_visits: int = Field(1, ge=1, description="visits of both siblings, for methods that do not set it")
+    max_pairs_per_problem: int = Field(
+        8, ge=1, description="the widest gaps are kept, per method, where it does not set its own limit"
+    )
+    strong_model: str = Field("policy", min_length=1, description="density ratio: the better aligned of token_scores")
+    weak_model: str = Field("starter", min_length=1, description="density ratio: its base, another of token_scores")
+    methods: tuple[PairMethodConfig, ...] = Field(
+        DEFAULT_PAIR_METHODS,
+        min_length=1,
+        description="miners of pairs, then weights and filters over them in this order, one "
+        "[[preference_pairs.methods]] table each",
     )
 
 

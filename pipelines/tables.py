@@ -47,7 +47,7 @@ RELATIONS: dict[str, pa.Schema] = {
     # one row per rollout of a problem or of its paraphrase, from a user's file
     "paraphrased_rollouts": _schema(position=INT, problem_id=STRING, is_paraphrase=BOOL, answer=STRING),
     # one row per pair that several judges compared, from a user's file; the probability that the first is better
-    "judged_pairs": _schema(position=INT, preferences=FLOATS),
+    "judge_preferences": _schema(position=INT, preferences=FLOATS),
     # one row per scored (instruction, response) of two similar instructions, numbered 1 and 2, from a user's file
     "contrast_scores": _schema(position=INT, pair_id=STRING, instruction=INT, response=INT, score=FLOAT),
     # one row per training sample, oldest first, from a user's file; arm: its source or category
@@ -56,6 +56,121 @@ RELATIONS: dict[str, pa.Schema] = {
     "problem_counts": _schema(position=INT, problem_id=STRING, num_right=INT, num_tried=INT, is_done=BOOL),
     # one row per sample with an entropy per token, from a user's file
     "token_samples": _schema(position=INT, rollout_id=STRING, advantage=FLOAT, token_entropies=FLOATS),
+    # judgments of a user's own file; verdicts are first | second | tie, of the two as they were shown
+    "judge_verdicts": _schema(
+        position=INT, judge=STRING, pair_id=STRING, first_id=STRING, second_id=STRING, verdict=STRING
+    ),
+    "judge_comparisons": _schema(judge=STRING, question_id=STRING, first_id=STRING, second_id=STRING, verdict=STRING),
+    "texts": _schema(position=INT, text_id=STRING, text=STRING, group_id=STRING),
+    "subset_counts": _schema(
+        judge=STRING, subset_size=INT, num_subsets=INT, num_circle=INT, num_equal=INT, num_bad=INT
+    ),
+    "scored_pairs": _schema(
+        position=INT, score_first=FLOAT, score_second=FLOAT, verdict=STRING, verdict_swapped=STRING
+    ),
+    "judged_pairs": _schema(
+        position=INT,
+        p_first=FLOAT,  # probability of the label for the one shown first, [0, 1]
+        p_second=FLOAT,
+        p_tie=FLOAT,
+        p_first_swapped=FLOAT,  # the same in the swapped order
+        p_second_swapped=FLOAT,
+        p_tie_swapped=FLOAT,
+        verdict=STRING,
+        verdict_swapped=STRING,
+        logprobs=FLOATS,  # of all tokens of the judge's answer
+        logprobs_swapped=FLOATS,
+    ),
+    # one row per node of a search tree, as miners of pairs read it
+    "tree_nodes": _schema(
+        tree_id=STRING,
+        node_id=INT,
+        parent_id=INT,  # null at the root
+        problem_id=STRING,
+        prompt=STRING,  # the problem's statement, at the root; null below it
+        step_text=STRING,
+        action=STRING,
+        value=FLOAT,  # mean backed-up return
+        raw_value=FLOAT,  # evaluator's estimate
+        visit_count=INT,
+        outcome_reward=FLOAT,  # 0.0 | 1.0 where a finished path ends that was graded, else null
+        policy=STRING,  # version of the model that wrote the tree, at the root
+    ),
+    # one row per complete answer to a problem, as miners of pairs read it
+    "responses": _schema(
+        problem_id=STRING,
+        group_id=STRING,  # answers are compared within it
+        response_id=STRING,
+        prompt=STRING,
+        response=STRING,
+        steps=STRINGS,  # null = not known by steps
+        outcome_reward=FLOAT,  # 0.0 | 1.0; null = not graded
+        score=FLOAT,  # a judge's or critic's; null = none
+        policy=STRING,  # version of the model that wrote it
+        is_teacher=BOOL,  # written by somebody better than the policy; null = no
+        stratum=STRING,  # null = all in one
+        strong_logprob=FLOAT,  # log-probability of the whole answer under the better aligned model
+        weak_logprob=FLOAT,  # the same under its base
+    ),
+    # one row per critique and its refinements
+    "critique_outcomes": _schema(
+        rollout_id=STRING,
+        problem_id=STRING,
+        critique_id=STRING,
+        prompt=STRING,  # what the critic was asked
+        critique=STRING,
+        quality=FLOAT,  # the meta-critique's judgment, larger is better; null = none
+        refinement_scores=FLOATS,  # of all refinements made with it; null = none
+        policy=STRING,
+    ),
+    # one row per pair of children of one node, before their prefix is known
+    "node_pairs": _schema(
+        tree_id=STRING,
+        parent_id=INT,
+        chosen_node=INT,
+        rejected_node=INT,
+        chosen_text=STRING,
+        rejected_text=STRING,
+        chosen_score=FLOAT,
+        rejected_score=FLOAT,
+        soft_label=FLOAT,
+    ),
+    # one row per pair that a method proposes, before equal ones are merged and the limit is kept
+    "pair_candidates": _schema(
+        problem_id=STRING,
+        prompt=STRING,
+        chosen=STRING,
+        rejected=STRING,
+        chosen_score=FLOAT,
+        rejected_score=FLOAT,
+        soft_label=FLOAT,
+        weight=FLOAT,
+        chosen_policy=STRING,
+        rejected_policy=STRING,
+        chosen_id=STRING,
+        rejected_id=STRING,
+        place=INT,  # within the problem: the smaller one is preferred where there are more than the limit
+        tie=STRING,  # decides where place and margin are equal
+    ),
+    # one row per pair of one method, on its way to `preference_pairs`
+    "mined_pairs": _schema(
+        position=INT,
+        problem_id=STRING,
+        kind=STRING,
+        method=STRING,
+        prompt=STRING,
+        chosen=STRING,
+        rejected=STRING,
+        margin=FLOAT,
+        chosen_score=FLOAT,
+        rejected_score=FLOAT,
+        soft_label=FLOAT,
+        weight=FLOAT,
+        chosen_policy=STRING,
+        rejected_policy=STRING,
+        chosen_id=STRING,
+        rejected_id=STRING,
+    ),
 }
 """Relations that one query or program hands to another; they are never stored."""
 
@@ -274,12 +389,19 @@ SCHEMAS: dict[str, pa.Schema] = {
     "preference_pairs": _schema(
         pair_id=STRING,
         problem_id=STRING,
-        kind=STRING,  # step | rollout | ppm_step
+        kind=STRING,  # step | ppm_step | branch | path | rollout | critique | refinement
+        method=STRING,  # name in the catalogue of what made it
         prompt=STRING,  # statement and shared prefix
         chosen=STRING,
         rejected=STRING,
-        margin=FLOAT,  # gap that made the pair (Q gap for steps, reward and score gap for rollouts)
-        chosen_id=STRING,  # tree_id:node_id or rollout_id
+        margin=FLOAT,  # chosen_score - rejected_score, or what a method of weighing put there
+        chosen_score=FLOAT,  # what the method compared: value of a step, outcome plus mean step score of a rollout, ...
+        rejected_score=FLOAT,
+        soft_label=FLOAT,  # probability that chosen is the better one, [0.5, 1]; null = taken for certain
+        weight=FLOAT,  # factor of the pair's loss, at least 0; 1.0 where no method says otherwise
+        chosen_policy=STRING,  # version of the model that wrote it; null = not known
+        rejected_policy=STRING,
+        chosen_id=STRING,  # tree_id:node_id (path: of its leaf), rollout_id, critique_id or refinement_id
         rejected_id=STRING,
         night=STRING,
     ),
@@ -321,7 +443,18 @@ SCHEMAS: dict[str, pa.Schema] = {
     # training sets ------------------------------------------------------------------------------
     "sft": _schema(prompt=STRING, completion=STRING, problem_id=STRING, rollout_id=STRING, origin=STRING, night=STRING),
     "preference": _schema(
-        prompt=STRING, chosen=STRING, rejected=STRING, margin=FLOAT, problem_id=STRING, pair_id=STRING, night=STRING
+        prompt=STRING,
+        chosen=STRING,
+        rejected=STRING,
+        margin=FLOAT,
+        chosen_score=FLOAT,
+        rejected_score=FLOAT,
+        soft_label=FLOAT,
+        weight=FLOAT,
+        method=STRING,
+        problem_id=STRING,
+        pair_id=STRING,
+        night=STRING,
     ),
     "stepwise": _schema(
         prompt=STRING,

@@ -15,6 +15,8 @@ from pydantic.fields import FieldInfo
 from pipelines.catalogue.consistency import METHODS as CONSISTENCY
 from pipelines.catalogue.critics import METHODS as CRITICS
 from pipelines.catalogue.critique import METHODS as CRITIQUE
+from pipelines.catalogue.duplicates import METHODS as DUPLICATES
+from pipelines.catalogue.judges import METHODS as JUDGES
 from pipelines.catalogue.method import Method
 from pipelines.catalogue.preference import METHODS as PREFERENCE
 from pipelines.catalogue.search import METHODS as SEARCH
@@ -36,6 +38,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
     "preference": PREFERENCE,
     "consistency": CONSISTENCY,
     "votes": VOTES,
+    "judges": JUDGES,
+    "duplicates": DUPLICATES,
 }
 METHODS: dict[str, Method] = {method.name: method for family in FAMILIES.values() for method in family}
 

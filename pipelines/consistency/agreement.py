@@ -56,7 +56,7 @@ SCIR = Curation(
     ),
     writes=DECISION,
     grain="rows",
-    run=by_query("consistent_rollouts/scir", "judged_pairs"),
+    run=by_query("consistent_rollouts/scir", "judge_preferences"),
 )
 CONTRAST_INSTRUCTIONS = Curation(
     params=NoParams,

@@ -5,31 +5,20 @@ each meet, and the continuations must agree with the pair. A search with several
 them; any tree with graded ends gives some.
 """
 
-import pyarrow as pa
+from pydantic import Field
 
-from pipelines.config import PairsConfig
-from pipelines.tables import SCHEMAS
-from pipelines.warehouse import Warehouse
+from pipelines.preference.mining import TreeParams, requiring, step_miner
 
 
-def ppm_step_pairs(
-    problems: pa.Table,
-    search_nodes: pa.Table,
-    rollouts: pa.Table,
-    config: PairsConfig,
-    night: str,
-    separator: str = "\n",
-) -> pa.Table:
-    """Rows of `preference_pairs` with kind `ppm_step`; `separator` ends every step in the texts."""
-    tables = {"problems": problems, "search_nodes": search_nodes, "rollouts": rollouts}
-    with Warehouse.over(tables) as warehouse:
-        pairs = warehouse.named(
-            "preference_pairs/ppm_pairs",
-            min_margin=config.min_margin,
-            min_visits=config.min_visits,
-            min_edit_distance=config.ppm_min_edit_distance,
-            max_pairs_per_problem=config.max_pairs_per_problem,
-            separator=separator,
-            night=night,
-        )
-    return pairs.cast(SCHEMAS["preference_pairs"])
+class PpmStepParams(TreeParams):
+    """Pairs for a process preference model."""
+
+    min_margin: float = Field(
+        0.2, ge=0.0, le=1.0, description="smallest gap of values; the released 0.5 is for values in [-1, 1]: 0.25 here"
+    )
+    min_edit_distance: int = Field(
+        1, ge=1, description="edits between the two steps; the paper's code has 20, for long steps"
+    )
+
+
+PPM_STEPS = requiring(step_miner("ppm_step_pairs", "ppm_step", PpmStepParams, "ppm_steps"), "outcome_reward")

@@ -1,8 +1,9 @@
 -- Preference pairs whose sides, and preference rows whose pair, do not exist.
 --
--- in:  preference_pairs, preference, search_nodes, rollouts
+-- in:  preference_pairs, preference, search_nodes, rollouts, critiques, refinements
 -- out: offending rows (table_name, row_id, night, what), one per row and missing side
--- note: a side of a pair of steps (step, ppm_step) is a node (tree_id:node_id), one of a rollout pair a rollout.
+-- note: a side of a pair of steps or paths (step, ppm_step, path) is a node (tree_id:node_id), one of a pair of rollouts,
+--       or of branches of theirs, a rollout, and so on.
 
 with sides as (
     select pair_id, night, kind, 'chosen' as side, chosen_id as side_id from preference_pairs
@@ -11,9 +12,13 @@ with sides as (
 ),
 
 known as (
-    select unnest(['step', 'ppm_step']) as kind, tree_id || ':' || node_id as side_id from search_nodes
+    select unnest(['step', 'ppm_step', 'path']) as kind, tree_id || ':' || node_id as side_id from search_nodes
     union all
-    select 'rollout', rollout_id from rollouts
+    select unnest(['rollout', 'branch', 'refinement']), rollout_id from rollouts
+    union all
+    select 'refinement', refinement_id from refinements
+    union all
+    select 'critique', critique_id from critiques
 ),
 
 lost_sides as (
@@ -23,7 +28,7 @@ lost_sides as (
         night,
         side || ' ' || coalesce(side_id, 'null') || ' does not exist' as what
     from sides
-    where kind in ('step', 'ppm_step', 'rollout')
+    where kind in ('step', 'ppm_step', 'path', 'rollout', 'branch', 'refinement', 'critique')
       and not exists (select 1 from known where known.kind = sides.kind and known.side_id = sides.side_id)
 ),
 

@@ -54,7 +54,13 @@ with judged as (
     where chosen = rejected
     union all
     select 'preference_pairs', pair_id, night, 'margin ' || margin from preference_pairs
-    where margin < 0 or isnan(margin)
+    where margin < 0 and soft_label is null or not isfinite(margin)
+    union all
+    select 'preference_pairs', pair_id, night, 'soft_label ' || soft_label from preference_pairs
+    where soft_label not between 0.5 and 1 or isnan(soft_label)
+    union all
+    select 'preference_pairs', pair_id, night, 'weight ' || coalesce(weight::varchar, 'null') from preference_pairs
+    where weight is null or weight < 0 or not isfinite(weight)
     union all
     select 'consistency_results', rollout_id || ' ' || method, night, 'kept with reason ' || reason
     from consistency_results

@@ -3,7 +3,7 @@
 -- what:   P_k = probability of judge k that the first is better; kept are pairs with all P_k > 1/2 or all P_k < 1/2.
 --             score = sum over k < l of KL(P_l || P_k)  +  $eta * sum over k of H(P_k)
 --         is the inconsistency penalty (its exact form is deduced), H in nats, P kept within [1e-6, 1 - 1e-6].
--- in:     judged_pairs
+-- in:     judge_preferences
 -- params: $eta
 -- out:    one row per pair (position, kept, reason, score), by position
 
@@ -20,7 +20,7 @@ with clamped as (
             when list_contains(preferences, 0.5) then 'undecided'
             when list_min(preferences) < 0.5 and list_max(preferences) > 0.5 then 'judges_disagree'
         end as reason
-    from judged_pairs
+    from judge_preferences
 ),
 
 penalties as (

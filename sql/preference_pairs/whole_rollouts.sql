@@ -1,111 +1,72 @@
--- preference_pairs of kind `rollout`: a right against a wrong rollout of one group of independent samples.
+-- A right against a wrong answer of one group.
 --
--- what:   margin = gap of outcomes (1.0) + gap of mean step scores (0.0 where one of the two has no scores), in [0, 2].
---         The right rollouts from the highest mean score down meet the wrong ones from the lowest up; the shorter list
---         is walked again until each rollout of the longer one has met a partner.
--- in:     problems, rollouts, step_scores
--- params: $source and $scorer_version of the step scores, $min_margin, $max_pairs_per_problem, $separator, $night
--- out:    one row per pair
--- note:   failed and not graded rollouts and those without text give no pair. Rollouts of equal text count once.
+-- what:   score of an answer = its outcome (1 or 0) + its mean step score (left out where one of the two has none), so the
+--         margin lies in [0, 2]. The right answers from the highest step score down meet the wrong ones from the lowest
+--         up; the shorter list is walked again until each answer of the longer one has met a partner.
+-- in:     responses
+-- params: $min_margin
+-- out:    pair_candidates
+-- note:   answers that were not graded give no pair. Answers of equal text count once.
 
-with scores as (
-    select rollout_id, avg(score) as mean_score
-    from step_scores
-    where source = $source and scorer_version = $scorer_version
-    group by rollout_id
-),
-
-graded as (
-    select
-        rollouts.rollout_id,
-        rollouts.problem_id,
-        rollouts.group_id,
-        rollouts.outcome_reward,
-        concat(array_to_string(rollouts.steps, $separator), $separator) as completion,
-        round(scores.mean_score, 9) as mean_score
-    from rollouts
-    left join scores on scores.rollout_id = rollouts.rollout_id
-    where rollouts.group_id is not null
-        and rollouts.error is null
-        and rollouts.outcome_reward in (0.0, 1.0)
-        and len(rollouts.steps) > 0
-),
-
-distinct_rollouts as (
-    select *
-    from graded
-    qualify row_number() over (partition by group_id, completion order by md5(rollout_id)) = 1
+with distinct_responses as (
+    select *, coalesce(group_id, problem_id) as group_key
+    from responses
+    where outcome_reward in (0.0, 1.0) and response is not null
+    qualify row_number() over (partition by group_key, response order by md5(response_id)) = 1
 ),
 
 ranked as (
     select
-        *,
+        * replace (if(isfinite(score), score, null) as score),
         row_number() over (
-            partition by group_id, outcome_reward
+            partition by group_key, outcome_reward
             order by
-                mean_score * (2 * outcome_reward - 1) desc nulls last,
-                md5(rollout_id)
-        ) - 1 as position,
-        count(*) over (partition by group_id, outcome_reward) as num_side
-    from distinct_rollouts
+                if(isfinite(score), score, null) * (2 * outcome_reward - 1) desc nulls last,
+                md5(response_id)
+        ) - 1 as place,
+        count(*) over (partition by group_key, outcome_reward) as num_side
+    from distinct_responses
 ),
 
 meetings as (
     select
         chosen.problem_id,
-        chosen.rollout_id as chosen_id,
-        chosen.completion as chosen,
-        rejected.rollout_id as rejected_id,
-        rejected.completion as rejected,
-        round(
-            chosen.outcome_reward - rejected.outcome_reward + coalesce(chosen.mean_score - rejected.mean_score, 0.0), 9
-        ) as margin
+        chosen.prompt,
+        chosen.response as chosen,
+        rejected.response as rejected,
+        chosen.outcome_reward + if(rejected.score is null, 0.0, coalesce(chosen.score, 0.0)) as chosen_score,
+        rejected.outcome_reward + if(chosen.score is null, 0.0, coalesce(rejected.score, 0.0)) as rejected_score,
+        chosen.policy as chosen_policy,
+        rejected.policy as rejected_policy,
+        chosen.response_id as chosen_id,
+        rejected.response_id as rejected_id
     from ranked as chosen
     inner join ranked as rejected
-        on rejected.group_id = chosen.group_id
+        on rejected.group_key = chosen.group_key
         and chosen.outcome_reward = 1.0
         and rejected.outcome_reward = 0.0
         and (
-            chosen.position = rejected.position % chosen.num_side
+            chosen.place = rejected.place % chosen.num_side
             and rejected.num_side >= chosen.num_side
-            or rejected.position = chosen.position % rejected.num_side
+            or rejected.place = chosen.place % rejected.num_side
             and chosen.num_side > rejected.num_side
         )
-),
-
-pairs as (
-    select meetings.*, concat(problems.prompt, $separator) as prompt
-    from meetings
-    inner join problems on problems.problem_id = meetings.problem_id
-    where meetings.margin >= $min_margin
-),
-
-distinct_pairs as (
-    select *
-    from pairs
-    qualify row_number() over (
-        partition by problem_id, chosen, rejected order by margin desc, md5(chosen_id), md5(rejected_id)
-    ) = 1
-),
-
-limited as (
-    select *
-    from distinct_pairs
-    qualify row_number() over (
-        partition by problem_id order by margin desc, md5(chosen_id), md5(rejected_id)
-    ) <= $max_pairs_per_problem
 )
 
 select
-    left(sha256(concat_ws(chr(31), 'rollout', $night, problem_id, prompt, chosen, rejected)), 20) as pair_id,
     problem_id,
-    'rollout' as kind,
     prompt,
     chosen,
     rejected,
-    margin,
+    chosen_score,
+    rejected_score,
+    null::double as soft_label,
+    1.0::double as weight,
+    chosen_policy,
+    rejected_policy,
     chosen_id,
     rejected_id,
-    $night::varchar as night
-from limited
-order by problem_id, pair_id
+    1::bigint as place,
+    concat(md5(chosen_id), md5(rejected_id)) as tie
+from meetings
+where round(chosen_score - rejected_score, 9) >= $min_margin

@@ -24,6 +24,11 @@ select
     pair.chosen,
     pair.rejected,
     pair.margin,
+    pair.chosen_score,
+    pair.rejected_score,
+    pair.soft_label,
+    pair.weight,
+    pair.method,
     pair.problem_id,
     pair.pair_id,
     $night::varchar as night

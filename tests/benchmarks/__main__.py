@@ -1,8 +1,8 @@
 """Measured comparisons, none of them a test.
 
 `critic` (`make benchmark`), `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
-`memory` the machinery; `judges` compares recorded judges of steps (--data); `yields` runs every curation method on a
-lake; `readme` writes the first three down.
+`memory` the machinery, `packing` the training of critics; `judges` compares recorded judges of steps (--data);
+`yields` runs every curation method on a lake; `readme` writes the first three down.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from tests.benchmarks import (
     judges,
     memory,
     overhead,
+    packing,
     peer,
     readme,
     recipe_comparison,
@@ -26,7 +27,7 @@ from tests.benchmarks.record import RESULTS
 
 MODULES = {
     "overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges,
-    "yields": yields,
+    "packing": packing, "yields": yields,
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from pipelines.config import PairsConfig
+from pipelines.config import PairMethodConfig, PairsConfig
 from pipelines.preference_pairs import build_pairs
 from pipelines.rows import rows_to_table
 from pipelines.tables import SCHEMAS
@@ -145,12 +145,17 @@ def end_row(leaf: int, outcome: float | None, finish_reason: str = "stop", error
             "outcome_reward": outcome, "finish_reason": finish_reason, "error": error}  # fmt: skip
 
 
+def ppm_config(min_edit_distance: int = 1, **config) -> PairsConfig:
+    method = PairMethodConfig(method="ppm_step_pairs", parameters={"min_edit_distance": min_edit_distance})
+    return PairsConfig(**({"min_margin": 0.0, "methods": (method,)} | config))
+
+
 def ppm_pairs(nodes: list[dict], ends: list[dict] | None = None, **config) -> dict[tuple[str, str], float]:
     """(chosen, rejected) -> margin."""
     rows = [end_row(leaf, outcome) for leaf, outcome in ENDS.items()] if ends is None else ends
     table = build_pairs(
         PROBLEMS, rows_to_table("search_nodes", nodes), rows_to_table("rollouts", rows), None,
-        PairsConfig(**({"min_margin": 0.0, "ppm_steps": True} | config)), NIGHT,
+        ppm_config(**config), NIGHT,
     )  # fmt: skip
     assert table.schema == SCHEMAS["preference_pairs"]
     rows = [row for row in table.to_pylist() if row["kind"] == "ppm_step"]
@@ -169,7 +174,7 @@ def test_steps_that_led_to_right_answers_meet_siblings_that_led_to_wrong_ones():
 
 def test_the_prompt_holds_the_shared_prefix_and_the_sides_name_nodes():
     rows = rows_to_table("rollouts", [end_row(leaf, outcome) for leaf, outcome in ENDS.items()])
-    config = PairsConfig(ppm_steps=True, min_margin=0.9)
+    config = ppm_config(min_margin=0.9)
     table = build_pairs(PROBLEMS, rows_to_table("search_nodes", MIXED), rows, None, config, NIGHT)
     (pair,) = [row for row in table.to_pylist() if row["kind"] == "ppm_step"]
     assert (pair["prompt"], pair["chosen"], pair["rejected"]) == ("1+2*3\na\nw1\n", "r2\n", "w2\n")
@@ -177,8 +182,7 @@ def test_the_prompt_holds_the_shared_prefix_and_the_sides_name_nodes():
 
 
 def test_process_preference_pairs_are_made_only_where_they_are_asked_for():
-    assert ppm_pairs(MIXED, ppm_steps=False) == {}
-    assert not PairsConfig().ppm_steps
+    assert ppm_pairs(MIXED, methods=PairsConfig().methods) == {}
 
 
 def test_a_step_without_outcomes_on_its_side_gives_no_pair():
@@ -223,6 +227,6 @@ def test_two_meet_two_or_four_meet_one(num_right, num_wrong, expected):
 def test_process_preference_pairs_keep_the_margin_the_visits_the_distance_and_the_limit():
     assert set(ppm_pairs(MIXED, min_margin=0.75)) == {("a", "c"), ("r2", "w2")}
     assert ppm_pairs(MIXED, min_visits=4) == {}
-    assert ppm_pairs(MIXED, ppm_min_edit_distance=3) == {}
+    assert ppm_pairs(MIXED, min_edit_distance=3) == {}
     assert len(ppm_pairs(MIXED, max_pairs_per_problem=4)) == 4
     assert set(ppm_pairs(MIXED, max_pairs_per_problem=1)) == {("r2", "w2")}

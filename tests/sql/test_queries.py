@@ -19,6 +19,8 @@ EXAMPLES = {  # values for named parameters; every other number is 1 and every o
     "keep_share": 0.5, "normalise": True, "signed": True, "threshold": 0.0, "target_size": 2, "sample_counts": [1],
     "thresholds": [0.0], "by_all": False, "negative_weight": 1.0, "gamma": 20.0, "rho": 1.5, "alpha": 0.5,
     "weight": 0.8, "eta": 1.0, "window": 300, "temperature": 0.1,
+    "by_perplexity": False,
+    "only_right": True,
 }  # fmt: skip
 
 
@@ -62,7 +64,7 @@ def yielded_table(query: queries.Query) -> str | None:
 def test_a_query_that_names_the_table_it_yields_has_that_tables_columns_and_types(name):
     query = queries.read(name)
     schema = ALL[yielded_table(query)]
-    with Warehouse.over({}) as warehouse:
+    with Warehouse.over({name: schema.empty_table() for name, schema in RELATIONS.items()}) as warehouse:
         rows = warehouse.named(name, **{key: example(key) for key in query.params})
     assert set(rows.column_names) <= set(schema.names)
     assert rows.schema.types == [schema.field(column).type for column in rows.column_names]
@@ -130,7 +132,8 @@ def clean_world() -> World:
         "refinements": [{"refinement_id": "f1", "rollout_id": "s1", "problem_id": "p1", "critique_id": "c1",
                          "night": "n1"}],
         "preference_pairs": [{"pair_id": "a1", "problem_id": "p1", "kind": "step", "chosen": "x", "rejected": "y",
-                              "chosen_id": "t1:1", "rejected_id": "t1:2", "margin": 0.25, "night": "n1"}],
+                              "chosen_id": "t1:1", "rejected_id": "t1:2", "margin": 0.25, "weight": 1.0,
+                              "night": "n1"}],
         "consistency_results": [
             result | {"rollout_id": "s1", "kept": True},
             result | {"rollout_id": "s2", "kept": False, "reason": "low_consistency"},
@@ -241,6 +244,9 @@ VIOLATIONS = [
     ("values_in_range", "critiques", 0, {"error": "no verdict"}, "critiques c1: verdict right beside an error"),
     ("values_in_range", "preference_pairs", 0, {"rejected": "x"},
      "preference_pairs a1: chosen and rejected are the same"),
+    ("values_in_range", "preference_pairs", 0, {"margin": -0.5}, "preference_pairs a1: margin -0.5"),
+    ("values_in_range", "preference_pairs", 0, {"soft_label": 0.4}, "preference_pairs a1: soft_label 0.4"),
+    ("values_in_range", "preference_pairs", 0, {"weight": None}, "preference_pairs a1: weight null"),
     ("values_in_range", "consistency_results", 1, {"reason": None},
      "consistency_results s2 prof: removed without a reason"),
     (HELD_OUT, "sft", 0, {"problem_id": "p2"}, "sft p2: 1 training rows of a held-out problem"),

@@ -1,14 +1,13 @@
--- preference_pairs of kind `ppm_step`: steps that led to a right answer against siblings that led to a wrong one.
+-- Steps that led to a right answer against siblings that led to a wrong one (rStar-Math's PPM pairs).
 --
 -- what:   Pairs for a process preference model (PPM, rStar-Math, arXiv 2501.04519, in the form of its released code). Of
 --         the children of one node those with a right end below are chosen, highest value first, and those with a wrong
 --         end below are rejected, lowest value first; two meet two, or four where the other side has one alone. A pair is
 --         kept when the value of the chosen step is higher by $min_margin, and when the mean value from it on along its
 --         best continuation is higher than that from the rejected one on along its worst. margin = gap of the two values.
--- in:     problems, search_nodes, rollouts (of trees; an end is a finished, graded one)
--- params: $min_margin, $min_visits (both steps), $min_edit_distance (characters), $max_pairs_per_problem, $separator (ends
---         every step), $night
--- out:    one row per pair
+-- in:     tree_nodes
+-- params: $min_margin, $min_visits (both steps), $min_edit_distance (characters)
+-- out:    node_pairs
 -- note:   a child may stand on both sides, never against itself. The best continuation goes from child to child of the
 --         highest value, to its end; steps without visits are unknown and take no part. The released margin of 0.5 is for
 --         values in [-1, 1]: 0.25 here. Its loss divides by the pairs of a problem, which are counted by problem_id.
@@ -16,13 +15,9 @@
 with recursive
 
 ends as (
-    select tree_id, leaf_node_id as node_id, outcome_reward
-    from rollouts
-    where tree_id is not null
-        and leaf_node_id is not null
-        and error is null
-        and finish_reason = 'stop'
-        and outcome_reward in (0.0, 1.0)
+    select tree_id, node_id, outcome_reward
+    from tree_nodes
+    where outcome_reward in (0.0, 1.0)
 ),
 
 ways_up as (
@@ -31,7 +26,7 @@ ways_up as (
     union all
     select ways_up.tree_id, node.parent_id as node_id, ways_up.outcome_reward
     from ways_up
-    inner join search_nodes as node on node.tree_id = ways_up.tree_id and node.node_id = ways_up.node_id
+    inner join tree_nodes as node on node.tree_id = ways_up.tree_id and node.node_id = ways_up.node_id
     where node.parent_id is not null
 ),
 
@@ -46,9 +41,9 @@ outcomes as (
 ),
 
 valued as (
-    select tree_id, parent_id, node_id, problem_id, step_text, value
-    from search_nodes
-    where parent_id is not null and value is not null and visit_count >= $min_visits
+    select tree_id, parent_id, node_id, step_text, value
+    from tree_nodes
+    where parent_id is not null and isfinite(value) and visit_count >= $min_visits
 ),
 
 sides as (
@@ -75,12 +70,12 @@ meetings as (
     select
         chosen.tree_id,
         chosen.parent_id,
-        chosen.problem_id,
         chosen.node_id as chosen_node,
         chosen.step_text as chosen_text,
         rejected.node_id as rejected_node,
         rejected.step_text as rejected_text,
-        round(chosen.value - rejected.value, 9) as margin
+        chosen.value as chosen_score,
+        rejected.value as rejected_score
     from ranked as chosen
     inner join ranked as rejected
         on rejected.tree_id = chosen.tree_id
@@ -132,90 +127,21 @@ outlooks as (
     select tree_id, origin, is_best, fsum(value) / count(*) as mean_value
     from continuations
     group by tree_id, origin, is_best
-),
-
-candidates as (
-    select meetings.*
-    from meetings
-    inner join outlooks as best
-        on best.tree_id = meetings.tree_id and best.origin = meetings.chosen_node and best.is_best
-    inner join outlooks as worst
-        on worst.tree_id = meetings.tree_id and worst.origin = meetings.rejected_node and not worst.is_best
-    where best.mean_value > worst.mean_value
-),
-
-parents as (
-    select distinct tree_id, parent_id
-    from candidates
-),
-
-prefixes as (
-    select tree_id, parent_id as origin, parent_id as node_id, '' as prefix
-    from parents
-    union all
-    select
-        prefixes.tree_id,
-        prefixes.origin,
-        node.parent_id as node_id,
-        concat(node.step_text, $separator, prefixes.prefix) as prefix
-    from prefixes
-    inner join search_nodes as node
-        on node.tree_id = prefixes.tree_id and node.node_id = prefixes.node_id
-    where node.parent_id is not null
-),
-
-complete_prefixes as (
-    select prefixes.tree_id, prefixes.origin, prefixes.prefix
-    from prefixes
-    inner join search_nodes as root
-        on root.tree_id = prefixes.tree_id and root.node_id = prefixes.node_id and root.parent_id is null
-),
-
-pairs as (
-    select
-        candidates.problem_id,
-        concat(problems.prompt, $separator, complete_prefixes.prefix) as prompt,
-        concat(candidates.chosen_text, $separator) as chosen,
-        concat(candidates.rejected_text, $separator) as rejected,
-        candidates.margin,
-        concat(candidates.tree_id, ':', candidates.chosen_node) as chosen_id,
-        concat(candidates.tree_id, ':', candidates.rejected_node) as rejected_id,
-        row_number() over (
-            partition by candidates.tree_id, candidates.parent_id
-            order by candidates.margin desc, candidates.chosen_node, candidates.rejected_node
-        ) as rank_at_node
-    from candidates
-    inner join problems on problems.problem_id = candidates.problem_id
-    inner join complete_prefixes
-        on complete_prefixes.tree_id = candidates.tree_id and complete_prefixes.origin = candidates.parent_id
-),
-
-distinct_pairs as (
-    select *
-    from pairs
-    qualify row_number() over (
-        partition by problem_id, prompt, chosen, rejected order by margin desc, chosen_id, rejected_id
-    ) = 1
-),
-
-limited as (
-    select *
-    from distinct_pairs
-    qualify row_number() over (
-        partition by problem_id order by rank_at_node, margin desc, chosen_id, rejected_id
-    ) <= $max_pairs_per_problem
 )
 
 select
-    left(sha256(concat_ws(chr(31), 'ppm_step', $night, problem_id, prompt, chosen, rejected)), 20) as pair_id,
-    problem_id,
-    'ppm_step' as kind,
-    prompt,
-    chosen,
-    rejected,
-    margin,
-    chosen_id,
-    rejected_id,
-    $night::varchar as night
-from limited
-order by problem_id, pair_id
+    meetings.tree_id,
+    meetings.parent_id,
+    meetings.chosen_node,
+    meetings.rejected_node,
+    meetings.chosen_text,
+    meetings.rejected_text,
+    meetings.chosen_score,
+    meetings.rejected_score,
+    null::double as soft_label
+from meetings
+inner join outlooks as best
+    on best.tree_id = meetings.tree_id and best.origin = meetings.chosen_node and best.is_best
+inner join outlooks as worst
+    on worst.tree_id = meetings.tree_id and worst.origin = meetings.rejected_node and not worst.is_best
+where best.mean_value > worst.mean_value

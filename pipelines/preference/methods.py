@@ -1,0 +1,124 @@
+"""The methods that `[[preference_pairs.methods]]` can name: miners, and weights and filters over their pairs.
+
+A miner reads one relation, which `pipelines.preference_pairs` makes from the lake's tables; a weight or filter reads
+the pairs with what is known of their sides (relation `known_pairs`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ValidationError
+
+from pipelines.config import PairMethodConfig, PairsConfig, allowed_values
+from pipelines.curation import Curation
+from pipelines.errors import ConfigError
+from pipelines.preference.mcts_dpo import MCTS_DPO
+from pipelines.preference.ppm_steps import PPM_STEPS
+from pipelines.preference.sibling_steps import SIBLING_STEPS
+from pipelines.preference.whole_rollouts import WHOLE_ROLLOUTS
+from pipelines.rows import near_names
+
+
+@dataclass(frozen=True)
+class Miner:
+    """A miner and the relation that it reads."""
+
+    curation: Curation
+    relation: str
+
+
+MINERS: Mapping[str, Miner] = {
+    "sibling_step_pairs": Miner(SIBLING_STEPS, "tree_nodes"),
+    "rollout_pairs": Miner(WHOLE_ROLLOUTS, "responses"),
+    "ppm_step_pairs": Miner(PPM_STEPS, "tree_nodes"),
+    "mcts_dpo_pairs": Miner(MCTS_DPO, "tree_nodes"),
+}
+"""Method -> what proposes pairs."""
+
+JUDGES: Mapping[str, Curation] = {}
+"""Method -> what weighs, turns round or removes pairs."""
+
+SOURCES = {
+    "tree_nodes": ("problems", "search_nodes", "rollouts"),
+    "responses": ("problems", "rollouts", "step_scores"),
+    "known_pairs": ("step_scores", "token_scores"),
+}
+"""Relation -> tables of the lake that it is made from."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One configured method, ready to run."""
+
+    name: str
+    method: str
+    curation: Curation
+    relation: str
+    params: BaseModel
+
+
+def steps_of(config: PairsConfig, separator: str = "\n") -> tuple[Step, ...]:
+    """The configured methods in their order; ConfigError for an unknown method or parameter, a value out of bounds, a
+    name that is used twice, a miner behind a filter, or a list without a miner."""
+    steps = tuple(_step(index, one, config, separator) for index, one in enumerate(config.methods))
+    names = [step.name for step in steps]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f'preference_pairs.methods has the name "{name}" {names.count(name)} times; give each its own `name`.'
+            )
+    are_miners = [step.method in MINERS for step in steps]
+    if not are_miners[0]:
+        raise ConfigError(
+            f'preference_pairs.methods begins with "{steps[0].method}", which works on pairs; name a method that makes '
+            f"some before it: {', '.join(MINERS)}."
+        )
+    if are_miners != sorted(are_miners, reverse=True):
+        late = steps[are_miners.index(True, are_miners.index(False))]
+        raise ConfigError(
+            f'preference_pairs.methods has "{late.name}", which makes pairs, behind a weight or filter, which would '
+            "not see its pairs; put it before them."
+        )
+    return steps
+
+
+def tables_of(config: PairsConfig) -> tuple[str, ...]:
+    """Tables of the lake that the configured methods read, those of the default methods always among them."""
+    needed = [*SOURCES["tree_nodes"], "step_scores"]
+    return tuple(dict.fromkeys([*needed, *(table for step in steps_of(config) for table in SOURCES[step.relation])]))
+
+
+def _step(index: int, entry: PairMethodConfig, config: PairsConfig, separator: str) -> Step:
+    key = f"preference_pairs.methods[{index}]"
+    if entry.method in MINERS:
+        curation, relation = MINERS[entry.method].curation, MINERS[entry.method].relation
+    elif entry.method in JUDGES:
+        curation, relation = JUDGES[entry.method], "known_pairs"
+    else:
+        raise ConfigError(
+            f'{key}.method = "{entry.method}" is no method over pairs; {near_names(entry.method, [*MINERS, *JUDGES])}'
+        )
+    return Step(
+        entry.name or entry.method, entry.method, curation, relation, _params(key, entry, curation, config, separator)
+    )
+
+
+def _params(key: str, entry: PairMethodConfig, curation: Curation, config: PairsConfig, separator: str) -> BaseModel:
+    """The method's parameters: its own defaults, then those of the section, then what the entry sets."""
+    fields = curation.params.model_fields
+    for name in entry.parameters:
+        if name not in fields:
+            raise ConfigError(
+                f'The method "{entry.method}" has no parameter "{name}" (key {key}.parameters.{name}); '
+                f"{near_names(name, fields)}"
+            )
+    shared = {"separator": separator} | {name: getattr(config, name) for name in type(config).model_fields}
+    given = {name: value for name, value in shared.items() if name in fields} | entry.parameters
+    try:
+        return curation.params.model_validate(given, strict=True)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        raise ConfigError(
+            f"{key}.parameters.{name} = {given[name]!r} is not possible; allowed is {allowed_values(fields[name])} "
+            f"({fields[name].description})."
+        ) from error
