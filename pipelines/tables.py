@@ -35,6 +35,27 @@ RELATIONS: dict[str, pa.Schema] = {
         exclusion=STRING,  # why it takes no part; null = nothing is known against it
         score_exclusion=STRING,  # why it takes no part where step scores are read
     ),
+    # one row per rollout of a pool that was sampled in several ways, from a user's file
+    "pool_rollouts": _schema(
+        position=INT,
+        problem_id=STRING,
+        rollout_id=STRING,
+        temperature=FLOAT,
+        outcome_reward=FLOAT,
+        step_values=FLOATS,
+    ),
+    # one row per rollout of a problem or of its paraphrase, from a user's file
+    "paraphrased_rollouts": _schema(position=INT, problem_id=STRING, is_paraphrase=BOOL, answer=STRING),
+    # one row per pair that several judges compared, from a user's file; the probability that the first is better
+    "judge_preferences": _schema(position=INT, preferences=FLOATS),
+    # one row per scored (instruction, response) of two similar instructions, numbered 1 and 2, from a user's file
+    "contrast_scores": _schema(position=INT, pair_id=STRING, instruction=INT, response=INT, score=FLOAT),
+    # one row per training sample, oldest first, from a user's file; arm: its source or category
+    "arm_samples": _schema(position=INT, arm=STRING, advantage=FLOAT, batch=INT),
+    # one row per problem with what earlier rollouts showed, from a user's file
+    "problem_counts": _schema(position=INT, problem_id=STRING, num_right=INT, num_tried=INT, is_done=BOOL),
+    # one row per sample with an entropy per token, from a user's file
+    "token_samples": _schema(position=INT, rollout_id=STRING, advantage=FLOAT, token_entropies=FLOATS),
     # judgments of a user's own file; verdicts are first | second | tie, of the two as they were shown
     "judge_verdicts": _schema(
         position=INT, judge=STRING, pair_id=STRING, first_id=STRING, second_id=STRING, verdict=STRING

@@ -50,14 +50,16 @@ def methods() -> Iterator[Method]:
 
 
 def method_rows() -> list[dict[str, object]]:
-    """Every method, by name, as JSON has it: paper, tables, columns on a table of one's own, parameters, tier."""
+    """Every method, by name, as JSON has it: paper, tables, columns on a table of one's own, parameters, measured."""
     return [
         {
             "method": method.name,
+            "family": family,
             "summary": method.summary,
             "paper": method.paper,
             "arxiv": method.arxiv,
             "tier": method.tier,
+            "measured": method.measured,
             "reads": list(method.reads),
             "writes": list(method.writes),
             "function": method.function,
@@ -65,7 +67,10 @@ def method_rows() -> list[dict[str, object]]:
             **_columns_of(method.curation),
             "parameters": [_parameter_of(name, info) for name, info in method.params.model_fields.items()],
         }
-        for method in methods()
+        for method, family in sorted(
+            ((method, family) for family, members in FAMILIES.items() for method in members),
+            key=lambda pair: pair[0].name,
+        )
     ]
 
 

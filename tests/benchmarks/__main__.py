@@ -1,8 +1,7 @@
 """Measured comparisons, none of them a test.
 
-`critic` (`make benchmark`), `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
-`memory` the machinery, `packing` and `critic_scoring` critics' speed; `judges` compares recorded judges of steps
-(--data); `readme` writes the first three down.
+`critic` (`make benchmark`), `recipes` and `starter` measure models; `readme` writes them down. The others, each told at
+the head of its file, measure the machinery, the training of critics, and methods on recorded data (--data).
 """
 
 import argparse
@@ -22,13 +21,21 @@ from tests.benchmarks import (
     recipe_comparison,
     resume,
     starter_card,
+    yields,
 )
 from tests.benchmarks.record import RESULTS
 
 MODULES = {
-    "overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges,
-    "packing": packing, "critic_scoring": critic_scoring,
-}  # fmt: skip
+    "overhead": overhead,
+    "busy": busy,
+    "peer": peer,
+    "resume": resume,
+    "memory": memory,
+    "judges": judges,
+    "packing": packing,
+    "critic_scoring": critic_scoring,
+    "yields": yields,
+}
 
 
 def main() -> None:

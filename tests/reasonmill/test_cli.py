@@ -103,7 +103,7 @@ def test_validate_finds_names_and_parameters_that_are_not_there(tmp_path, text, 
     assert named in f"{found.output}{found.exception}"
 
 
-def test_methods_are_listed_and_shown():
+def test_methods_are_listed_and_shown(tmp_path):
     runner = CliRunner(env={"COLUMNS": "200"})
     listed = runner.invoke(main.app, ["methods"])
     assert listed.exit_code == 0
@@ -112,6 +112,9 @@ def test_methods_are_listed_and_shown():
     assert all(word in shown for word in ("num_removed", "step_values", "adds to every row: kept"))
     rows = json.loads(runner.invoke(main.app, ["methods", "prof", "--format", "json"]).output)
     assert (rows[0]["method"], rows[0]["arxiv"]) == ("prof", "2509.03403")
+    told = runner.invoke(main.app, ["methods", "--html", str(tmp_path / "methods.html")])
+    assert "methods are on the page" in told.output
+    assert "<h1>Methods of Reasonmill" in (tmp_path / "methods.html").read_text()
 
 
 def test_apply_tells_which_columns_every_method_reads_and_makes():

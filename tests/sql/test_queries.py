@@ -15,7 +15,10 @@ World = dict[str, list[dict]]  # rows per table
 CHECKS = [name for name in queries.names() if name.startswith("checks/")]
 EXAMPLES = {  # values for named parameters; every other number is 1 and every other text is "x"
     "night": "n1", "separator": "\n", "aggregate": "mean", "origins": ["search"], "rank_right": True,
-    "rank_wrong": True, "normalise": True, "td_lambda": 0.5, "transitions": ["wait"], "balance": "equal",
+    "rank_wrong": True, "td_lambda": 0.5, "transitions": ["wait"], "balance": "equal",
+    "keep_share": 0.5, "normalise": True, "signed": True, "threshold": 0.0, "target_size": 2, "sample_counts": [1],
+    "thresholds": [0.0], "by_all": False, "negative_weight": 1.0, "gamma": 20.0, "rho": 1.5, "alpha": 0.5,
+    "weight": 0.8, "eta": 1.0, "window": 300, "temperature": 0.1,
     "by_perplexity": False,
     "only_right": True,
 }  # fmt: skip
