@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 
+from pipelines.catalogue.audit import METHODS as AUDIT
 from pipelines.catalogue.consistency import METHODS as CONSISTENCY
 from pipelines.catalogue.critics import METHODS as CRITICS
 from pipelines.catalogue.critique import METHODS as CRITIQUE
@@ -35,6 +36,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
     "votes": VOTES,
     "judges": JUDGES,
     "duplicates": DUPLICATES,
+    "audit": AUDIT,
 }
 METHODS: dict[str, Method] = {method.name: method for family in FAMILIES.values() for method in family}
 

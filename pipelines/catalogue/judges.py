@@ -1,7 +1,14 @@
 """Methods that read the judgments of language models: scores, verdicts, consistency, bias, aggregation."""
 
 from pipelines.catalogue.method import Method
-from pipelines.judges import position_consistency, score_comparison, transitivity, trustjudge_pairs, trustjudge_scores
+from pipelines.judges import (
+    length_control,
+    position_consistency,
+    score_comparison,
+    transitivity,
+    trustjudge_pairs,
+    trustjudge_scores,
+)
 
 TRUSTJUDGE = "TrustJudge: Inconsistencies of LLM-as-a-Judge and How to Alleviate Them"
 
@@ -66,5 +73,17 @@ METHODS = (
         function="pipelines.judges.position_consistency.run",
         query="judges/position_consistency",
         curation=position_consistency.CURATION,
+    ),
+    Method(
+        name="length_control",
+        paper="Length-Controlled AlpacaEval: A Simple Way to Debias Automatic Evaluators",
+        arxiv="2404.04475",
+        summary="Win rate of a logistic model at equal lengths; a small fixed penalty replaces the published "
+        "cross-validated one.",
+        reads=(),
+        writes=(),
+        params=length_control.LengthParams,
+        function="pipelines.judges.length_control.run",
+        curation=length_control.CURATION,
     ),
 )
