@@ -1,7 +1,9 @@
 """Methods that say what a table holds, and how far its labels can be trusted."""
 
-from pipelines.audit import behaviour_tags, contamination, entropy_probe
+from pipelines.audit import audited_sample, behaviour_tags, contamination, entropy_probe
 from pipelines.catalogue.method import Method
+
+DSL = "Using Imperfect Surrogates for Downstream Inference: Design-based Supervised Learning"
 
 METHODS = (
     Method(
@@ -37,5 +39,29 @@ METHODS = (
         params=behaviour_tags.TagParams,
         function="pipelines.audit.behaviour_tags.run",
         curation=behaviour_tags.CURATION,
+    ),
+    Method(
+        name="audited_sample",
+        paper=DSL,
+        arxiv="2306.04746",
+        summary="Draws rows for people to label, stratified by the judge's label, with known inclusion probabilities.",
+        reads=(),
+        writes=(),
+        params=audited_sample.SampleParams,
+        function="pipelines.audit.audited_sample.draw",
+        query="audit/audited_sample",
+        curation=audited_sample.SAMPLE_CURATION,
+    ),
+    Method(
+        name="audited_estimate",
+        paper=DSL,
+        arxiv="2306.04746",
+        summary="Corrects yield and label error of a judge by an audited sample, with design-based intervals for the "
+        "table itself (from memory; the safeguard for strata without a caught error is ours).",
+        reads=(),
+        writes=(),
+        params=audited_sample.EstimateParams,
+        function="pipelines.audit.audited_sample.estimate",
+        curation=audited_sample.ESTIMATE_CURATION,
     ),
 )

@@ -16,7 +16,7 @@ CHECKS = [name for name in queries.names() if name.startswith("checks/")]
 EXAMPLES = {  # values for named parameters; every other number is 1 and every other text is "x"
     "night": "n1", "separator": "\n", "aggregate": "mean", "origins": ["search"], "rank_right": True,
     "rank_wrong": True, "normalise": True, "td_lambda": 0.5, "transitions": ["wait"],
-    "by_perplexity": False,
+    "by_perplexity": False, "by_uncertainty": True,
 }  # fmt: skip
 
 
