@@ -2,6 +2,8 @@
 
 from pipelines.catalogue.method import Method
 from pipelines.judges import (
+    bias,
+    confidence,
     length_control,
     position_consistency,
     score_comparison,
@@ -73,6 +75,31 @@ METHODS = (
         function="pipelines.judges.position_consistency.run",
         query="judges/position_consistency",
         curation=position_consistency.CURATION,
+    ),
+    Method(
+        name="judge_bias",
+        paper="Any Large Language Model Can Be a Reliable Judge: Debiasing with a Reasoning-based Bias Detector (RBD)",
+        arxiv="2505.17100",
+        summary="Consistency and loss of accuracy of a judge under perturbations: position, verbosity, bandwagon, "
+        "sentiment (measures from the abstract; the detector itself is not built).",
+        reads=(),
+        writes=(),
+        params=bias.BiasParams,
+        function="pipelines.judges.bias.run",
+        query="judges/bias",
+        curation=bias.CURATION,
+    ),
+    Method(
+        name="judging_with_confidence",
+        paper="Judging with Confidence: Calibrating Autoraters to Preference Distributions",
+        arxiv="2510.00263",
+        summary="Rewards of a judge's probability against people's votes, and a cross-fitted calibration of ours (from "
+        "the abstract; the paper fine-tunes).",
+        reads=(),
+        writes=(),
+        params=confidence.ConfidenceParams,
+        function="pipelines.judges.confidence.run",
+        curation=confidence.CURATION,
     ),
     Method(
         name="length_control",
