@@ -1,7 +1,7 @@
 """Measured comparisons, none of them a test.
 
 `critic` (`make benchmark`), `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
-`memory` the machinery; `judges` compares recorded judges of steps (--data); `readme` writes the first three down.
+`memory` the machinery; `judges` and `agents` compare recorded judges (--data); `readme` writes the first three down.
 """
 
 import argparse
@@ -9,8 +9,10 @@ from pathlib import Path
 
 from pipelines.config import load_settings
 from tests.benchmarks import (
+    agents,
     busy,
     critic_comparison,
+    duplicates,
     judges,
     memory,
     overhead,
@@ -22,7 +24,16 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.record import RESULTS
 
-MODULES = {"overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges}
+MODULES = {
+    "overhead": overhead,
+    "busy": busy,
+    "peer": peer,
+    "resume": resume,
+    "memory": memory,
+    "judges": judges,
+    "agents": agents,
+    "duplicates": duplicates,
+}
 
 
 def main() -> None:
