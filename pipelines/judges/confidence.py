@@ -24,10 +24,11 @@ from pydantic import Field
 
 from pipelines.config import Section
 from pipelines.curation import Column, Curation
+from pipelines.judges import logistic
+from pipelines.judges.logistic import sigma
 
 EDGE = 1e-6
 PENALTY = 1.0
-MAX_STEPS = 100
 
 
 class ConfidenceParams(Section):
@@ -58,7 +59,7 @@ def run(table: pa.Table, params: ConfidenceParams) -> pa.Table:
     for fold in range(params.num_folds):
         known_N = has_p_N & has_votes_N & (folds_N != fold)
         slope, shift = fitted(logit_N[known_N], share_N[known_N], votes_N[known_N])
-        calibrated_N = np.where(folds_N == fold, _sigma(slope * logit_N + shift), calibrated_N)
+        calibrated_N = np.where(folds_N == fold, sigma(slope * logit_N + shift), calibrated_N)
     error_N = (p_N - share_N) ** 2
     columns = [
         np.where(has_votes_N, share_N, np.nan),
@@ -77,19 +78,10 @@ NUMBERS = ("probability", "votes_first", "num_votes")
 
 
 def fitted(logit_N: np.ndarray, share_N: np.ndarray, votes_N: np.ndarray) -> tuple[float, float]:
-    """(a, b) of the most likely calibration, by Newton's method on the concave penalised likelihood."""
+    """(a, b) of the most likely calibration."""
     features_N2 = np.stack([logit_N, np.ones(len(logit_N))], axis=1)
-    weights_2 = np.array([1.0, 0.0])
-    for _ in range(MAX_STEPS):
-        expected_N = _sigma(features_N2 @ weights_2)
-        gradient_2 = features_N2.T @ (votes_N * (share_N - expected_N)) - PENALTY * (weights_2 - [1.0, 0.0])
-        curvature_22 = (features_N2 * (votes_N * expected_N * (1 - expected_N))[:, None]).T @ features_N2
-        step_2 = np.linalg.solve(curvature_22 + PENALTY * np.eye(2), gradient_2)
-        step_2 *= min(1.0, 2.0 / max(np.abs(step_2).max(), 1e-300))
-        weights_2 = weights_2 + step_2
-        if np.abs(step_2).max() < 1e-10:
-            break
-    return float(weights_2[0]), float(weights_2[1])
+    slope, shift = logistic.fitted(features_N2, share_N, votes_N, np.array([1.0, 0.0]), PENALTY)
+    return float(slope), float(shift)
 
 
 def _folds(groups: list[str | None], positions: list[int], num_folds: int) -> np.ndarray:
@@ -98,10 +90,6 @@ def _folds(groups: list[str | None], positions: list[int], num_folds: int) -> np
     names = [f"row {position}" if group is None else f"group {group}" for group, position in rows]
     fold_of = {name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % num_folds for name in set(names)}
     return np.array([fold_of[name] for name in names], dtype=np.int64)
-
-
-def _sigma(values: np.ndarray) -> np.ndarray:
-    return 0.5 * (1.0 + np.tanh(0.5 * values))
 
 
 CURATION = Curation(

@@ -20,9 +20,10 @@ from pydantic import Field
 
 from pipelines.config import Section
 from pipelines.curation import Column, Curation
+from pipelines.judges import logistic
+from pipelines.judges.logistic import sigma
 
 MIN_ROWS = 10
-MAX_STEPS = 100
 FAR = 0.1  # AlpacaEval warns where the controlled rate is farther from the raw one
 
 
@@ -58,22 +59,13 @@ WRITES = pa.schema(
 
 
 def fitted(preference_N: np.ndarray, gap_N: np.ndarray, difficulty_N: np.ndarray, penalty: float) -> Fit:
-    """Newton's method on the penalised log-likelihood, which has exactly one maximum."""
+    """The coefficients, and the rate at equal lengths."""
     spread = gap_N.std(ddof=1) if len(gap_N) > 1 else 0.0
     length_N = np.tanh(gap_N / spread) if spread > 0 else np.zeros(len(gap_N))
     features_N3 = np.stack([np.ones(len(gap_N)), length_N, difficulty_N], axis=1)
-    weights_3 = np.zeros(3)
-    for _ in range(MAX_STEPS):
-        expected_N = _sigma(features_N3 @ weights_3)
-        gradient_3 = features_N3.T @ (preference_N - expected_N) - penalty * weights_3
-        curvature_33 = (features_N3 * (expected_N * (1 - expected_N))[:, None]).T @ features_N3 + penalty * np.eye(3)
-        step_3 = np.linalg.solve(curvature_33, gradient_3)
-        step_3 *= min(1.0, 5.0 / max(np.abs(step_3).max(), 1e-300))  # damped where the data are separable
-        weights_3 = weights_3 + step_3
-        if np.abs(step_3).max() < 1e-10:
-            break
+    weights_3 = logistic.fitted(features_N3, preference_N, np.ones(len(gap_N)), np.zeros(3), penalty)
     theta, phi, psi = weights_3.tolist()
-    return Fit(theta, phi, psi, float(_sigma(theta + psi * difficulty_N).mean()))
+    return Fit(theta, phi, psi, float(sigma(theta + psi * difficulty_N).mean()))
 
 
 def run(table: pa.Table, params: LengthParams) -> pa.Table:
@@ -111,10 +103,6 @@ def _row(
         "win_rate": win_rate, "lc_win_rate": fit.rate, "low": low, "high": high, "theta": fit.theta, "phi": fit.phi,
         "psi": fit.psi, "mean_length_gap": float(gap_N.mean()), "is_far": abs(fit.rate - win_rate) > FAR,
     }  # fmt: skip
-
-
-def _sigma(values: np.ndarray) -> np.ndarray:
-    return 0.5 * (1.0 + np.tanh(0.5 * values))
 
 
 CURATION = Curation(

@@ -1,7 +1,8 @@
 """Measured comparisons, none of them a test.
 
 `critic` (`make benchmark`), `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
-`memory` the machinery; `judges` and `agents` compare recorded judges (--data); `readme` writes the first three down.
+`memory` the machinery; `judges` and `agents` compare recorded judges (--data), `curation` runs methods
+on real data, `duplicates` times them; `readme` writes the first three down.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from tests.benchmarks import (
     agents,
     busy,
     critic_comparison,
+    curation,
     duplicates,
     judges,
     memory,
@@ -33,6 +35,7 @@ MODULES = {
     "judges": judges,
     "agents": agents,
     "duplicates": duplicates,
+    "curation": curation,
 }
 
 

@@ -99,3 +99,13 @@ def test_rows_of_one_group_never_calibrate_one_another():
     rows = [{"probability": 0.9, "votes_first": 0.0, "num_votes": 50.0, "group_id": "g"} for _ in range(30)]
     made = confidence.run(table(confidence.CURATION, rows), ConfidenceParams())
     assert made["calibrated"].to_pylist() == pytest.approx([0.9] * 30)
+
+
+def test_bare_verdicts_are_calibrated_to_how_often_they_are_right():
+    # always 0 or 1, with three votes of four on its side: calibrated to .75 and .25
+    rows = [
+        {"probability": float(i % 2), "votes_first": 3.0 if i % 2 else 1.0, "num_votes": 4.0, "group_id": str(i)}
+        for i in range(200)
+    ]
+    made = confidence.run(table(confidence.CURATION, rows), ConfidenceParams())
+    assert made["calibrated"].to_pylist() == pytest.approx([0.75 if i % 2 else 0.25 for i in range(200)], abs=0.01)
