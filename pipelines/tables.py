@@ -62,6 +62,17 @@ RELATIONS: dict[str, pa.Schema] = {
     ),
     "judge_comparisons": _schema(judge=STRING, question_id=STRING, first_id=STRING, second_id=STRING, verdict=STRING),
     "texts": _schema(position=INT, text_id=STRING, text=STRING, group_id=STRING),
+    "judge_labels": _schema(position=INT, row_id=STRING, judge_label=FLOAT),  # judge_label: [0, 1]; null = unread
+    "bias_probes": _schema(
+        position=INT,
+        judge=STRING,
+        bias=STRING,
+        item_id=STRING,
+        is_perturbed=BOOL,
+        verdict=STRING,
+        gold=STRING,
+        pushed_to=STRING,
+    ),
     "subset_counts": _schema(
         judge=STRING, subset_size=INT, num_subsets=INT, num_circle=INT, num_equal=INT, num_bad=INT
     ),

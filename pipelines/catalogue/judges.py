@@ -1,7 +1,16 @@
 """Methods that read the judgments of language models: scores, verdicts, consistency, bias, aggregation."""
 
 from pipelines.catalogue.method import Method
-from pipelines.judges import position_consistency, score_comparison, transitivity, trustjudge_pairs, trustjudge_scores
+from pipelines.judges import (
+    bias,
+    confidence,
+    length_control,
+    position_consistency,
+    score_comparison,
+    transitivity,
+    trustjudge_pairs,
+    trustjudge_scores,
+)
 
 TRUSTJUDGE = "TrustJudge: Inconsistencies of LLM-as-a-Judge and How to Alleviate Them"
 
@@ -66,5 +75,42 @@ METHODS = (
         function="pipelines.judges.position_consistency.run",
         query="judges/position_consistency",
         curation=position_consistency.CURATION,
+    ),
+    Method(
+        name="judge_bias",
+        paper="Any Large Language Model Can Be a Reliable Judge: Debiasing with a Reasoning-based Bias Detector (RBD)",
+        arxiv="2505.17100",
+        summary="Consistency and loss of accuracy of a judge under perturbations: position, verbosity, bandwagon, "
+        "sentiment (measures from the abstract; the detector itself is not built).",
+        reads=(),
+        writes=(),
+        params=bias.BiasParams,
+        function="pipelines.judges.bias.run",
+        query="judges/bias",
+        curation=bias.CURATION,
+    ),
+    Method(
+        name="judging_with_confidence",
+        paper="Judging with Confidence: Calibrating Autoraters to Preference Distributions",
+        arxiv="2510.00263",
+        summary="Rewards of a judge's probability against people's votes, and a cross-fitted calibration of ours (from "
+        "the abstract; the paper fine-tunes).",
+        reads=(),
+        writes=(),
+        params=confidence.ConfidenceParams,
+        function="pipelines.judges.confidence.run",
+        curation=confidence.CURATION,
+    ),
+    Method(
+        name="length_control",
+        paper="Length-Controlled AlpacaEval: A Simple Way to Debias Automatic Evaluators",
+        arxiv="2404.04475",
+        summary="Win rate of a logistic model at equal lengths; a small fixed penalty replaces the published "
+        "cross-validated one.",
+        reads=(),
+        writes=(),
+        params=length_control.LengthParams,
+        function="pipelines.judges.length_control.run",
+        curation=length_control.CURATION,
     ),
 )

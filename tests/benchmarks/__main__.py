@@ -9,9 +9,12 @@ from pathlib import Path
 
 from pipelines.config import load_settings
 from tests.benchmarks import (
+    agents,
     busy,
     critic_comparison,
     critic_scoring,
+    curation,
+    duplicates,
     judges,
     memory,
     overhead,
@@ -35,6 +38,9 @@ MODULES = {
     "packing": packing,
     "critic_scoring": critic_scoring,
     "yields": yields,
+    "agents": agents,
+    "duplicates": duplicates,
+    "curation": curation,
 }
 
 

@@ -21,6 +21,7 @@ EXAMPLES = {  # values for named parameters; every other number is 1 and every o
     "weight": 0.8, "eta": 1.0, "window": 300, "temperature": 0.1,
     "by_perplexity": False,
     "only_right": True,
+    "by_uncertainty": True,
 }  # fmt: skip
 
 

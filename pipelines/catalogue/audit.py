@@ -1,0 +1,67 @@
+"""Methods that say what a table holds, and how far its labels can be trusted."""
+
+from pipelines.audit import audited_sample, behaviour_tags, contamination, entropy_probe
+from pipelines.catalogue.method import Method
+
+DSL = "Using Imperfect Surrogates for Downstream Inference: Design-based Supervised Learning"
+
+METHODS = (
+    Method(
+        name="contamination",
+        paper="Language Models are Few-Shot Learners (n-gram overlap; from memory)",
+        arxiv="2005.14165",
+        summary="Finds texts that share 13 words in a row with a benchmark's items and certifies what was tested; "
+        "the fallback for short texts is ours.",
+        reads=(),
+        writes=(),
+        params=contamination.ContaminationParams,
+        function="pipelines.audit.contamination.certified",
+        curation=contamination.CURATION,
+    ),
+    Method(
+        name="entropy_probe",
+        paper="Detecting Data Contamination from Reinforcement Learning Post-training for LLMs (Self-Critique)",
+        arxiv=None,
+        summary="Cosine of the token entropies of two answers, times the ratio of their lengths.",
+        reads=(),
+        writes=(),
+        params=entropy_probe.ProbeParams,
+        function="pipelines.audit.entropy_probe.run",
+        curation=entropy_probe.CURATION,
+    ),
+    Method(
+        name="behaviour_tags",
+        paper="Cognitive Behaviors that Enable Self-Improving Reasoners",
+        arxiv="2503.01307",
+        summary="Counts verification, backtracking, subgoals and backward chaining by lexical rules of our own.",
+        reads=(),
+        writes=(),
+        params=behaviour_tags.TagParams,
+        function="pipelines.audit.behaviour_tags.run",
+        curation=behaviour_tags.CURATION,
+    ),
+    Method(
+        name="audited_sample",
+        paper=DSL,
+        arxiv="2306.04746",
+        summary="Draws rows for people to label, stratified by the judge's label, with known inclusion probabilities.",
+        reads=(),
+        writes=(),
+        params=audited_sample.SampleParams,
+        function="pipelines.audit.audited_sample.draw",
+        query="audit/audited_sample",
+        curation=audited_sample.SAMPLE_CURATION,
+    ),
+    Method(
+        name="audited_estimate",
+        paper=DSL,
+        arxiv="2306.04746",
+        summary="Corrects yield and label error of a judge by an audited sample, with design-based intervals for the "
+        "table itself (from memory; the safeguard for strata without a caught error is ours).",
+        reads=(),
+        writes=(),
+        params=audited_sample.EstimateParams,
+        function="pipelines.audit.audited_sample.estimate",
+        curation=audited_sample.ESTIMATE_CURATION,
+    ),
+)
