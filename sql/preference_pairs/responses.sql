@@ -26,6 +26,7 @@ likelihoods as (
 )
 
 select
+    row_number() over (order by rollouts.rollout_id) - 1 as position,
     rollouts.problem_id,
     rollouts.group_id,
     rollouts.rollout_id as response_id,

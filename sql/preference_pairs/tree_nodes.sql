@@ -26,6 +26,7 @@ policies as (
 )
 
 select
+    row_number() over (order by node.tree_id, node.node_id) - 1 as position,
     node.tree_id,
     node.node_id,
     node.parent_id,
