@@ -93,7 +93,7 @@ SOURCES = {
     "responses": ("problems", "rollouts", "step_scores"),
     "critique_outcomes": ("problems", "rollouts", "critiques", "refinements"),
     "refined_responses": ("problems", "rollouts", "refinements"),
-    "known_pairs": ("step_scores", "token_scores"),
+    "known_pairs": ("rollouts", "step_scores", "critiques", "token_scores"),
 }
 """Relation -> tables of the lake that it is made from."""
 

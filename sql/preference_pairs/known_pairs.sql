@@ -1,17 +1,27 @@
 -- Pairs with what the lake knows of their sides.
 --
--- what:   chosen_scores and rejected_scores: mean step score by every scorer that scored both rollouts, one number per
---         scorer, in one order. chosen_logprobs and rejected_logprobs: log-probabilities of the tokens under $strong_model.
--- in:     mined_pairs, step_scores, token_scores
--- params: $strong_model
+-- what:   chosen_scores and rejected_scores: what every critic and agent thinks of both rollouts, one number each, in one
+--         order: the mean step score of a scorer, the share of steps that an agent's critique calls right.
+--         chosen_logprobs and rejected_logprobs: log-probabilities of the tokens under the model that wrote the rollout.
+-- in:     mined_pairs, step_scores, critiques, token_scores, rollouts
+-- params: none
 -- out:    known_pairs, one row per pair, by position
--- note:   only sides that are rollouts are known; the lists of others are null.
+-- note:   only sides that are rollouts are known; the lists of others are null. Monte Carlo scores hold the outcome and
+--         are left out. A member that has not judged both sides has no number for the pair.
 
 with scores as (
     select rollout_id, concat(source, '/', scorer_version) as scorer, avg(score) as score
     from step_scores
     where source <> 'monte_carlo' and score is not null
     group by rollout_id, scorer
+    union all
+    select
+        rollout_id,
+        concat('agent/', agent),
+        avg(len(list_filter(step_verdicts, lambda verdict: verdict = 'right')) / len(step_verdicts))
+    from critiques
+    where error is null and len(step_verdicts) > 0
+    group by rollout_id, agent
 ),
 
 votes as (
@@ -26,10 +36,11 @@ votes as (
 ),
 
 likelihoods as (
-    select rollout_id, any_value(token_logprobs) as token_logprobs
-    from token_scores
-    where model_id = $strong_model and error is null
-    group by rollout_id
+    select scored.rollout_id, any_value(scored.token_logprobs) as token_logprobs
+    from token_scores as scored
+    inner join rollouts on rollouts.rollout_id = scored.rollout_id and rollouts.policy_id = scored.model_id
+    where scored.error is null
+    group by scored.rollout_id
 )
 
 select

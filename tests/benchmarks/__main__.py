@@ -1,7 +1,8 @@
 """Measured comparisons, none of them a test.
 
 `critic` (`make benchmark`), `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
-`memory` the machinery; `judges` compares recorded judges of steps (--data); `readme` writes the first three down.
+`memory` the machinery; `judges` compares recorded judges of steps (--data); `pairs` mines and cleans preference pairs;
+`readme` writes the first three down.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from tests.benchmarks import (
     judges,
     memory,
     overhead,
+    pairs,
     peer,
     readme,
     recipe_comparison,
@@ -22,7 +24,15 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.record import RESULTS
 
-MODULES = {"overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges}
+MODULES = {
+    "overhead": overhead,
+    "busy": busy,
+    "peer": peer,
+    "resume": resume,
+    "memory": memory,
+    "judges": judges,
+    "pairs": pairs,
+}
 
 
 def main() -> None:

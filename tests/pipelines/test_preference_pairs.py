@@ -292,13 +292,39 @@ def test_an_ensemble_of_scorers_turns_round_a_pair_that_it_contradicts():
     )
 
 
+def test_agents_that_judged_steps_are_members_of_the_ensemble():
+    """Agent a calls one of two steps of r right and none of w1: gap 0.5; b the other way round, -1. mu = -0.25."""
+    verdicts = {("r", "a"): ["right", "wrong"], ("w1", "a"): ["wrong"], ("r", "b"): ["wrong"], ("w1", "b"): ["right"]}
+    critiques = [
+        {"critique_id": f"{name}{agent}", "rollout_id": name, "agent": agent, "step_verdicts": steps}
+        for (name, agent), steps in verdicts.items()
+    ]
+    config = methods("rollout_pairs", ("preference_strength", {"mode": "margin"}))
+    rows = made_from(config, critiques=critiques).pairs.to_pylist()
+    assert {row["rejected_id"]: row["margin"] for row in rows} == {"w1": -0.25, "w2": 1.0}
+
+
+def test_the_density_ratio_is_that_of_the_two_named_models():
+    tokens = [
+        {"rollout_id": name, "model_id": model, "sum_logprob": logprob, "night": NIGHT}
+        for name, of_both in {"r": (-1.0, -5.0), "w1": (-2.0, -1.0)}.items()
+        for model, logprob in zip(("tiny", "base"), of_both, strict=True)
+    ]
+    rollouts = [row | {"policy_id": "tiny"} for row in GROUP]
+    config = PairsConfig(methods=(PairMethodConfig(method="density_ratio_pairs"),), weak_model="base")
+    (pair,) = made_from(config, rollouts=rollouts, token_scores=tokens).pairs.to_pylist()
+    assert (pair["chosen_id"], pair["rejected_id"], pair["margin"]) == ("r", "w1", 5.0)
+
+
 def test_pairs_weigh_by_the_likelihoods_that_are_stored():
     tokens = [
-        {"rollout_id": name, "model_id": "policy", "token_logprobs": [logprob], "night": NIGHT}
+        {"rollout_id": name, "model_id": model, "token_logprobs": [logprob], "night": NIGHT}
         for name, logprob in {"r": -1.0, "w1": -2.0}.items()
+        for model, logprob in (("tiny", logprob), ("other", -9.0))
     ]
+    rollouts = [row | {"policy_id": "tiny"} for row in GROUP]
     config = methods("rollout_pairs", ("likelihood_weights", {"alignment": "none"}))
-    rows = made_from(config, token_scores=tokens).pairs.to_pylist()
+    rows = made_from(config, rollouts=rollouts, token_scores=tokens).pairs.to_pylist()
     weights = {row["rejected_id"]: row["weight"] for row in rows}
     assert weights == pytest.approx({"w1": math.exp(-3), "w2": 1.0})
 
@@ -378,4 +404,4 @@ def test_the_tables_that_are_read_follow_from_the_methods():
     usual = ("problems", "search_nodes", "rollouts", "step_scores")
     assert tables_of(PairsConfig()) == usual
     assert tables_of(methods("refinement_pairs")) == (*usual, "refinements")
-    assert tables_of(methods("density_ratio_pairs", "likelihood_weights")) == (*usual, "token_scores")
+    assert tables_of(methods("density_ratio_pairs", "likelihood_weights")) == (*usual, "critiques", "token_scores")
