@@ -16,7 +16,7 @@ SOURCES = ("pipelines/consistent_rollouts.py", "pipelines/consistency", "sql/con
 INPUTS = ("rollouts", "step_scores")
 DESCRIPTIONS = {
     "consistency_results": "One row per rollout and consistency method: kept, or the reason why not.",
-    "consistent_rollouts": "One row per rollout that the configured consistency method kept, with its group advantage.",
+    "consistent_rollouts": "One row per rollout that the configured methods kept, with its group advantage.",
 }
 
 

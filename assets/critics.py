@@ -24,7 +24,7 @@ from pipelines.lake import Lake
 
 TRAINING_SOURCES = (
     "critics/batches.py", "critics/checkpoint.py", "critics/evidence.py", "critics/examples.py", "critics/fold.py",
-    "critics/losses.py", "critics/model.py", "critics/train.py", "assets/critic_training.py",
+    "critics/losses.py", "critics/model.py", "critics/packing.py", "critics/train.py", "assets/critic_training.py",
     "pipelines/search/extraction.py",
 )  # fmt: skip
 SCORING_SOURCES = ("critics/score.py", "critics/model.py", "critics/fold.py")

@@ -5,6 +5,7 @@ them over time.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from pipelines.tables import SCHEMAS
 PREVIEW_ROWS = 5
 PREVIEW_COLUMNS = 12
 PREVIEW_CELL_CHARS = 60
+MARKDOWN = re.compile(r"[\\`*_{}\[\]()#!|<>~$&]")  # characters that mean something there
 
 
 def data_version(manifest: Manifest) -> dg.DataVersion:
@@ -90,5 +92,7 @@ def preview(rows: pa.Table) -> str:
 
 
 def _cell(value: object) -> str:
-    text = "" if value is None else str(value).replace("|", "\\|").replace("\n", "⏎")
-    return text if len(text) <= PREVIEW_CELL_CHARS else text[: PREVIEW_CELL_CHARS - 1] + "…"
+    """A value as it is, whatever it holds: model output is untrusted, and `21*4+6*2` is no emphasis."""
+    text = "" if value is None else str(value).replace("\n", "⏎")
+    text = text if len(text) <= PREVIEW_CELL_CHARS else text[: PREVIEW_CELL_CHARS - 1] + "…"
+    return MARKDOWN.sub(r"\\\g<0>", text)

@@ -23,9 +23,10 @@ from pipelines.estimate import StageCosts, UnitCost, tokens_per_s, unit_cost
 from pipelines.inference.session import Session
 from pipelines.inference.types import Completion, GenerationRequest
 from pipelines.lake import Lake
+from pipelines.problem_rows import Rollouts
 from pipelines.reasoning.metering import MeteredSession
 from pipelines.records import TokenUsage, no_progress, stable_digest
-from pipelines.rollouts import SAMPLES, SEARCH, Rollouts
+from pipelines.rollouts import SAMPLES, SEARCH
 from pipelines.warehouse import Warehouse
 
 CRITIQUES, REFINEMENTS = "critiques", "refinements"

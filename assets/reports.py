@@ -19,6 +19,7 @@ from pipelines.lake import Lake
 SOURCES = (
     "assets/evaluation.py", "critics/report.py", "critics/metrics.py", "critics/score.py", "pipelines/strategies.py",
     "pipelines/reasoning", "pipelines/search", "pipelines/grading", "pipelines/rollouts.py",
+    "pipelines/problem_rows.py",
 )  # fmt: skip
 INPUTS = ("problems", "critics")
 KINDS = {"policy_report": {"vllm", "pytorch", "parquet"}, "critic_report": {"pytorch", "parquet"}}

@@ -4,7 +4,7 @@ Five tables, one step: a tree yields nodes, edges and rollouts at once, and sear
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,16 +26,18 @@ from pipelines.extensions import extension_names, load_extension
 from pipelines.grading import extract_answer, graders_of
 from pipelines.inference.session import Session
 from pipelines.lake import Lake
+from pipelines.problem_rows import Rollouts
 from pipelines.records import ProgressFn
 from pipelines.retrieval.corpus import Corpus, load_corpus
-from pipelines.rollouts import Rollouts, check_error_rate, choose_problems, gold_steps, sample_rollouts, search_rollouts
+from pipelines.rollouts import check_error_rate, choose_problems, gold_steps, sample_rollouts, search_rollouts
 from pipelines.row_stream import KeepFn
 from pipelines.search.recipes import NEEDS, RECIPES, Recipe, recipe_named
 from pipelines.warehouse import Warehouse
 
 SOURCES = (
-    "pipelines/rollouts.py", "pipelines/budget.py", "pipelines/search", "pipelines/reasoning", "pipelines/retrieval",
-    "pipelines/grading", "pipelines/starter/families.py", "assets/guidance.py", "sql/rollouts",
+    "pipelines/rollouts.py", "pipelines/problem_rows.py", "pipelines/budget.py", "pipelines/search",
+    "pipelines/reasoning", "pipelines/retrieval", "pipelines/grading",
+    "pipelines/starter/families.py", "assets/guidance.py", "sql/rollouts",
 )  # fmt: skip
 KINDS = {
     "search_nodes": {"vllm", "parquet"},
@@ -145,10 +147,15 @@ def corpus_of(settings: Settings, config: RolloutsConfig) -> Corpus | None:
     return load_corpus(settings.in_workspace(settings.retrieval.corpus), settings.retrieval)
 
 
-def sections_of(settings: Settings) -> tuple[BaseModel, ...]:
-    """The configuration sections that the rows depend on; of a recipe of the user's it is not known what it needs."""
+def needs_of(settings: Settings) -> Collection[str]:
+    """What the configured recipe needs; of a recipe of the user's that is not known, so it may need everything."""
     recipe = RECIPES.get(settings.rollouts.recipe)
-    needs = NEEDS if recipe is None else recipe.needs
+    return NEEDS if recipe is None else recipe.needs
+
+
+def sections_of(settings: Settings) -> tuple[BaseModel, ...]:
+    """The configuration sections that the rows depend on."""
+    needs = needs_of(settings)
     reviewer = (settings.critiques.agents[0],) if "refine" in needs else ()
     retrieval = (settings.retrieval,) if "retrieval" in needs else ()
     return (settings.rollouts, settings.policy, *reviewer, *retrieval)
@@ -202,7 +209,8 @@ def keeping(stream: NightStream, problems: pa.Table, yields: RolloutYields) -> K
 
 def rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Search and independent samples, as one step on one engine."""
-    pipeline = Pipeline("rollouts", "1", SOURCES, sections_of(settings), workspace=("graders", "recipes", "prompts"))
+    workspace = ("graders", "recipes", "prompts", *(("corpus",) if "retrieval" in needs_of(settings) else ()))
+    pipeline = Pipeline("rollouts", "1", SOURCES, sections_of(settings), workspace=workspace)
     Launchpad = launchpad_config(settings.rollouts)
 
     @dg.multi_asset(

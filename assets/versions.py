@@ -65,7 +65,7 @@ def code_version(
 
 
 def workspace_digest(settings: Settings, kinds: Sequence[str]) -> str:
-    """`+<digest>` of the user's own files of these kinds (graders, filters, recipes, prompts); "" without any.
+    """`+<digest>` of the user's own files of these kinds (graders, filters, recipes, prompts, corpus); "" without any.
 
     A file that is missing counts as empty: the pipeline that needs it explains what is wrong.
     """
@@ -79,9 +79,19 @@ def workspace_digest(settings: Settings, kinds: Sequence[str]) -> str:
 def _workspace_files(settings: Settings, kind: str) -> list[Path]:
     if kind == "prompts":
         return list(settings.prompts_dir.rglob("*.txt"))
+    if kind == "corpus":
+        return _corpus_files(settings)
     references = list(getattr(settings.extensions, kind).values())
     if kind == "filters":
-        references += [method.filter for method in settings.consistency.methods]
+        references += [method.reference for method in settings.consistency.methods]
     if kind == "recipes":
         references.append(settings.rollouts.recipe)
     return [settings.in_workspace(reference.rpartition(":")[0]) for reference in references if ".py:" in reference]
+
+
+def _corpus_files(settings: Settings) -> list[Path]:
+    """The files of the corpus, where one is named."""
+    if settings.retrieval.corpus is None:
+        return []
+    path = settings.in_workspace(settings.retrieval.corpus)
+    return list(path.rglob("*.txt")) if path.is_dir() else [path]

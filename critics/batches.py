@@ -14,6 +14,7 @@ from torch import Tensor
 
 from critics.examples import Row, StepExamples, TreeExample
 from critics.model import STEP_SEPARATOR, StepEncoder, pad_rows
+from critics.packing import WAYS, Packing, prefix_tree
 
 BUCKET_BATCHES = 32  # batches whose trees are sorted by length together
 
@@ -29,6 +30,7 @@ class Unit:
     weights: list[float]
     pairs: list[tuple[int, int, float]]  # better, worse (indices of nodes here), weight
     initial: list[float]  # the initial critic's logits; empty until they are filled in
+    tree_id: str = ""  # for messages
 
     @property
     def num_tokens(self) -> int:
@@ -37,7 +39,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Batch:
-    """B rows of at most T tokens, N labelled nodes, P pairs."""
+    """B rows of at most T tokens, N labelled nodes, P pairs; packed, one row of all distinct tokens."""
 
     ids_BT: Tensor
     rows_N: Tensor
@@ -48,9 +50,11 @@ class Batch:
     better_P: Tensor
     worse_P: Tensor
     pair_weights_P: Tensor
+    packing: Packing | None  # None: rows are padded on the right
 
     def to(self, device: str) -> "Batch":
-        return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+        tensors = {name: part.to(device) for name, part in vars(self).items() if part is not None}
+        return Batch(**{"packing": None} | tensors)
 
 
 def encode_examples(examples: StepExamples, encoder: StepEncoder, batch_size: int) -> list[Unit]:
@@ -86,8 +90,11 @@ def ordered_batches(units: Sequence[Unit], batch_size: int) -> list[list[Unit]]:
     return _fill(sorted(units, key=lambda u: u.num_tokens), batch_size)
 
 
-def collate(units: Sequence[Unit]) -> Batch:
-    """Units as one batch of tensors; indices of rows and nodes are shifted behind one another."""
+def collate(units: Sequence[Unit], packing: str = "off") -> Batch:
+    """Units as one batch of tensors; indices of rows and nodes are shifted behind one another.
+
+    packing: off, or one of `packing.WAYS`: prefixes that rows share, in whatever unit, are there once.
+    """
     rows, read_row, read_position, targets, weights, initial, pairs = [], [], [], [], [], [], []
     for unit in units:
         pairs.extend((len(targets) + better, len(targets) + worse, weight) for better, worse, weight in unit.pairs)
@@ -97,8 +104,9 @@ def collate(units: Sequence[Unit]) -> Batch:
         targets.extend(unit.targets)
         weights.extend(unit.weights)
         initial.extend(unit.initial)
+    ids_BT, packed, read_row, read_position = _laid_out(rows, read_row, read_position, packing)
     return Batch(
-        ids_BT=pad_rows(rows),
+        ids_BT=ids_BT,
         rows_N=torch.tensor(read_row),
         positions_N=torch.tensor(read_position),
         targets_N=torch.tensor(targets),
@@ -107,11 +115,64 @@ def collate(units: Sequence[Unit]) -> Batch:
         better_P=torch.tensor([pair[0] for pair in pairs], dtype=torch.long),
         worse_P=torch.tensor([pair[1] for pair in pairs], dtype=torch.long),
         pair_weights_P=torch.tensor([pair[2] for pair in pairs], dtype=torch.float32),
+        packing=packed,
     )
 
 
+def _laid_out(
+    rows: Sequence[Sequence[int]], read_row: Sequence[int], read_position: Sequence[int], packing: str
+) -> tuple[Tensor, Packing | None, Sequence[int], Sequence[int]]:
+    """(token ids, packing, rows and positions of the nodes there)."""
+    if packing == "off":
+        return pad_rows(rows), None, read_row, read_position
+    tree = prefix_tree(rows)
+    places = [tree.tokens_of_rows[row][position] for row, position in zip(read_row, read_position, strict=True)]
+    packed = Packing(torch.from_numpy(tree.positions)[None], WAYS[packing](tree))
+    return torch.from_numpy(tree.token_ids)[None], packed, [0] * len(places), places
+
+
+def in_parts(units: Sequence[Unit], num_parts: int) -> list[list[Unit]]:
+    """A batch cut into `num_parts` (a power of two) of about equally many rows; a single row is not cut.
+
+    Where a tree is cut, the pairs across the cut are lost, never a node.
+    """
+    parts = [list(units)]
+    while len(parts) < num_parts and any(_num_rows(part) > 1 for part in parts):
+        parts = [half for part in parts for half in _halves(part)]
+    return parts
+
+
+def _halves(units: list[Unit]) -> list[list[Unit]]:
+    if _num_rows(units) == 1:
+        return [units]
+    if len(units) == 1:
+        middle = len(units[0].rows) // 2
+        return [[_rows_of(units[0], 0, middle)], [_rows_of(units[0], middle, len(units[0].rows))]]
+    middle = min(range(1, len(units)), key=lambda i: abs(_num_rows(units[:i]) - _num_rows(units[i:])))
+    return [units[:middle], units[middle:]]
+
+
+def _rows_of(unit: Unit, start: int, end: int) -> Unit:
+    nodes = [node for node, row in enumerate(unit.read_row) if start <= row < end]
+    place = {node: index for index, node in enumerate(nodes)}
+    return Unit(
+        rows=unit.rows[start:end],
+        read_row=[unit.read_row[node] - start for node in nodes],
+        read_position=[unit.read_position[node] for node in nodes],
+        targets=[unit.targets[node] for node in nodes],
+        weights=[unit.weights[node] for node in nodes],
+        pairs=[(place[b], place[w], weight) for b, w, weight in unit.pairs if b in place and w in place],
+        initial=[unit.initial[node] for node in nodes] if unit.initial else [],
+        tree_id=unit.tree_id,
+    )
+
+
+def _num_rows(units: Sequence[Unit]) -> int:
+    return sum(len(unit.rows) for unit in units)
+
+
 def _unit(tree: TreeExample, rows: Sequence[Row], encoder: StepEncoder) -> Unit:
-    unit = Unit([], [], [], [], [], [], [])
+    unit = Unit([], [], [], [], [], [], [], tree.tree_id)
     place: dict[int, int] = {}  # node of the tree -> node of the unit
     for row in rows:
         ids, ends = encoder.encode(tree.prompt, [tree.steps[node] for node in row.path])

@@ -2,6 +2,7 @@
 
 `CriticDataError`   the labelled steps cannot train or evaluate a critic (none left, one class, ids missing)
 `CheckpointError`   a folder is no checkpoint of a critic, or does not fit its data
+`CriticMemoryError` one row of tokens does not fit into memory
 `LeakError`         a rollout would be scored by a critic that learned from its problem
 """
 
@@ -18,6 +19,10 @@ class CriticDataError(CriticError):
 
 class CheckpointError(CriticError):
     """A folder holds no usable critic or initial model."""
+
+
+class CriticMemoryError(CriticError):
+    """A batch that was halved down to a single row still does not fit into memory."""
 
 
 class LeakError(CriticError):

@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from critics.errors import CheckpointError
+from critics.packing import Packing
 
 RIGHT_TOKEN, WRONG_TOKEN = "<right>", "<wrong>"
 STEP_SEPARATOR = "\n"
@@ -103,9 +104,29 @@ def load_network(folder: Path) -> PreTrainedModel:
     return critic.eval()
 
 
-def logits_at(critic: PreTrainedModel, ids_BT: Tensor, rows_N: Tensor, positions_N: Tensor) -> Tensor:
-    """Float32 logits at (row, position) pairs of right-padded token ids."""
-    return critic(input_ids=ids_BT, use_cache=False).logits[rows_N, positions_N, 0].float()
+def logits_at(
+    critic: PreTrainedModel, ids_BT: Tensor, rows_N: Tensor, positions_N: Tensor, packing: Packing | None = None
+) -> Tensor:
+    """Float32 logits at (row, position) pairs of token ids."""
+    return outputs_at(critic, ids_BT, rows_N, positions_N, packing)[:, 0]
+
+
+def outputs_at(
+    critic: PreTrainedModel, ids_BT: Tensor, rows_N: Tensor, positions_N: Tensor, packing: Packing | None = None
+) -> Tensor:
+    """Float32 outputs (N, K) at (row, position) pairs of right-padded token ids.
+
+    packing: the ids are one row of packed ones, of a critic that `packing.allow_packing` has been called with.
+    """
+    if packing is None:
+        outputs_BTK = critic(input_ids=ids_BT, use_cache=False).logits
+    else:
+        no_mask = torch.empty(1, 1, 1, 1, device=ids_BT.device)  # of four dimensions: transformers makes none itself
+        outputs_BTK = critic(
+            input_ids=ids_BT, position_ids=packing.positions_1U, attention_mask=no_mask,
+            visibility=packing.visibility, use_cache=False,
+        ).logits  # fmt: skip
+    return outputs_BTK[rows_N, positions_N].float()
 
 
 def pad_rows(rows: Sequence[Sequence[int]]) -> Tensor:

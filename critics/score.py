@@ -12,16 +12,24 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from critics.checkpoint import CriticManifest, read_manifest, read_training_problems
 from critics.errors import CriticDataError, LeakError
 from critics.fold import fold_of
 from critics.model import STEP_SEPARATOR, StepEncoder, load_encoder, load_network, pad_rows
+from pipelines.config import Settings
+from pipelines.inference.pooling import ServedClassifier
 from pipelines.step_labels.solution import LabelledSolution
 from pipelines.tables import SCHEMAS
 
 TOKENS_PER_BATCH = 16_384
+
+
+OutputsFn = Callable[[Sequence[Sequence[int]]], Tensor]
+"""Rows of token ids -> the critic's float32 outputs (rows, longest, labels); arbitrary behind the end of a row."""
 
 
 class StepScorer:
@@ -29,15 +37,13 @@ class StepScorer:
 
     def __init__(
         self,
-        critic: PreTrainedModel,
+        outputs: OutputsFn,
         encoder: StepEncoder,
         manifest: CriticManifest,
         training_problems: frozenset[str],
-        device: str,
     ):
-        self._critic = critic.to(device)
+        self._outputs = outputs
         self._encoder = encoder
-        self._device = device
         self.manifest = manifest
         self.version = manifest.digest[:16]
         self.training_problems = training_problems
@@ -60,18 +66,44 @@ class StepScorer:
                 scores[unique[i]] = [probabilities_BT[row][end] for end in encoded[i][1]]
         return [_padded(scores.get(key, []), len(key[1])) for key in keys]
 
-    @torch.no_grad()
     def _probabilities(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
-        logits_BT = self._critic(input_ids=pad_rows(rows).to(self._device), use_cache=False).logits[..., 0]
-        return torch.sigmoid(logits_BT.float()).tolist()
+        return torch.sigmoid(self._outputs(rows)[..., 0]).tolist()
 
 
 def load_critic(folder: Path | str, device: str | None = None) -> StepScorer:
     """The scorer of a checkpoint folder; device None takes CUDA if there is one. CheckpointError if it is none."""
     folder = Path(folder)
     manifest = read_manifest(folder)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return StepScorer(load_network(folder), load_encoder(folder), manifest, read_training_problems(folder), device)
+    outputs = forward_pass(load_network(folder), device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return StepScorer(outputs, load_encoder(folder), manifest, read_training_problems(folder))
+
+
+def load_served_critic(folder: Path | str, settings: Settings, run_id: str, owner_pid: int | None = None) -> StepScorer:
+    """The scorer of a checkpoint folder that vLLM's pooling runner serves on an engine of the run.
+
+    The engine is found, or started (tens of seconds). Its context is `policy.max_model_len` at most: steps beyond it
+    have no score. Scores equal those of `load_critic` (1e-4).
+    """
+    folder = Path(folder)
+    manifest, encoder = read_manifest(folder), load_encoder(folder)
+    served = ServedClassifier(settings, folder, run_id, owner_pid)
+    encoder.max_length = min(encoder.max_length, served.max_model_len)
+
+    def outputs(rows: Sequence[Sequence[int]]) -> Tensor:
+        return pad_sequence([torch.tensor(outputs_TK) for outputs_TK in served.outputs(rows)], batch_first=True)
+
+    return StepScorer(outputs, encoder, manifest, read_training_problems(folder))
+
+
+def forward_pass(critic: PreTrainedModel, device: str) -> OutputsFn:
+    """A network of this process, on right-padded rows."""
+    critic.to(device)
+
+    @torch.no_grad()
+    def outputs(rows: Sequence[Sequence[int]]) -> Tensor:
+        return critic(input_ids=pad_rows(rows).to(device), use_cache=False).logits.float()
+
+    return outputs
 
 
 def score_rollouts(

@@ -14,6 +14,7 @@ same, and ends with the same weights as an uninterrupted one.
 import hashlib
 import itertools
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +26,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from critics.batches import Unit, collate, encode_examples, epoch_batches, ordered_batches
+from critics.adapters import merged, with_adapters
+from critics.batches import Unit, collate, encode_examples, epoch_batches, in_parts, ordered_batches
 from critics.checkpoint import (
     CriticManifest,
     folder_digest,
@@ -34,12 +36,13 @@ from critics.checkpoint import (
     save_critic,
     save_progress,
 )
-from critics.errors import CriticDataError
+from critics.errors import CriticDataError, CriticMemoryError
 from critics.examples import StepExamples
 from critics.fold import ids_digest
 from critics.losses import anchor_divergence, sibling_contrast, weighted_bce
 from critics.metrics import auroc, brier, pair_accuracy
 from critics.model import initial_critic, load_encoder, logits_at
+from critics.packing import allow_packing
 from pipelines.config import CriticConfig
 
 WARMUP_SHARE = 0.1  # of all steps
@@ -48,13 +51,16 @@ GRADIENT_NORM = 1.0
 REPORT_EVERY = 10  # steps between calls of on_metrics without validation
 CONFIDENT_WEIGHT = 0.5  # validation AUROC and Brier count nodes with at least this evidence weight
 
+logger = logging.getLogger(__name__)
+
 Metrics = Mapping[str, float]
 OnMetrics = Callable[[int, Metrics], None]
 
 
 CONFIG_FIELDS = (
     "steps", "batch_size", "learning_rate", "weight_decay", "contrast_weight", "anchor_weight", "num_folds",
-    "validation_fraction", "eval_every", "patience", "seed",
+    "validation_fraction", "eval_every", "patience", "packing", "precision", "gradient_checkpointing",
+    "lora_rank", "seed",
 )  # fmt: skip  # what training reads of its configuration, so what decides whether a state can be taken up
 
 
@@ -78,6 +84,7 @@ class _Run:
     best_step: int
     best_metrics: dict[str, float]
     best_weights: dict[str, Tensor]
+    num_parts: int = 1  # in which every batch is evaluated; doubled where memory does not suffice
 
 
 def train_process_critic(
@@ -111,20 +118,20 @@ def train_process_critic(
             f"none of the {training.num_nodes} labelled steps of {len(training.trees)} trees fits into the "
             f"{encoder.max_length} tokens of {init_folder}"
         )
-    critic = initial_critic(init_folder, config.seed).to(device)
+    critic = _trainable(initial_critic(init_folder, config.seed), config).to(device)
     if config.anchor_weight > 0:
-        _fill_initial_logits(critic, units[0], config.batch_size, device)
+        _fill_initial_logits(critic, units[0], config, device)
     state_path = out_folder.parent / f".{out_folder.name}.training.pt"
     init_digest = folder_digest(init_folder)
     fingerprint = _fingerprint(examples, config, fold, init_digest)
     progress = load_progress(state_path, fingerprint) if resume else None
     run = _start(critic, config, units[1], device, progress, on_metrics)
     _train(run, units[0], units[1], config, device, on_metrics, lambda: _save(state_path, run, fingerprint))
-    critic.load_state_dict(run.best_weights)
+    critic.load_state_dict(run.best_weights, strict=False)
     metrics = {**run.best_metrics, **_sizes(examples), "best_step": run.best_step, "last_step": run.step}
     seen = examples.problem_ids | problems_seen_by(init_folder)
     manifest = _manifest(examples, config, fold, data_version, init_digest, metrics, seen)
-    manifest = save_critic(critic.cpu(), init_folder, out_folder, manifest, seen)
+    manifest = save_critic(merged(critic.cpu()), init_folder, out_folder, manifest, seen)
     state_path.unlink(missing_ok=True)
     return TrainedCritic(out_folder, manifest.digest, metrics, manifest)
 
@@ -167,26 +174,71 @@ def _train(
 
 def _optimise(run: _Run, units: Sequence[Unit], config: CriticConfig, device: str) -> dict[str, float]:
     """One optimiser step; returns its loss terms."""
-    batch = collate(units).to(device)
     rate = learning_rate_at(run.step, config)
     for group in run.optimiser.param_groups:
         group["lr"] = rate
     run.critic.train()
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
-        logits_N = logits_at(run.critic, batch.ids_BT, batch.rows_N, batch.positions_N)
+    metrics = _gradients(run, units, config, device)
+    torch.nn.utils.clip_grad_norm_(run.critic.parameters(), GRADIENT_NORM)
+    run.optimiser.step()
+    return metrics | {"learning_rate": rate, "num_nodes": float(sum(len(unit.targets) for unit in units))}
+
+
+def _gradients(run: _Run, units: Sequence[Unit], config: CriticConfig, device: str) -> dict[str, float]:
+    """Loss terms of a batch, their gradients in the parameters.
+
+    A batch that memory does not hold is cut in half, and so is every later one. Each part counts by its share of the
+    labelled nodes.
+    """
+    while True:
+        run.optimiser.zero_grad(set_to_none=True)
+        parts = in_parts(units, run.num_parts)
+        shares = [sum(len(unit.targets) for unit in part) for part in parts]
+        try:
+            terms = [
+                _backward(run.critic, part, share / sum(shares), config, device)
+                for part, share in zip(parts, shares, strict=True)
+            ]
+        except torch.OutOfMemoryError as error:
+            _halve(run, parts, error)
+        else:
+            return {name: sum(of_part[name] for of_part in terms) for name in terms[0]}
+
+
+def _halve(run: _Run, parts: Sequence[Sequence[Unit]], error: torch.OutOfMemoryError) -> None:
+    largest = max(parts, key=lambda part: sum(len(unit.rows) for unit in part))
+    num_rows = sum(len(unit.rows) for unit in largest)
+    if num_rows <= 1:
+        raise CriticMemoryError(
+            f"step {run.step}: one row of {largest[0].num_tokens} tokens of tree {largest[0].tree_id} does not fit "
+            f"into memory ({error}). Set process_critic.gradient_checkpointing or lora_rank, or take a smaller model."
+        ) from error
+    if run.num_parts == 1:
+        logger.warning(
+            "Step %d: %d rows of at most %d tokens do not fit into memory; from here on batches are evaluated in "
+            "halves, or smaller parts.", run.step, num_rows, max(unit.num_tokens for unit in largest),
+        )  # fmt: skip
+    run.num_parts *= 2
+
+
+def _backward(
+    critic: PreTrainedModel, units: Sequence[Unit], share: float, config: CriticConfig, device: str
+) -> dict[str, float]:
+    """Adds the gradients of `share` times the loss of some units; returns the terms times `share`."""
+    batch = collate(units, config.packing).to(device)
+    is_bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda")
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=is_bfloat16):
+        logits_N = logits_at(critic, batch.ids_BT, batch.rows_N, batch.positions_N, batch.packing)
     cross_entropy = weighted_bce(logits_N, batch.targets_N, batch.weights_N)
     contrast = sibling_contrast(logits_N, batch.better_P, batch.worse_P, batch.pair_weights_P)
     loss = cross_entropy + config.contrast_weight * contrast
-    metrics = {"learning_rate": rate, "cross_entropy": cross_entropy.item(), "contrast": contrast.item()}
+    terms = {"cross_entropy": cross_entropy, "contrast": contrast}
     if config.anchor_weight > 0:
         anchor = anchor_divergence(logits_N, batch.initial_N)
         loss = loss + config.anchor_weight * anchor
-        metrics["anchor"] = anchor.item()
-    run.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(run.critic.parameters(), GRADIENT_NORM)
-    run.optimiser.step()
-    return metrics | {"loss": loss.item(), "num_nodes": float(len(batch.targets_N))}
+        terms["anchor"] = anchor
+    (share * loss).backward()
+    return {name: share * term.item() for name, term in (terms | {"loss": loss}).items()}
 
 
 def _evaluate(critic: PreTrainedModel, units: Sequence[Unit], config: CriticConfig, device: str) -> dict[str, float]:
@@ -194,7 +246,7 @@ def _evaluate(critic: PreTrainedModel, units: Sequence[Unit], config: CriticConf
     if not units:
         return {}
     groups = ordered_batches(units, config.batch_size)
-    logits_N = torch.cat([_logits(critic, group, device) for group in groups])
+    logits_N = torch.cat([_logits(critic, group, config, device) for group in groups])
     everything = collate([unit for group in groups for unit in group])
     cross_entropy = weighted_bce(logits_N, everything.targets_N, everything.weights_N).item()
     contrast = sibling_contrast(logits_N, everything.better_P, everything.worse_P, everything.pair_weights_P).item()
@@ -215,15 +267,15 @@ def _evaluate(critic: PreTrainedModel, units: Sequence[Unit], config: CriticConf
 
 
 @torch.no_grad()
-def _logits(critic: PreTrainedModel, units: Sequence[Unit], device: str) -> Tensor:
+def _logits(critic: PreTrainedModel, units: Sequence[Unit], config: CriticConfig, device: str) -> Tensor:
     critic.eval()
-    batch = collate(units).to(device)
-    return logits_at(critic, batch.ids_BT, batch.rows_N, batch.positions_N).cpu()
+    batch = collate(units, config.packing).to(device)
+    return logits_at(critic, batch.ids_BT, batch.rows_N, batch.positions_N, batch.packing).cpu()
 
 
-def _fill_initial_logits(critic: PreTrainedModel, units: Sequence[Unit], batch_size: int, device: str) -> None:
-    for group in ordered_batches(units, batch_size):
-        logits = iter(_logits(critic, group, device).tolist())
+def _fill_initial_logits(critic: PreTrainedModel, units: Sequence[Unit], config: CriticConfig, device: str) -> None:
+    for group in ordered_batches(units, config.batch_size):
+        logits = iter(_logits(critic, group, config, device).tolist())
         for unit in group:
             unit.initial = list(itertools.islice(logits, len(unit.targets)))
 
@@ -237,17 +289,19 @@ def _start(
     on_metrics: OnMetrics,
 ) -> _Run:
     optimiser = torch.optim.AdamW(
-        critic.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
-    )
+        [parameter for parameter in critic.parameters() if parameter.requires_grad],
+        lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay,
+    )  # fmt: skip
     if progress is None:
         metrics = _evaluate(critic, validation, config, device)
         on_metrics(0, {**metrics, "num_steps": config.steps})
         return _Run(critic, optimiser, 0, 0, metrics, _weights(critic))
-    critic.load_state_dict(progress["weights"])
+    critic.load_state_dict(progress["weights"], strict=False)
     optimiser.load_state_dict(progress["optimiser"])
     return _Run(
-        critic, optimiser, progress["step"], progress["best_step"], progress["best_metrics"], progress["best_weights"]
-    )
+        critic, optimiser, progress["step"], progress["best_step"], progress["best_metrics"], progress["best_weights"],
+        progress["num_parts"],
+    )  # fmt: skip
 
 
 def _keep_best(run: _Run, metrics: Metrics) -> None:
@@ -267,13 +321,23 @@ def _endless_batches(units: Sequence[Unit], config: CriticConfig) -> Iterator[li
 
 
 def _save(path: Path, run: _Run, fingerprint: str) -> None:
-    state = {"fingerprint": fingerprint, "step": run.step, "best_step": run.best_step}
+    state = {"fingerprint": fingerprint, "step": run.step, "best_step": run.best_step, "num_parts": run.num_parts}
     state |= {"best_metrics": run.best_metrics, "best_weights": run.best_weights}
     save_progress(path, state | {"weights": _weights(run.critic), "optimiser": run.optimiser.state_dict()})
 
 
 def _weights(critic: PreTrainedModel) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in critic.state_dict().items()}
+    """What training changes."""
+    trained = ((name, weight) for name, weight in critic.named_parameters() if weight.requires_grad)
+    return {name: weight.detach().cpu().clone() for name, weight in trained}
+
+
+def _trainable(critic: PreTrainedModel, config: CriticConfig) -> PreTrainedModel:
+    if config.packing != "off":
+        allow_packing(critic)
+    if config.gradient_checkpointing:
+        critic.gradient_checkpointing_enable()
+    return with_adapters(critic, config.lora_rank, config.seed) if config.lora_rank else critic
 
 
 def _split(examples: StepExamples, config: CriticConfig, fold: int | None) -> tuple[StepExamples, StepExamples]:

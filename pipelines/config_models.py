@@ -369,6 +369,19 @@ class CriticConfig(Section):
     eval_every: int = Field(50, ge=1, description="optimiser steps between validations")
     patience: int = Field(4, ge=1, description="validations without improvement before stopping")
     init: str = Field("policy", min_length=1, description='"policy" (its critique role) or a checkpoint folder')
+    packing: Literal["chunks", "flex", "off"] = Field(
+        "chunks", description='"chunks": prefixes that paths share are computed once; "flex": so too, GPU only; "off"'
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description='of the forward pass in training; "auto": bfloat16 on a GPU, float32 on the CPU'
+    )
+    gradient_checkpointing: bool = Field(False, description="compute layers twice to need less memory")
+    lora_rank: int = Field(
+        0, ge=0, le=1024, description="train adapters of this rank and the head only (needs peft); 0 = all weights"
+    )
+    max_cut_share: float = Field(
+        0.1, ge=0.0, le=1.0, description="share of labelled steps beyond the context above which training is an error"
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation and order")
 
 
@@ -463,32 +476,36 @@ class PairsConfig(Section):
 
 
 class ConsistencyMethodConfig(Section):
-    """One consistency filter that is run over the groups of independent samples."""
+    """One filter that is run over the groups of independent samples."""
 
     name: Name = Field(description="name of the result in `consistency_results.method`")
-    filter: str = Field(
-        "prof", min_length=1, description="prof, or a filter of yours by name or my_filters.py:function"
+    filter: str | None = Field(
+        None,
+        min_length=1,
+        description="a method of `reasonmill methods` that judges rollouts, or a filter of yours by name or "
+        "my_filters.py:function; default: the method called like `name`",
     )
-    mode: Literal["both", "correct_only", "incorrect_only"] = Field("both", description="which groups are ranked")
-    num_removed: int = Field(4, ge=0, le=4096, description="rollouts removed per group (k of the paper)")
-    length_penalty: float = Field(10.0, ge=0.0, le=1000.0, description="penalty for unusual step counts (lambda)")
-    min_steps: int = Field(2, ge=0, description="fewer steps are penalised")
-    max_steps: int = Field(30, ge=1, description="more steps are penalised")
-    aggregation: Literal["mean", "min", "sum", "product", "last"] = Field(
-        "mean", description="how step scores become one number"
+    parameters: dict[Name, ParameterValue] = Field(
+        {}, description="the method's own parameters, as `reasonmill methods NAME` lists them"
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="seed of the lot by which a side that is not ranked is thinned")
+
+    @property
+    def reference(self) -> str:
+        """The filter, by name or as file.py:function."""
+        return self.filter or self.name
 
 
 DEFAULT_METHODS = (
-    ConsistencyMethodConfig(name="prof", mode="both"),
-    ConsistencyMethodConfig(name="prof_correct_only", mode="correct_only"),
-    ConsistencyMethodConfig(name="prof_incorrect_only", mode="incorrect_only"),
+    ConsistencyMethodConfig(name="prof"),
+    ConsistencyMethodConfig(name="prof_correct_only", filter="prof", parameters={"mode": "correct_only"}),
+    ConsistencyMethodConfig(name="prof_incorrect_only", filter="prof", parameters={"mode": "incorrect_only"}),
 )
+CHAIN = "+"
+"""Between the names of filters that follow each other: reinforce_rej+prof. No name contains it."""
 
 
 class ConsistencyConfig(Section):
-    """Process-consistency filtering (PROF, arXiv 2509.03403)."""
+    """Filters over the groups of independent samples, and which of them feed the training sets."""
 
     methods: tuple[ConsistencyMethodConfig, ...] = Field(
         DEFAULT_METHODS, min_length=1, description="the filters, one [[consistency.methods]] table each"
@@ -497,16 +514,39 @@ class ConsistencyConfig(Section):
         "critic", description="source of the step scores; never monte_carlo, whose values contain the outcome"
     )
     scorer_version: str = Field("latest", min_length=1, description='"latest" or a version in step_scores')
-    use: Name = Field("prof", description="name of the method whose kept rollouts go into the training sets")
+    use: tuple[Name, ...] = Field(
+        ("prof",),
+        min_length=1,
+        description="names of the methods whose kept rollouts go into the training sets; of several, each judges only "
+        "what those before it kept",
+    )
+
+    @field_validator("use", mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, use: object) -> object:
+        return (use,) if isinstance(use, str) else use
 
     @model_validator(mode="after")
     def _use_is_a_method(self) -> "ConsistencyConfig":
         names = [method.name for method in self.methods]
         if len(set(names)) < len(names):
             raise ValueError(f"methods must have different names, these are {', '.join(names)}")
-        if self.use not in names:
-            raise ValueError(f'use = "{self.use}" is not the name of a method; there are {", ".join(names)}')
+        for name in self.use:
+            if name not in names:
+                raise ValueError(f'use = "{name}" is not the name of a method; there are {", ".join(names)}')
+        if len(set(self.use)) < len(self.use):
+            raise ValueError(f"use names a method twice: {', '.join(self.use)}")
         return self
+
+    @property
+    def chains(self) -> tuple[tuple[str, ...], ...]:
+        """The beginnings of `use`: what is judged by one filter, by two, and so on."""
+        return tuple(self.use[:length] for length in range(1, len(self.use) + 1))
+
+    @property
+    def used_method(self) -> str:
+        """Name of the results that feed the training sets: one name, or several as in reinforce_rej+prof."""
+        return CHAIN.join(self.use)
 
 
 class TrainingSetsConfig(Section):

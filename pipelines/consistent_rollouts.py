@@ -1,30 +1,26 @@
 """rollouts, step_scores -> consistency_results, consistent_rollouts.
 
-Every configured method judges every rollout (kept, or a reason); the kept rollouts of the one method that
-`consistency.use` names become `consistent_rollouts`, with advantages over the kept rollouts of each group only.
-Gold steps and Monte Carlo values are never read.
+Every configured method judges every rollout alone (kept, or a reason). The filters of `consistency.use` also judge in
+turn, each only what those before it kept; the results of such a list stand under the names joined by `+`, one row per
+rollout for every beginning of the list. What the whole list kept becomes `consistent_rollouts`, with advantages over
+the kept rollouts of each group only. Gold steps and Monte Carlo values are never read.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipelines.config import ConsistencyConfig, ConsistencyMethodConfig
-from pipelines.consistency.own_filter import FilterFn, run_own_filter
-from pipelines.consistency.prof import prof
-from pipelines.consistency.random_removal import random_removal
-from pipelines.errors import ConfigError
+from pipelines.config import ConsistencyConfig
+from pipelines.config_models import CHAIN
+from pipelines.consistency.filters import Filter, LoadFilterFn, OwnInputs, filter_of, judge_in_turn
+from pipelines.consistency.scorer import required_scorer_version, scorer_version, scores_of
 from pipelines.tables import SCHEMAS
 from pipelines.warehouse import Warehouse
 
-FILTERS = {"prof": prof, "random_removal": random_removal}
-"""Built-in filters by the name that `consistency.methods.filter` uses."""
-
-LoadFilterFn = Callable[[str], FilterFn]
-"""A user's filter by its reference (`my_filters.py:function` or an installed name)."""
-
-INPUT_COLUMNS = ["rollout_id", "problem_id", "group_id", "steps", "outcome_reward", "error"]
+INPUT_COLUMNS = [
+    "rollout_id", "problem_id", "group_id", "policy_id", "steps", "answer", "outcome_reward", "num_tokens",
+    "sum_logprob", "finish_reason", "error",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class ConsistentRollouts:
     """The two tables of this pipeline."""
 
     consistency_results: pa.Table  # one row per (rollout, method)
-    consistent_rollouts: pa.Table  # one row per rollout that the method `use` kept
+    consistent_rollouts: pa.Table  # one row per rollout that the filters of `use` kept
 
 
 def filter_rollouts(
@@ -46,34 +42,33 @@ def filter_rollouts(
     """Run every configured method over one batch of rollouts.
 
     `load_filter` finds filters that are not built in; without it such a name is a ConfigError. Raises ReasonmillError
-    when the configured scorer scored nothing, and WorkspaceError when a user's filter fails.
+    when a method reads step scores and the configured scorer scored nothing, and WorkspaceError when a user's filter
+    fails.
     """
+    find_version = scorer_version(step_scores, config.source, config.scorer_version)
+    own = OwnInputs(rollouts.select(INPUT_COLUMNS), scores_of(step_scores, config.source, find_version))
+    filters = {method.name: filter_of(method, load_filter, own) for method in config.methods}
     if rollouts.num_rows == 0:
         empty = (SCHEMAS[name].empty_table() for name in ("consistency_results", "consistent_rollouts"))
         return ConsistentRollouts(*empty)
-    results = pa.concat_tables(
-        [_judge(rollouts, step_scores, config, method, night, load_filter) for method in config.methods]
-    )
-    with Warehouse.over({"rollouts": rollouts.select(INPUT_COLUMNS), "consistency_results": results}) as warehouse:
-        kept = warehouse.named("consistent_rollouts/consistent_rollouts", method=config.use, night=night)
+    if any(one.reads_scores for one in filters.values()):
+        required_scorer_version(step_scores, config.source, config.scorer_version)
+    with Warehouse.over({"rollouts": own.rollouts, "step_scores": own.step_scores}) as warehouse:
+        version = find_version or ""
+        samples = warehouse.named("consistent_rollouts/samples", source=config.source, scorer_version=version)
+    lists = dict.fromkeys([*((name,) for name in filters), *config.chains])
+    results = pa.concat_tables([_results(samples, [filters[name] for name in names], night) for names in lists])
+    with Warehouse.over({"rollouts": own.rollouts, "consistency_results": results}) as warehouse:
+        kept = warehouse.named("consistent_rollouts/consistent_rollouts", method=config.used_method, night=night)
     return ConsistentRollouts(results, kept.cast(SCHEMAS["consistent_rollouts"]))
 
 
-def _judge(
-    rollouts: pa.Table,
-    step_scores: pa.Table,
-    config: ConsistencyConfig,
-    method: ConsistencyMethodConfig,
-    night: str,
-    load_filter: LoadFilterFn | None,
-) -> pa.Table:
-    scorer = {"source": config.source, "scorer_version": config.scorer_version}
-    if method.filter in FILTERS:
-        return FILTERS[method.filter](rollouts.select(INPUT_COLUMNS), step_scores, method, night=night, **scorer)
-    if load_filter is None:
-        raise ConfigError(
-            f'consistency method "{method.name}" has the filter "{method.filter}", which is not built in '
-            f"({', '.join(FILTERS)}); a filter of yours is written as my_filters.py:function."
-        )
-    function = load_filter(method.filter)
-    return run_own_filter(function, rollouts, step_scores, method=method.name, night=night, **scorer)
+def _results(samples: pa.Table, filters: list[Filter], night: str) -> pa.Table:
+    """Rows of `consistency_results` of filters that judge in turn, by group and rollout id."""
+    decisions = judge_in_turn(samples, tuple(filters))
+    schema = SCHEMAS["consistency_results"]
+    columns = {name: samples[name] for name in ("rollout_id", "problem_id", "group_id")}
+    columns |= {name: decisions[name] for name in decisions.column_names}
+    columns["method"] = pa.repeat(CHAIN.join(one.name for one in filters), samples.num_rows)
+    columns["night"] = pa.repeat(night, samples.num_rows)
+    return pa.table([columns[name] for name in schema.names], schema=schema)

@@ -25,15 +25,17 @@ class Column:
     kind: pa.DataType
     meaning: str  # unit and range, and what null stands for
     is_required: bool = True
+    is_nullable: bool = True  # false: a null is refused, with its row
+    stand_in: str | None = None  # a column that is read in its place where it is absent, such as problem_id
 
 
 @dataclass(frozen=True)
 class Curation:
     """How a method runs on a table.
 
-    `run(table, params)` gets the columns of `reads` in their kinds (a missing optional one is all null) and an int64
-    column `position` that counts the rows of the input from 0. It never changes what it is given, depends on no
-    order but `position`, and draws only from hashes of ids and `params.seed`.
+    `run(table, params)` gets the columns of `reads` in their kinds (a missing optional one is its stand-in, or all
+    null) and an int64 column `position` that counts the rows of the input from 0. It never changes what it is given,
+    depends on no order but `position`, and draws only from hashes of ids and `params.seed`.
     """
 
     params: type[BaseModel]  # frozen, extra keys forbidden, the paper's defaults

@@ -40,3 +40,7 @@ class ErrorRateError(ReasonmillError):
 
 class WorkspaceError(ReasonmillError):
     """A file of the user's workspace (grader, filter, recipe, source, prompt) cannot be used."""
+
+
+class ApplyError(ReasonmillError):
+    """A user's file that cannot be read, a parameter that is not one, or an output that cannot be written."""

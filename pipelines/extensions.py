@@ -17,20 +17,22 @@ from pathlib import Path
 from types import ModuleType
 
 from pipelines.config import Settings
+from pipelines.curation import Curation
 from pipelines.errors import WorkspaceError
 
 KINDS = ("graders", "filters", "recipes", "sources")
 
 
-def load_extension(settings: Settings, kind: str, reference: str) -> Callable:
-    """The object behind `reference`, one of the user's `kind`: a function, or for recipes any object.
+def load_extension(settings: Settings, kind: str, reference: str) -> Callable | Curation:
+    """The object behind `reference`, one of the user's `kind`: a function, for filters or a Curation, for recipes any
+    object.
 
     `reference` is looked up in this order: a name in `[extensions.<kind>]`, `file.py:name`, an entry point.
     Raises WorkspaceError when nothing is there, it cannot be imported, or it cannot be called.
     """
     named = getattr(settings.extensions, kind, {}).get(reference, reference)
     found = _from_file(settings.root, *named.rsplit(":", 1)) if ".py:" in named else _from_entry_point(kind, named)
-    if kind != "recipes" and not callable(found):
+    if kind != "recipes" and not callable(found) and not (kind == "filters" and isinstance(found, Curation)):
         raise WorkspaceError(f"The {kind[:-1]} `{named}` is a {type(found).__name__}; a function is needed there.")
     return found
 

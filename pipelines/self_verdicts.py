@@ -25,9 +25,10 @@ from pipelines.errors import ConfigError
 from pipelines.inference.errors import RequestError
 from pipelines.inference.tokens import TextCodec
 from pipelines.inference.types import ScoreRequest
+from pipelines.problem_rows import is_engines
 from pipelines.reasoning.prompts import PromptStyle
 from pipelines.records import ProgressFn, no_progress
-from pipelines.rollouts import check_error_rate, is_engines
+from pipelines.rollouts import check_error_rate
 from pipelines.rows import rows_to_table
 from pipelines.search.flight import run_in_flight
 from pipelines.token_scores import ScoringSession

@@ -18,15 +18,47 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
 
 
 RELATIONS: dict[str, pa.Schema] = {
-    # one row per sample that PROF is to judge; made from rollouts and step_scores, or from a user's own file
-    "prof_samples": _schema(
-        position=INT,  # order of the output
+    # one row per rollout that consistency methods look at; made from rollouts and step_scores, or from a user's file
+    "samples": _schema(
+        position=INT,  # order of the output, from 0
         rollout_id=STRING,
         problem_id=STRING,
         group_id=STRING,  # null = belongs to none
+        policy_id=STRING,
+        steps=STRINGS,
+        answer=STRING,  # null = none was found
         outcome_reward=FLOAT,  # 0.0 | 1.0; anything else is not graded
         step_values=FLOATS,  # one step critic's scores; null = not scored
+        num_tokens=INT,
+        sum_logprob=FLOAT,
+        finish_reason=STRING,  # stop | length | error
         exclusion=STRING,  # why it takes no part; null = nothing is known against it
+        score_exclusion=STRING,  # why it takes no part where step scores are read
+    ),
+    # judgments of a user's own file; verdicts are first | second | tie, of the two as they were shown
+    "judge_verdicts": _schema(
+        position=INT, judge=STRING, pair_id=STRING, first_id=STRING, second_id=STRING, verdict=STRING
+    ),
+    "judge_comparisons": _schema(judge=STRING, question_id=STRING, first_id=STRING, second_id=STRING, verdict=STRING),
+    "texts": _schema(position=INT, text_id=STRING, text=STRING, group_id=STRING),
+    "subset_counts": _schema(
+        judge=STRING, subset_size=INT, num_subsets=INT, num_circle=INT, num_equal=INT, num_bad=INT
+    ),
+    "scored_pairs": _schema(
+        position=INT, score_first=FLOAT, score_second=FLOAT, verdict=STRING, verdict_swapped=STRING
+    ),
+    "judged_pairs": _schema(
+        position=INT,
+        p_first=FLOAT,  # probability of the label for the one shown first, [0, 1]
+        p_second=FLOAT,
+        p_tie=FLOAT,
+        p_first_swapped=FLOAT,  # the same in the swapped order
+        p_second_swapped=FLOAT,
+        p_tie_swapped=FLOAT,
+        verdict=STRING,
+        verdict_swapped=STRING,
+        logprobs=FLOATS,  # of all tokens of the judge's answer
+        logprobs_swapped=FLOATS,
     ),
     # one row per node of a search tree, as miners of pairs read it
     "tree_nodes": _schema(
@@ -169,9 +201,9 @@ RELATIONS: dict[str, pa.Schema] = {
         reason=STRING,  # snake_case word; null when kept
         score=FLOAT,  # the number that decided
         is_flipped=BOOL,  # chosen and rejected change places
-        soft_label=FLOAT,
-        margin=FLOAT,
-        weight=FLOAT,  # factor
+        new_soft_label=FLOAT,
+        new_margin=FLOAT,
+        weight_factor=FLOAT,
     ),
 }
 RELATIONS["known_pairs"] = pa.schema(

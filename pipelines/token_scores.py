@@ -22,9 +22,10 @@ from pipelines.config import TokenScoresConfig
 from pipelines.inference.errors import RequestError
 from pipelines.inference.tokens import TextCodec
 from pipelines.inference.types import ScoreFn, ScoreRequest, TokenScores
+from pipelines.problem_rows import is_engines
 from pipelines.reasoning.assembly import describe_error
 from pipelines.records import ProgressFn, no_progress, stable_digest
-from pipelines.rollouts import check_error_rate, is_engines
+from pipelines.rollouts import check_error_rate
 from pipelines.rows import rows_to_table
 from pipelines.search.flight import run_in_flight
 

@@ -1,5 +1,6 @@
 """Shared by all tests: order (fast first, real engines last) and no configuration from outside."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ DATA = Path(__file__).parent / "data"
 # No test asserts a time: a loaded machine must not fail a property
 settings.register_profile("reasonmill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("reasonmill")
+
+
+def pytest_configure() -> None:
+    """`make test` has the user's Dagster instance in its environment; the tests' runs have no place there."""
+    os.environ.pop("DAGSTER_HOME", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

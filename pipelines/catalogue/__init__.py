@@ -9,15 +9,22 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 
+from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
+
 from pipelines.catalogue.consistency import METHODS as CONSISTENCY
 from pipelines.catalogue.critics import METHODS as CRITICS
 from pipelines.catalogue.critique import METHODS as CRITIQUE
+from pipelines.catalogue.duplicates import METHODS as DUPLICATES
+from pipelines.catalogue.judges import METHODS as JUDGES
 from pipelines.catalogue.method import Method
 from pipelines.catalogue.preference import METHODS as PREFERENCE
 from pipelines.catalogue.search import METHODS as SEARCH
 from pipelines.catalogue.tree_extracts import METHODS as TREE_EXTRACTS
 from pipelines.catalogue.votes import METHODS as VOTES
-from pipelines.config import RolloutsConfig
+from pipelines.config import RolloutsConfig, allowed_values
+from pipelines.curation import Curation
+from pipelines.kinds import words
 from pipelines.search.recipes import RECIPES, Recipe
 
 SEARCH_KEYS = ("num_simulations", "num_candidates", "max_depth")  # of RolloutsConfig
@@ -31,6 +38,8 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
     "preference": PREFERENCE,
     "consistency": CONSISTENCY,
     "votes": VOTES,
+    "judges": JUDGES,
+    "duplicates": DUPLICATES,
 }
 METHODS: dict[str, Method] = {method.name: method for family in FAMILIES.values() for method in family}
 
@@ -38,6 +47,50 @@ METHODS: dict[str, Method] = {method.name: method for family in FAMILIES.values(
 def methods() -> Iterator[Method]:
     """All methods, by name."""
     return (METHODS[name] for name in sorted(METHODS))
+
+
+def method_rows() -> list[dict[str, object]]:
+    """Every method, by name, as JSON has it: paper, tables, columns on a table of one's own, parameters, tier."""
+    return [
+        {
+            "method": method.name,
+            "summary": method.summary,
+            "paper": method.paper,
+            "arxiv": method.arxiv,
+            "tier": method.tier,
+            "reads": list(method.reads),
+            "writes": list(method.writes),
+            "function": method.function,
+            "query": method.query,
+            **_columns_of(method.curation),
+            "parameters": [_parameter_of(name, info) for name, info in method.params.model_fields.items()],
+        }
+        for method in methods()
+    ]
+
+
+def _columns_of(curation: Curation | None) -> dict[str, object]:
+    """How a method runs on any table; without columns where it does not."""
+    if curation is None:
+        return {"grain": None, "columns_in": [], "columns_out": []}
+    reads = [
+        {"name": column.name, "kind": words(column.kind, column.is_nullable), "meaning": column.meaning,
+         "is_required": column.is_required}
+        for column in curation.reads
+    ]  # fmt: skip
+    writes = [{"name": field.name, "kind": str(field.type)} for field in curation.writes]
+    return {"grain": curation.grain, "columns_in": reads, "columns_out": writes}
+
+
+def _parameter_of(name: str, info: FieldInfo) -> dict[str, object]:
+    default = None if info.is_required() else info.get_default(call_default_factory=True)
+    return {
+        "name": name,
+        "default": TypeAdapter(object).dump_python(default, mode="json"),
+        "is_required": info.is_required(),
+        "allowed": allowed_values(info),
+        "meaning": info.description or "",
+    }
 
 
 def recipe_rows() -> list[dict[str, object]]:

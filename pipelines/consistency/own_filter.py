@@ -1,8 +1,8 @@
 """A user's own filter: `function(rollouts, step_scores) -> table(rollout_id, kept, reason, score)`, checked.
 
-The function gets the graded rollouts of the groups; failed, not graded and tree rollouts are rejected before it.
-Invariants: every rollout gets exactly one row; what is not kept has a snake_case reason and what is kept has none.
-The function sees the step scores of the configured scorer only.
+The function gets graded rollouts of groups: failed, not graded and tree rollouts are rejected before it, and in a list
+of filters also what the ones before it did not keep. Invariants: every rollout gets exactly one row; what is not kept
+has a snake_case reason and what is kept has none. The function sees the step scores of the configured scorer only.
 """
 
 from collections.abc import Callable
@@ -10,57 +10,21 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.consistency.scorer import scorer_version as find_version
-from pipelines.consistency.scorer import scores_of
 from pipelines.errors import WorkspaceError
-from pipelines.tables import SCHEMAS
 
 FilterFn = Callable[[pa.Table, pa.Table], pa.Table]
 COLUMNS = {"rollout_id": pa.string(), "kept": pa.bool_(), "reason": pa.string(), "score": pa.float64()}
 REASON = r"^[a-z][a-z0-9_]*$"
 
 
-def run_own_filter(
-    function: FilterFn,
-    rollouts: pa.Table,
-    step_scores: pa.Table,
-    *,
-    method: str,
-    night: str,
-    source: str = "critic",
-    scorer_version: str = "latest",
-) -> pa.Table:
-    """One row of `consistency_results` per rollout. Raises WorkspaceError when the filter fails or answers badly."""
-    excluded = _exclusions(rollouts)
-    judged = rollouts.filter(pc.is_null(excluded))
-    scores = scores_of(step_scores, source, find_version(step_scores, source, scorer_version))
+def run_own_filter(function: FilterFn, rollouts: pa.Table, scores: pa.Table, method: str) -> pa.Table:
+    """`kept, reason, score` in the order of `rollouts`. Raises WorkspaceError when the filter fails or is wrong."""
     try:
-        answer = function(judged, scores)
+        answer = function(rollouts, scores)
     except Exception as error:  # capture point: the user's own code may raise anything
         raise WorkspaceError(f"The filter of method {method!r} failed with {type(error).__name__}: {error}") from error
-    outside = rollouts.filter(pc.is_valid(excluded)).select(["rollout_id"])
-    reasons = excluded.filter(pc.is_valid(excluded))
-    rejected = pa.table(
-        [outside["rollout_id"], pa.repeat(False, len(reasons)), reasons, pa.nulls(len(reasons), pa.float64())],
-        schema=pa.schema(COLUMNS),
-    )
-    checked = pa.concat_tables([_checked(answer, judged, method), rejected])
-    ids = rollouts.select(["rollout_id", "problem_id", "group_id"])
-    joined = ids.join(checked, "rollout_id", join_type="inner").sort_by(
-        [("group_id", "ascending"), ("rollout_id", "ascending")]
-    )
-    constant = {"method": method, "night": night}
-    for name, value in constant.items():
-        joined = joined.append_column(name, pa.repeat(pa.scalar(value, pa.string()), joined.num_rows))
-    return joined.select(SCHEMAS["consistency_results"].names).cast(SCHEMAS["consistency_results"])
-
-
-def _exclusions(rollouts: pa.Table) -> pa.ChunkedArray:
-    """Why a rollout is in no group that could be filtered, in the words of PROF; null where it is in one."""
-    nothing = pa.scalar(None, pa.string())
-    not_graded = pc.if_else(pc.is_null(rollouts["outcome_reward"]), "ungraded", nothing)
-    not_in_group = pc.if_else(pc.is_null(rollouts["group_id"]), "not_in_group", not_graded)
-    return pc.if_else(pc.is_valid(rollouts["error"]), "failed", not_in_group)
+    checked = _checked(answer, rollouts, method)
+    return checked.take(pc.index_in(rollouts["rollout_id"], checked["rollout_id"])).drop_columns("rollout_id")
 
 
 def _checked(answer: object, rollouts: pa.Table, method: str) -> pa.Table:

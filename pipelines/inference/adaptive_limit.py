@@ -7,10 +7,11 @@ and multiplicative decrease as in TCP (Chiu and Jain, 1989), looked at once per 
     refused or preempted                      limit <- 3/4 limit
     more than a quarter of it only waits      limit <- 7/8 limit
     answers take three times their usual      limit <- 7/8 limit      (only for engines that do not tell their queue)
-    it was used up, and the cache has room    limit <- limit + 1/16 ceiling
+    it was used up, and the cache has room    limit <- limit + 1/16 ceiling, or twice the limit before its first cut
     otherwise                                 unchanged: what is not used up says nothing
 
-A short queue is wanted: it is what keeps an engine's batch full. The rule starts at half of the ceiling.
+A short queue is wanted: it is what keeps an engine's batch full. The rule starts at half of the ceiling, and doubles
+until it is cut for the first time ("slow start"): an engine that can do it all waits one interval for it, not eight.
 """
 
 import asyncio
@@ -44,14 +45,17 @@ def first_limit(ceiling: int) -> int:
     return max(ceiling // 2, min(SMALLEST_LIMIT, ceiling))
 
 
-def next_limit(limit: int, ceiling: int, health: Health) -> int:
-    """Samples that may be asked for at once in the next interval, from min(8, ceiling) to `ceiling`."""
+def next_limit(limit: int, ceiling: int, health: Health, *, was_cut: bool = True) -> int:
+    """Samples that may be asked for at once in the next interval, from min(8, ceiling) to `ceiling`.
+
+    `was_cut`: whether the limit has been cut before.
+    """
     if health.num_refusals or health.num_preemptions:
         wanted = int(limit * DECREASE_ON_DISTRESS)
     elif _is_queueing(limit, health):
         wanted = int(limit * DECREASE_ON_QUEUE)
     elif health.was_full and (health.cache_usage is None or health.cache_usage < FULL_CACHE):
-        wanted = limit + max(1, ceiling // NUM_INCREASES)
+        wanted = limit + max(1, ceiling // NUM_INCREASES) if was_cut else 2 * limit
     else:
         wanted = limit
     return min(ceiling, max(wanted, min(SMALLEST_LIMIT, ceiling)))
@@ -88,6 +92,7 @@ class Room:
         """`ceiling`: samples at most. `tokens_per_sample`: tokens allowed per sample of the limit; None: any."""
         self.ceiling = ceiling
         self.limit = first_limit(ceiling)  # samples; at least one request is let in whatever its size
+        self._was_cut = False
         self._tokens_per_sample = tokens_per_sample
         self._num_samples = 0
         self._num_tokens = 0
@@ -97,8 +102,9 @@ class Room:
 
     def adapt(self, ceiling: int, health: Health) -> None:
         """Take the next limit; what is in flight stays."""
-        self.ceiling = ceiling
-        self.limit = next_limit(self.limit, ceiling, health)
+        limit = next_limit(self.limit, ceiling, health, was_cut=self._was_cut)
+        self._was_cut = self._was_cut or limit < self.limit
+        self.ceiling, self.limit = ceiling, limit
         self._changed.set()
 
     def was_full(self) -> bool:

@@ -6,6 +6,7 @@ encoded again, has as many tokens as it sent log-probabilities for; then the ids
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from numbers import Real
@@ -23,6 +24,7 @@ from pipelines.inference.types import Completion, Sample, ScoreRequest, TokenSco
 
 QUOTED_CHARS = 300
 MAX_TOKEN_ID = 2**32 - 1
+MAX_LOGPROB = 1e30  # beyond that no float32 would hold it
 _CONTEXT_WORDS = re.compile(r"context length|context window|max_model_len|maximum context|too long", re.IGNORECASE)
 _REFUSED_LOGPROBS = re.compile(r"prompt.logprobs of (-?\d+).*max allowed: (\d+)", re.IGNORECASE | re.DOTALL)
 _DEAD_WORDS = re.compile(r"EngineDead|EngineCore encountered an issue|engine is dead", re.IGNORECASE)
@@ -126,12 +128,12 @@ def _sample(choice: dict, request_id: str, encode: EncodeFn | None) -> Sample:
     token_ids = choice.get("token_ids")
     if token_ids is None:
         token_ids = _encoded_again(text, len(values), request_id, encode)
-    token_ids = tuple(_as_token_id(t, request_id) for t in _as_list(token_ids, "token_ids", request_id))
+    token_ids = _as_token_ids(_as_list(token_ids, "token_ids", request_id), request_id)
     if len(token_ids) != len(values):
         raise ServerError(
             f"The server returned {len(token_ids)} token ids and {len(values)} log-probabilities.", request_id
         )
-    return Sample(token_ids, text, as_float32(_as_logprob(v, request_id) for v in values), finish_reason)
+    return Sample(token_ids, text, as_float32(_as_logprobs(values, request_id)), finish_reason)
 
 
 def _encoded_again(text: str, num_logprobs: int, request_id: str, encode: EncodeFn | None) -> list[int]:
@@ -181,6 +183,23 @@ def _as_count(value: object, name: str, request_id: str) -> int:
     return value
 
 
+def _as_token_ids(values: list, request_id: str) -> tuple[int, ...]:
+    """All at once where all are well: a request may bring thousands, and the engine wants the same cores."""
+    if set(map(type, values)) <= {int} and min(values, default=0) >= 0 and max(values, default=0) <= MAX_TOKEN_ID:
+        return tuple(values)
+    return tuple(_as_token_id(value, request_id) for value in values)
+
+
+def _as_logprobs(values: list, request_id: str) -> list[float]:
+    if (
+        set(map(type, values)) <= {float}
+        and all(map(math.isfinite, values))
+        and max(map(abs, values), default=0.0) <= MAX_LOGPROB
+    ):
+        return values
+    return [_as_logprob(value, request_id) for value in values]
+
+
 def _as_token_id(value: object, request_id: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_TOKEN_ID:
         raise _malformed("token_ids", value, "token ids", request_id)
@@ -188,7 +207,7 @@ def _as_token_id(value: object, request_id: str) -> int:
 
 
 def _as_logprob(value: object, request_id: str) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool) or not abs(value) <= 1e30:
+    if not isinstance(value, Real) or isinstance(value, bool) or not abs(value) <= MAX_LOGPROB:
         raise _malformed("logprob", value, "a finite number", request_id)
     return float(value)
 

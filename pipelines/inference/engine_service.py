@@ -93,10 +93,11 @@ class RunEngine:
         owner_pid: int | None,
         index: int,
         host: str = "127.0.0.1",
+        kind: Kind = "generate",
     ) -> None:
         """Finds or starts engine `index`; see `ensure_engine`."""
         self._ensure = partial(
-            ensure_engine, settings, folder, run_id=run_id, owner_pid=owner_pid, index=index, host=host
+            ensure_engine, settings, folder, run_id=run_id, owner_pid=owner_pid, kind=kind, index=index, host=host
         )
         self._handle = self._ensure()
 

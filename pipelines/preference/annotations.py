@@ -20,5 +20,5 @@ class AnnotationParams(PairParams):
 
 ANNOTATIONS = pair_judge(
     AnnotationParams, pair_columns("strengths"), "annotations",
-    pa.schema([*DECISION, ("is_flipped", pa.bool_()), ("weight", pa.float64())]),
+    pa.schema([*DECISION, ("is_flipped", pa.bool_()), ("weight_factor", pa.float64())]),
 )  # fmt: skip

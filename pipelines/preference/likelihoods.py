@@ -48,7 +48,7 @@ def _token_method(params: type[PairParams], query: str, writes: pa.Schema, *name
 
 LIKELIHOOD_WEIGHTS = reading_too(
     pair_judge(LikelihoodWeightParams, pair_columns("chosen_logprobs", "rejected_logprobs"), "likelihood_weights",
-               pa.schema([*DECISION, ("weight", pa.float64())])),
+               pa.schema([*DECISION, ("weight_factor", pa.float64())])),
     "known_pairs", PAIR, "chosen_square_logprobs", "rejected_square_logprobs",
 )  # fmt: skip
 TOKEN_REWARDS = _token_method(
@@ -57,5 +57,5 @@ TOKEN_REWARDS = _token_method(
 )  # fmt: skip
 TOKEN_WEIGHTS = _token_method(
     TokenWeightParams, "token_weights",
-    pa.schema([("token_weights", pa.list_(pa.float64())), ("weight", pa.float64())]), "token_logprobs",
+    pa.schema([("token_weights", pa.list_(pa.float64())), ("mean_weight", pa.float64())]), "token_logprobs",
 )  # fmt: skip

@@ -87,6 +87,11 @@ PAIR = {
     "iteration": "round of training that the pair was made for",
 }
 OPTIONAL_IN_TREES = ("prompt", "action", "raw_value", "outcome_reward", "policy")
+NEVER_NULL = (
+    "tree_id", "node_id", "response_id", "rollout_id", "critique_id", "original_id", "refinement_id", "first_id",
+    "second_id", "response", "chosen", "rejected", "critique", "original", "refinement", "first", "second",
+)  # fmt: skip
+"""Ids and texts without which a row says nothing: where a method needs one, a null is refused with its row."""
 REQUIRED_OF_ANSWERS = ("problem_id", "response_id", "response")
 REQUIRED_OF_PAIRS = ("problem_id", "chosen", "rejected")
 
@@ -94,7 +99,10 @@ REQUIRED_OF_PAIRS = ("problem_id", "chosen", "rejected")
 def columns(relation: str, meanings: dict[str, str], required: tuple[str, ...]) -> tuple[Column, ...]:
     """Columns of a relation with their meanings."""
     schema = RELATIONS[relation]
-    return tuple(Column(name, schema.field(name).type, text, name in required) for name, text in meanings.items())
+    return tuple(
+        Column(name, schema.field(name).type, text, name in required, name not in required or name not in NEVER_NULL)
+        for name, text in meanings.items()
+    )
 
 
 TREE_COLUMNS = columns("tree_nodes", TREE, tuple(name for name in TREE if name not in OPTIONAL_IN_TREES))

@@ -27,7 +27,7 @@ class StrengthParams(PairParams):
 
 
 WRITES = pa.schema([
-    *DECISION, ("score_deviation", pa.float64()), ("is_flipped", pa.bool_()), ("soft_label", pa.float64()),
-    ("margin", pa.float64()), ("weight", pa.float64()),
+    *DECISION, ("score_deviation", pa.float64()), ("is_flipped", pa.bool_()), ("new_soft_label", pa.float64()),
+    ("new_margin", pa.float64()), ("weight_factor", pa.float64()),
 ])  # fmt: skip
 STRENGTH = pair_judge(StrengthParams, pair_columns("chosen_scores", "rejected_scores"), "preference_strength", WRITES)

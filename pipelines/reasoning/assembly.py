@@ -121,14 +121,15 @@ def sample_rollout_rows(
 ) -> list[Row]:
     """One row per sample of a group, in the order of the samples."""
     rows = []
+    group_id, common = group_id_of(problem, policy), _common(problem, policy)
     for index, sample in enumerate(completion.samples):
         steps = split_steps(sample.text, separator)
         is_truncated = is_cut_off(sample.text, sample.finish_reason, separator)
         graded = grade_steps(problem, steps, is_truncated, grade, extract_answer)
         rows.append(
             {
-                **_common(problem, policy),
-                **_sample_ids(problem, policy, index),
+                **common,
+                **_sample_ids(group_id, index),
                 "seed": request.seed,
                 "steps": steps,
                 "answer": graded.answer,
@@ -151,8 +152,8 @@ def failure_row(problem: Mapping[str, object], policy: Policy, error: str, *, tr
 
 def failed_group_rows(problem: Mapping[str, object], policy: Policy, error: str, group_size: int) -> list[Row]:
     """One row per sample that a group should have had, with the ids that the samples would have."""
-    common, failed = _common(problem, policy), _failed(policy, error)
-    return [{**common, **_sample_ids(problem, policy, index), **failed} for index in range(group_size)]
+    group_id, common, failed = group_id_of(problem, policy), _common(problem, policy), _failed(policy, error)
+    return [{**common, **_sample_ids(group_id, index), **failed} for index in range(group_size)]
 
 
 def _draw(policy: Policy) -> Row:
@@ -172,8 +173,7 @@ def _common(problem: Mapping[str, object], policy: Policy) -> Row:
     }
 
 
-def _sample_ids(problem: Mapping[str, object], policy: Policy, index: int) -> Row:
-    group_id = group_id_of(problem, policy)
+def _sample_ids(group_id: str, index: int) -> Row:
     return {"rollout_id": stable_digest("rollout", group_id, index), "group_id": group_id}
 
 

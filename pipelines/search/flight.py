@@ -33,38 +33,48 @@ async def run_in_flight(
     """
     waiting = iter(items)
     early: dict[int, Result] = {}  # results that wait for one before them
-    num_started = num_running = next_index = 0
-    ended = asyncio.Event()
+    running: set[asyncio.Task[None]] = set()
+    failures: list[BaseException] = []
+    num_started = next_index = 0
+    something_ended = asyncio.Event()
 
-    async def work_in_turn() -> None:
-        nonlocal num_started, num_running, next_index, ended
-        while True:
-            while not may_start(num_started) or num_started >= next_index + WINDOW * limit:
-                if num_running == 0:
-                    return
-                await ended.wait()
+    async def run_one(index: int, item: Item) -> None:
+        nonlocal next_index
+        early[index] = await work(item)
+        while next_index in early:
+            on_result(early.pop(next_index))
+            next_index += 1
+
+    def ended(task: asyncio.Task[None]) -> None:
+        running.discard(task)
+        something_ended.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            failures.append(error)
+
+    def begin_what_may() -> None:
+        nonlocal num_started
+        while len(running) < limit and num_started < next_index + WINDOW * limit and may_start(num_started):
             item = next(waiting, waiting)
             if item is waiting:
                 return
-            index, num_started, num_running = num_started, num_started + 1, num_running + 1
-            try:
-                early[index] = await work(item)
-            finally:
-                num_running -= 1
-                ended.set()
-                ended = asyncio.Event()
-            while next_index in early:
-                on_result(early.pop(next_index))
-                next_index += 1
+            task = asyncio.create_task(run_one(num_started, item))
+            num_started += 1
+            running.add(task)
+            task.add_done_callback(ended)
 
-    workers = [asyncio.create_task(work_in_turn()) for _ in range(limit)]
     try:
-        await asyncio.gather(*workers)
+        while not failures:
+            begin_what_may()
+            if not running:
+                return num_started
+            await something_ended.wait()
+            something_ended.clear()
+        raise failures[0]
     finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-    return num_started
+        left = list(running)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 async def all_at_rest(awaitables: Sequence[Awaitable[Result]]) -> list[Result]:

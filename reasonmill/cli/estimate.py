@@ -122,7 +122,8 @@ def show(settings: "Settings", basis: str, stages: "list[StageCosts]", rate: flo
 
 def _assumptions(settings: "Settings", stages: "list[StageCosts]", rate: float | None) -> list[str]:
     sentences = [
-        "Units not measured are like those that were, and nothing is replayed. Reports and critics come on top."
+        "Units not measured are like those that were, and nothing is replayed.",
+        "Token scores, critics and reports come on top.",
     ]
     limit = settings.rollouts.max_total_tokens
     if limit is not None:

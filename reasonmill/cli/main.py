@@ -11,7 +11,7 @@ import typer
 
 from pipelines.errors import ReasonmillError
 from reasonmill.cli import config, demo, show, store
-from reasonmill.cli.apply import apply
+from reasonmill.cli.apply import ApplyCommand, apply
 from reasonmill.cli.critic import critic_app
 from reasonmill.cli.estimate import estimate
 from reasonmill.cli.sql import sql
@@ -31,7 +31,7 @@ app.command()(demo.demo)
 app.command()(demo.materialize)
 app.command()(estimate)
 app.command()(sql)
-app.command()(apply)
+app.command(cls=ApplyCommand)(apply)
 app.command()(tree)
 app.command()(import_trees)
 app.command()(show.methods)

@@ -1,5 +1,6 @@
 """`reasonmill methods`, `reasonmill recipes` and `reasonmill datasets list`: what there is to use."""
 
+import difflib
 import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pipelines.curation import Curation
 
 datasets_app = typer.Typer(help="Published dataset versions.", no_args_is_help=True)
 
@@ -20,25 +23,50 @@ class Format(StrEnum):
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="one method, with its parameters and their defaults")] = None,
+    name: Annotated[str | None, typer.Argument(help="one method, with its columns, parameters and defaults")] = None,
+    format: Annotated[Format, typer.Option("--format", help="table, or json: one list of objects")] = Format.table,
 ) -> None:
     """List the published methods that this project implements."""
     from rich.console import Console
     from rich.table import Table
 
-    from pipelines.catalogue import METHODS
+    from pipelines.catalogue import method_rows
 
-    console = Console()
+    rows = method_rows() if name is None else [_method_row(name)]
+    if format is Format.json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    console = Console(highlight=False)
     if name is not None:
-        _show_method(console, name)
+        _show_method(console, rows[0])
         return
     table = Table("method", "what it does", "paper", "reads -> writes", "tier", box=None, pad_edge=False)
-    for method in sorted(METHODS.values(), key=lambda method: method.name):
-        paper = f"arXiv {method.arxiv}" if method.arxiv else method.paper
-        table.add_row(
-            method.name, method.summary, paper, f"{', '.join(method.reads)} -> {', '.join(method.writes)}", method.tier
-        )
+    for row in rows:
+        paper = f"arXiv {row['arxiv']}" if row["arxiv"] else row["paper"]
+        table.add_row(row["method"], row["summary"], paper, _tables_of(row), row["tier"])
     console.print(table)
+
+
+def _method_row(name: str) -> dict[str, object]:
+    from pipelines.catalogue import method_rows
+    from pipelines.errors import WorkspaceError
+
+    rows = {row["method"]: row for row in method_rows()}
+    if name not in rows:
+        near = difflib.get_close_matches(name, rows, n=3) or sorted(rows)
+        raise WorkspaceError(f"There is no method `{name}`. Did you mean {', '.join(near)}?")
+    return rows[name]
+
+
+def _tables_of(row: dict[str, object]) -> str:
+    return f"{', '.join(row['reads'])} -> {', '.join(row['writes'])}"
+
+
+def shown_columns(curation: "Curation", indent: str) -> str:
+    """What a method reads and makes: one line each."""
+    reads = ", ".join(f"{column.name}{'' if column.is_required else ' (optional)'}" for column in curation.reads)
+    made = "adds" if curation.grain == "rows" else "rows of"
+    return f"{indent}reads {reads}\n{indent}{made} {', '.join(curation.writes.names)}"
 
 
 def recipes(
@@ -128,28 +156,31 @@ def _lines(parts: list[str], width: int) -> list[str]:
     return lines
 
 
-def _show_method(console, name: str) -> None:
-    import difflib
-
+def _show_method(console: "Console", row: dict[str, object]) -> None:
+    """Everything that is known of one method: its paper, its columns on a table of one's own, its parameters."""
     from rich.table import Table
+    from rich.text import Text
 
-    from pipelines.catalogue import METHODS
-    from pipelines.config import allowed_values
-    from pipelines.errors import WorkspaceError
-
-    if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=3) or sorted(METHODS)
-        raise WorkspaceError(f"There is no method `{name}`. Did you mean {', '.join(near)}?")
-    method = METHODS[name]
-    console.print(f"[bold]{method.name}[/bold]  {method.summary}\n{method.paper}, arXiv {method.arxiv}; {method.tier}")
-    console.print(f"code: {method.function}" + (f"; query: sql/{method.query}.sql" if method.query else ""))
-    table = Table("parameter", "default", "allowed", "meaning", box=None, pad_edge=False)
-    for key, info in method.params.model_fields.items():
-        default = "required" if info.is_required() else repr(info.get_default())
-        table.add_row(
-            key, default if len(default) < 40 else "see config show", allowed_values(info), info.description or ""
-        )
-    console.print(table)
+    paper = f"{row['paper']}, arXiv {row['arxiv']}" if row["arxiv"] else row["paper"]
+    console.print(Text.assemble((row["method"], "bold"), f"  {row['tier']}"))
+    console.print(Text(f"{row['summary']}\n{paper}"))
+    console.print(Text(f"code: {row['function']}" + (f"; query: sql/{row['query']}.sql" if row["query"] else "")))
+    if row["columns_in"]:
+        console.print(Text(f"\nreasonmill apply {row['method']} --input FILE --output FILE", "bold"))
+        columns = Table("column", "kind", "meaning", box=None, pad_edge=False)
+        for column in row["columns_in"]:
+            name = column["name"] if column["is_required"] else f"{column['name']} (optional)"
+            columns.add_row(Text(name), Text(column["kind"]), Text(column["meaning"]))
+        console.print(columns)
+        made = "adds to every row" if row["grain"] == "rows" else "writes rows of its own"
+        made_columns = ", ".join(f"{column['name']} ({column['kind']})" for column in row["columns_out"])
+        console.print(Text(f"{made}: {made_columns}\n"))
+    parameters = Table("parameter", "default", "allowed", "meaning", box=None, pad_edge=False)
+    for one in row["parameters"]:
+        default = "required" if one["is_required"] else _shown(one["default"])
+        default = default if len(default) < 40 else "see config show"
+        parameters.add_row(one["name"], Text(default), Text(one["allowed"]), Text(one["meaning"]))
+    console.print(parameters)
 
 
 @datasets_app.command("list")

@@ -4,12 +4,13 @@
 -- out: offending rows (table_name, row_id, night, what), one per group and method
 -- note: of n_right and n_wrong ranked rollouts m are kept. Between max(0, m - n_wrong) and min(n_right, m) of them can
 --       be right, and the kept numbers differ least where that is nearest to m / 2; the difference is odd where m is.
---       Methods count as PROF by the reasons they give; rollouts without a score took no part in the ranking.
+--       Methods count as PROF by the reasons that scored rollouts have; those without a score took no part in the
+--       ranking, and of a list of filters only the last one scores.
 
 with prof_methods as (
     select distinct night, method
     from consistency_results
-    where reason in ('low_consistency', 'balance_random')
+    where reason in ('low_consistency', 'balance_random') and score is not null
 ),
 
 groups as (

@@ -9,14 +9,16 @@
 --             k       = min($num_removed, n),  d = n_right - n_wrong
 --             k_right = min(k, round_half_even((d + k) / 2));  where positive: min(k_right, n_right), else 0
 --             k_wrong = min(k - k_right, n_wrong)
+--         $balance is equal for this; with ratio k_right = round_half_even(k * n_right / n), with joint the k samples
+--         with the lowest scores go, right or wrong.
 --         A side that is not ranked ($rank_right, $rank_wrong) loses the same number by lot.
--- in:     prof_samples
+-- in:     samples
 -- params: $num_removed, $length_penalty, $min_steps, $max_steps, $aggregation (mean | min | sum | product | last),
---         $rank_right, $rank_wrong, $salt
+--         $rank_right, $rank_wrong, $balance (equal | ratio | joint), $salt
 -- out:    one row per sample (position, kept, reason, score), by position
 -- note:   of equal scores the smaller rollout id is removed first; scores are rounded to nine digits, so that neither
---         the order of rows nor that in which a parallel sum was taken decides anything. Samples with an `exclusion`,
---         without an outcome of 0 or 1, or with a score that is no number take no part in any group's counts.
+--         the order of rows nor that in which a parallel sum was taken decides anything. Samples without an outcome of 0
+--         or 1, without step scores, or with one that is no number take no part in any group's counts.
 
 with measured as (
     select
@@ -35,13 +37,12 @@ with measured as (
             else step_values[-1]
         end as aggregate,
         case
-            when exclusion is not null then exclusion
             when group_id is null then 'not_in_group'
             when outcome_reward is null or outcome_reward not in (0.0, 1.0) then 'ungraded'
             when step_values is null then 'no_step_scores'
         end as unusable,
         len(list_filter(step_values, lambda value: value is null or not isfinite(value))) > 0 as has_broken_score
-    from prof_samples
+    from samples
 ),
 
 judged as (
@@ -87,12 +88,19 @@ groups as (
 right_budgets as (
     select
         *,
-        greatest(least(k, round_even((num_right - num_wrong + k) / 2, 0)::bigint, num_right), 0) as k_right
+        if(
+            $balance = 'ratio',
+            round_even(k * num_right / (num_right + num_wrong), 0)::bigint,
+            greatest(least(k, round_even((num_right - num_wrong + k) / 2, 0)::bigint, num_right), 0)
+        ) as k_right
     from groups
 ),
 
 budgets as (
-    select group_id, k_right, least(k - k_right, num_wrong) as k_wrong
+    select
+        group_id,
+        if($balance = 'joint', k, k_right) as k_right,
+        if($balance = 'joint', k, least(k - k_right, num_wrong)) as k_wrong
     from right_budgets
 ),
 
@@ -100,7 +108,7 @@ ranked as (
     select
         *,
         row_number() over (
-            partition by group_id, is_right, exclusion is null
+            partition by group_id, is_right or $balance = 'joint', exclusion is null
             order by
                 if(is_ranked_side, score, 0.0),
                 if(is_ranked_side, 0, md5_number_lower(concat(rollout_id, $salt))),
@@ -117,7 +125,8 @@ decided as (
             when ranked.exclusion is not null then ranked.exclusion
             when ranked.removal_rank > if(ranked.is_right, budgets.k_right, budgets.k_wrong) then null
             when not ranked.is_ranked_side then 'balance_random'
-            else 'low_consistency'
+            when $balance = 'equal' then 'low_consistency'
+            else 'inconsistent'
         end as reason
     from ranked
     left join budgets on budgets.group_id = ranked.group_id

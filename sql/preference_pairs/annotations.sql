@@ -3,10 +3,10 @@
 -- what:   A strength from -3 to 3 says by how much chosen is better. Pairs whose strengths spread over more than
 --         $max_spread have no consensus. Of the others the $num_similar most similar strengths (the window of the sorted
 --         ones with the smallest range, the lowest one of equal ranges) are averaged to m; m < 0 turns the pair round and
---         weight = |m| (scaled Bradley-Terry: the loss times m).
+--         weight_factor = |m| (scaled Bradley-Terry: the loss times m).
 -- in:     known_pairs
 -- params: $max_spread, $num_similar
--- out:    one row per pair, by position: kept, reason, score = m, is_flipped, weight
+-- out:    one row per pair, by position: kept, reason, score = m, is_flipped, weight_factor
 -- note:   fewer strengths than $num_similar are all averaged; m = 0 is a tie; no strength at all is not annotated.
 
 with sorted as (
@@ -54,6 +54,6 @@ select
     reason,
     mean_strength as score,
     reason is null and mean_strength < 0 as is_flipped,
-    if(reason is null, abs(mean_strength), null) as weight
+    if(reason is null, abs(mean_strength), null) as weight_factor
 from judged
 order by position

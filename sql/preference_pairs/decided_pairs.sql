@@ -11,9 +11,9 @@ with kept as (
     select
         pair.*,
         coalesce(decision.is_flipped, false) as turned,
-        decision.soft_label as new_label,
-        decision.margin as new_margin,
-        decision.weight as factor
+        decision.new_soft_label as new_label,
+        decision.new_margin,
+        decision.weight_factor as factor
     from mined_pairs as pair
     inner join pair_decisions as decision on decision.position = pair.position
     where decision.kept

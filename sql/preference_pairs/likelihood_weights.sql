@@ -4,7 +4,7 @@
 --         term where $alignment is none; weight = w(chosen) * w(rejected).
 -- in:     known_pairs
 -- params: $alignment (sampled | none)
--- out:    one row per pair, by position: kept, reason, score = weight, weight
+-- out:    one row per pair, by position: kept, reason, score and weight_factor = weight
 -- note:   a side without log-probabilities, or without those that the alignment needs, leaves the weight as it was.
 
 with aligned as (
@@ -37,6 +37,6 @@ select
     true as kept,
     null::varchar as reason,
     if(is_known, weight, null) as score,
-    if(is_known, weight, null) as weight
+    if(is_known, weight, null) as weight_factor
 from weighed
 order by position

@@ -81,7 +81,7 @@ def changed_keys(specs: dict[str, dg.AssetSpec], changes: dict) -> set[str]:
 
 
 def test_changing_the_filter_changes_the_code_versions_of_the_filter_and_what_follows(specs):
-    assert changed_keys(specs, {"consistency": {"methods": [{"name": "prof", "num_removed": 2}]}}) == {
+    assert changed_keys(specs, {"consistency": {"methods": [{"name": "prof", "parameters": {"num_removed": 2}}]}}) == {
         "consistency_results", "consistent_rollouts", "sft", "preference", "stepwise", "prompts", "rl_groups",
         "published_version",
     }  # fmt: skip

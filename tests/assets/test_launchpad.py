@@ -54,8 +54,8 @@ def test_a_value_of_the_launchpad_overrides_one_field_and_leaves_the_others():
 
 
 def test_a_list_of_filters_can_be_replaced_in_the_launchpad():
-    got = received(ConsistencyConfig(), {"methods": [{"name": "mine", "num_removed": 1}], "use": "mine"})
-    assert got.methods == (ConsistencyMethodConfig(name="mine", num_removed=1),)
+    got = received(ConsistencyConfig(), {"methods": [{"name": "prof", "parameters": {"num_removed": 1}}]})
+    assert got.methods == (ConsistencyMethodConfig(name="prof", parameters={"num_removed": 1}),)
 
 
 def test_problem_sources_of_different_kinds_are_told_apart_again():

@@ -25,6 +25,13 @@ def test_a_preview_keeps_pipes_and_line_ends_inside_their_cell():
     assert preview(pa.table({"text": ["a|b\nc"]})).splitlines()[2] == "| a\\|b⏎c |"
 
 
+def test_a_preview_shows_what_a_model_wrote_as_text_and_not_as_markdown():
+    rows = pa.table({"text": ["21*4+6*2", "<img src=x>", "a_b [c](d)"]})
+    assert preview(rows).splitlines()[2:] == [
+        r"| 21\*4+6\*2 |", r"| \<img src=x\> |", r"| a\_b \[c\]\(d\) |",
+    ]  # fmt: skip
+
+
 def test_a_preview_of_nothing_says_so():
     assert preview(pa.table({"text": pa.array([], pa.string())})) == "*no rows*"
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from assets.rollouts import rollouts_assets
 from assets.versions import code_version, config_digest, source_digest, workspace_digest
 from pipelines.config import PairsConfig, Settings
 
@@ -54,3 +55,26 @@ def test_the_users_own_filter_is_part_of_the_version_of_the_filters_and_not_of_t
     settings = Settings.model_validate({"root": tmp_path, "extensions": {"filters": {"mine": "mine.py:keep"}}})
     assert workspace_digest(settings, ["filters"]) != ""
     assert workspace_digest(settings, ["graders"]) == ""
+
+
+def test_the_corpus_is_part_of_the_version_where_the_recipe_looks_things_up(tmp_path):
+    def version(recipe: str) -> str:
+        settings = Settings.model_validate(
+            {"root": tmp_path, "rollouts": {"recipe": recipe}, "retrieval": {"corpus": "facts.jsonl"}}
+        )
+        return next(iter(rollouts_assets(settings)[0].specs)).code_version
+
+    (tmp_path / "facts.jsonl").write_text('{"id": "a", "text": "first"}')
+    before = version("retrieval_planner"), version("puct")
+    (tmp_path / "facts.jsonl").write_text('{"id": "a", "text": "second"}')
+    after = version("retrieval_planner"), version("puct")
+    assert (before[0] == after[0], before[1] == after[1]) == (False, True)
+
+
+def test_every_file_of_a_corpus_folder_counts(tmp_path):
+    settings = Settings.model_validate({"root": tmp_path, "retrieval": {"corpus": "notes"}})
+    (tmp_path / "notes" / "deep").mkdir(parents=True)
+    (tmp_path / "notes" / "deep" / "one.txt").write_text("first")
+    before = workspace_digest(settings, ["corpus"])
+    (tmp_path / "notes" / "two.txt").write_text("second")
+    assert workspace_digest(settings, ["corpus"]) != before != ""

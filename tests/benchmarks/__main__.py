@@ -1,7 +1,8 @@
 """Measured comparisons, none of them a test.
 
 `critic` (`make benchmark`), `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
-`memory` the machinery; `judges` compares recorded judges of steps (--data); `pairs` mines and cleans preference pairs;
+`memory` the machinery, `packing` the training of critics, `pairs` the mining and cleaning of preference pairs;
+`judges` compares recorded judges of steps (--data);
 `readme` writes the first three down.
 """
 
@@ -15,6 +16,7 @@ from tests.benchmarks import (
     judges,
     memory,
     overhead,
+    packing,
     pairs,
     peer,
     readme,
@@ -25,14 +27,9 @@ from tests.benchmarks import (
 from tests.benchmarks.record import RESULTS
 
 MODULES = {
-    "overhead": overhead,
-    "busy": busy,
-    "peer": peer,
-    "resume": resume,
-    "memory": memory,
-    "judges": judges,
-    "pairs": pairs,
-}
+    "overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges,
+    "packing": packing, "pairs": pairs,
+}  # fmt: skip
 
 
 def main() -> None:

@@ -13,6 +13,10 @@ path to their parent; the share is cached tokens over the shared tokens that fil
 hit), and, beside it, over all shared tokens.
 
     python -m tests.benchmarks busy --trees 256 --repeats 3
+
+With `--cache-blocks` the engine gets a key-value cache of so few blocks that it cannot hold what it is asked for: raw
+generation then makes it set sequences aside and compute them again, and the ratio says what the driver's limit, which
+follows the engine's preemptions, is worth. That result is called `overload`.
 """
 
 import argparse
@@ -31,7 +35,9 @@ from assets.resources import prompts_of
 from pipelines.config import Settings, load_settings
 from pipelines.grading import extract_answer, graders_of
 from pipelines.inference.engine_flags import CPU_BLOCK_SIZE
+from pipelines.inference.engine_metrics import parse_metrics
 from pipelines.inference.engine_service import EngineHandle, ensure_engine, stop_engine
+from pipelines.inference.errors import EngineDeadError
 from pipelines.inference.http_client import completion_body
 from pipelines.inference.session import Session, context_length, generate_session, model_folder
 from pipelines.inference.types import Completion, GenerationRequest
@@ -52,6 +58,7 @@ class Run:
     seconds: float
     client_cpu_s: float  # of this process
     full_share: float | None = None  # of the time: as many samples were asked for as the engine runs at once
+    num_preemptions: int = 0  # sequences that the engine set aside
 
     @property
     def tokens_per_s(self) -> float:
@@ -96,6 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--simulations", type=int, default=16, help="per tree")
     parser.add_argument("--group-size", type=int, default=16, help="independent samples per problem")
     parser.add_argument("--repeats", type=int, default=3, help="turns of search and raw generation")
+    parser.add_argument("--cache-blocks", type=int, help="blocks of the engine's cache; default: as it comes")
     parser.add_argument("--connections", type=int, default=256, help="requests at once in raw generation")
 
 
@@ -105,12 +113,16 @@ def run(arguments: argparse.Namespace) -> None:
         settings = load_settings(arguments.config)
         paths = settings.paths.model_copy(update={"responses": f"{folder}/responses", "state": f"{folder}/state"})
         settings = settings.model_copy(update={"paths": paths})
+        if arguments.cache_blocks is not None:
+            flags = (*settings.engine.extra_args, "--num-gpu-blocks-override", str(arguments.cache_blocks))
+            settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"extra_args": flags})})
         try:
             engine = ensure_engine(settings, model_folder(settings.policy.model), run_id=RUN_ID)
             result = asyncio.run(measure(settings, engine, arguments))
         finally:
             stop_engine(settings, RUN_ID)
-    record.save("busy", arguments.out, result, as_markdown(result))
+    name = "busy" if arguments.cache_blocks is None else "overload"
+    record.save(name, arguments.out, result, as_markdown(result))
 
 
 async def measure(settings: Settings, engine: EngineHandle, arguments: argparse.Namespace) -> dict:
@@ -135,7 +147,7 @@ async def measure(settings: Settings, engine: EngineHandle, arguments: argparse.
         async with generate_session(settings, run_id=RUN_ID) as session:
             recording, looks = Recording(session), []
             watching = asyncio.create_task(recording.watch(settings.engine.max_num_seqs, looks))
-            ours = await _timed(work(recording, chosen, turn), lambda _: session.stats.completion_tokens)
+            ours = await _timed(engine, work(recording, chosen, turn), lambda _: session.stats.completion_tokens)
             watching.cancel()
             ours = replace(ours, full_share=sum(looks) / max(len(looks), 1))
         raw = await _raw(engine, [request for request, _ in recording.asked], turn, arguments.connections)
@@ -151,10 +163,22 @@ async def measure(settings: Settings, engine: EngineHandle, arguments: argparse.
     return result
 
 
-async def _timed(work: Awaitable[object], num_tokens: Callable[[object], int]) -> Run:
+async def _timed(engine: EngineHandle, work: Awaitable[object], num_tokens: Callable[[object], int]) -> Run:
+    num_before = await _num_preemptions(engine)
     started, cpu = time.perf_counter(), time.process_time()
     made = await work
-    return Run(num_tokens(made), time.perf_counter() - started, time.process_time() - cpu)
+    seconds, cpu_s = time.perf_counter() - started, time.process_time() - cpu
+    num_preemptions = await _num_preemptions(engine) - num_before
+    return Run(num_tokens(made), seconds, cpu_s, num_preemptions=num_preemptions)
+
+
+async def _num_preemptions(engine: EngineHandle) -> int:
+    """Since the engine's start."""
+    async with aiohttp.ClientSession() as http, http.get(f"{engine.url}/metrics") as response:
+        metrics = parse_metrics(await response.text())
+    if metrics is None:
+        raise EngineDeadError(f"The engine at {engine.url} does not tell its metrics.")
+    return metrics.num_preemptions
 
 
 async def _raw(engine: EngineHandle, requests: Sequence[GenerationRequest], turn: int, connections: int) -> Run:
@@ -168,7 +192,7 @@ async def _raw(engine: EngineHandle, requests: Sequence[GenerationRequest], turn
             async with http.post(f"{engine.url}/v1/completions", data=body) as response:
                 return await response.read()
 
-        return await _timed(asyncio.gather(*map(send, bodies)), _output_tokens)
+        return await _timed(engine, asyncio.gather(*map(send, bodies)), _output_tokens)
 
 
 def _body(engine: EngineHandle, request: GenerationRequest, turn: int) -> bytes:
@@ -210,6 +234,7 @@ def _summary(turns: Sequence[tuple[Run, Run, dict]]) -> dict:
         "seconds": [[ours.seconds, raw.seconds] for ours, raw, _ in turns],
         "client_cpu_share": statistics.median(ours.client_cpu_s / ours.seconds for ours, _, _ in turns),
         "engine_full_share": statistics.median(ours.full_share for ours, _, _ in turns),
+        "preemptions": [[ours.num_preemptions, raw.num_preemptions] for ours, raw, _ in turns],
         "cache_hits": hits,
     }
 
@@ -221,11 +246,12 @@ def as_markdown(result: dict) -> list[str]:
         rows.append([
             name, f"{one['tokens_per_s']:,.0f}", f"{one['raw_tokens_per_s']:,.0f}", f"**{one['ratio']:.3f}**",
             " ".join(f"{ratio:.3f}" for ratio in one["ratios"]), f"{one['client_cpu_share']:.2f}",
-            f"{one['engine_full_share']:.2f}",
+            f"{one['engine_full_share']:.2f}", " ".join(f"{ours} / {raw}" for ours, raw in one["preemptions"]),
         ])  # fmt: skip
     hits = result["puct"]["cache_hits"]
     in_blocks = hits["cached"] / max(hits["shared_in_blocks"], 1)
     header = ["", "tokens/s", "raw tokens/s", "ratio", "per turn", "client's share of a core", "engine full"]
+    header += ["preemptions, ours / raw"]
     lines = [*record.heading(result), *record.table(header, rows), ""]
     lines += [f"Prefix-cache hits on sibling requests: **{in_blocks:.3f}** of the shared tokens that fill whole blocks"]
     return [*lines, f"of {CPU_BLOCK_SIZE} tokens, {hits['cached'] / max(hits['shared'], 1):.3f} of all shared tokens."]

@@ -2,12 +2,14 @@
 
     python -m tests.benchmarks judges --data FOLDER
 
-FOLDER holds `<subset>_human_labels.jsonl.gz` and `<subset>_judgements.jsonl.gz` of AgentProcessBench (RUCBM, MIT) for
-bfcl, hotpotqa and tau2. A step is wrong where people said -1 (1 and 0, helpful and neutral, are not). A judge's own -1
-is its verdict (score 0, neutral 0.5, helpful 1, threshold 0.25); a rollout that it did not judge counts as missed, as
-in ProcessBench, and is left out of the step metrics. Votes: the share of the judges that read a step and did not call
-it wrong, with threshold 0.5, and with a threshold that was tuned on the other two subsets. Intervals: 95 %, bootstrap
-over queries (five rollouts each); there are few.
+FOLDER holds the folders agent-process-bench, llmbar, judgebench, mt-bench and pandalm-testset; on the last four the
+consistency of recorded judges is measured (`judge_consistency`). The first has `<subset>_human_labels.jsonl.gz` and
+`<subset>_judgements.jsonl.gz` of AgentProcessBench (RUCBM, MIT) for bfcl, hotpotqa and tau2. A step is wrong where
+people said -1 (1 and 0, helpful and neutral, are not). A judge's own -1 is its verdict (score 0, neutral 0.5, helpful
+1, threshold 0.25); a rollout that it did not judge counts as missed, as in ProcessBench, and is left out of the step
+metrics. Votes: the share of the judges that read a step and did not call it wrong, with threshold 0.5, and with a
+threshold that was tuned on the other two subsets. Intervals: 95 %, bootstrap over queries (five rollouts each); there
+are few.
 """
 
 import argparse
@@ -30,7 +32,7 @@ from critics.metrics import (
 from pipelines.errors import SourceError
 from pipelines.step_labels.solution import LabelledSolution
 from pipelines.trees.fields import json_lines
-from tests.benchmarks import record
+from tests.benchmarks import copy_limit, judge_consistency, record
 
 SUBSETS = ("bfcl", "hotpotqa", "tau2")
 SCORE_OF = {1: 1.0, 0: 0.5, -1: 0.0}
@@ -63,17 +65,24 @@ class Result:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, help="folder with AgentProcessBench's labels and judgements")
+    parser.add_argument("--data", type=Path, help="folder that holds the data sets")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """The tables; SystemExit says which files are missing."""
     try:
-        results = measured(arguments.data)
+        results = measured(arguments.data and arguments.data / "agent-process-bench")
+        rates, many = judge_consistency.measured(arguments.data), judge_consistency.time_of_many()
     except SourceError as error:
         raise SystemExit(str(error)) from error
-    content = {"date": date.today().isoformat(), "results": [asdict(result) for result in results]}
-    record.save("judges", arguments.out, content, as_markdown(results))
+    content = {
+        "date": date.today().isoformat(),
+        "results": [asdict(result) for result in results],
+        "consistency": [asdict(rate) for rate in rates],
+        "scale": asdict(many),
+    }
+    markdown = [*as_markdown(results), *judge_consistency.as_markdown(rates), "", *copy_limit.as_markdown([many])]
+    record.save("judges", arguments.out, content, markdown)
 
 
 def measured(data: Path | None) -> list[Result]:

@@ -29,9 +29,10 @@ from pipelines.inference.scripted import SCRIPTED_DIGEST, ScriptedModel
 from pipelines.inference.session import Session, generate_session
 from pipelines.inference.types import Completion, GenerationRequest
 from pipelines.lake import Lake
+from pipelines.problem_rows import TABLES
 from pipelines.problems import load_problems
 from pipelines.reasoning.prompts import load_prompts
-from pipelines.rollouts import TABLES, check_error_rate, sample_rollouts, search_rollouts
+from pipelines.rollouts import check_error_rate, sample_rollouts, search_rollouts
 
 NIGHT = "2026-01-01"
 RUN_ID = "killed-run"

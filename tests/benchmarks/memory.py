@@ -27,8 +27,9 @@ from pipelines.inference.response_store import ResponseStore
 from pipelines.inference.scripted import ScriptedModel
 from pipelines.inference.types import GenerationRequest
 from pipelines.lake import Lake
+from pipelines.problem_rows import TABLES
 from pipelines.reasoning.prompts import load_prompts
-from pipelines.rollouts import TABLES, search_rollouts
+from pipelines.rollouts import search_rollouts
 from pipelines.rows import rows_to_table
 from tests.benchmarks.record import RESULTS
 

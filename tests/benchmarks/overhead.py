@@ -30,8 +30,9 @@ from pipelines.inference.replay import replaying
 from pipelines.inference.response_store import ResponseStore
 from pipelines.inference.scripted import CharTokenizer
 from pipelines.inference.types import Completion, GenerationRequest, Sample, UsageStats
+from pipelines.problem_rows import UNFINISHED
 from pipelines.reasoning.prompts import load_prompts
-from pipelines.rollouts import UNFINISHED, search_rollouts
+from pipelines.rollouts import search_rollouts
 from pipelines.rows import rows_to_table
 from pipelines.search.recipes import RECIPES
 from pipelines.search.search import SearchFunctions, search_tree

@@ -34,10 +34,11 @@ from pipelines.config import RolloutsConfig, Settings, load_settings
 from pipelines.grading import extract_answer, grade
 from pipelines.inference.engine_service import ensure_engine, stop_engine
 from pipelines.inference.session import Session, generate_session, model_folder
+from pipelines.problem_rows import Rollouts
 from pipelines.problems import load_problems
 from pipelines.reasoning.prompts import PromptStyle
 from pipelines.reasoning.propose import PRIOR_LENGTH_EXPONENT, make_encode_problem
-from pipelines.rollouts import Rollouts, choose_problems, search_rollouts
+from pipelines.rollouts import choose_problems, search_rollouts
 from pipelines.search.recipes import RECIPES
 from pipelines.search.types import Evaluation
 from pipelines.search.types import Path as TreePath

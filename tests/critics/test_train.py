@@ -4,12 +4,13 @@ import pytest
 import torch
 from transformers import LlamaForTokenClassification
 
+import critics.train
 from critics.checkpoint import read_manifest, read_training_problems
-from critics.errors import CheckpointError, CriticDataError
+from critics.errors import CheckpointError, CriticDataError, CriticMemoryError
 from critics.examples import StepExamples, examples_from_trees
 from critics.fold import fold_of
 from critics.metrics import auroc, pair_accuracy
-from critics.model import initial_critic, load_encoder
+from critics.model import initial_critic, load_encoder, logits_at
 from critics.score import load_critic
 from critics.train import learning_rate_at, train_process_critic
 from pipelines.config import CriticConfig
@@ -171,3 +172,64 @@ def test_a_checkpoint_that_cannot_be_written_is_an_explained_error(examples, lan
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="cannot be written"):
         train_process_critic(examples, make_config(steps=1), language_model, tmp_path / "file" / "critic")
+
+
+def test_a_packed_step_has_the_loss_of_an_unpacked_one(examples, language_model, tmp_path):
+    losses = {}
+    for packing in ("chunks", "off"):
+        of_steps = losses.setdefault(packing, [])
+        train_process_critic(
+            examples, make_config(steps=10, packing=packing), language_model, tmp_path / packing,
+            on_metrics=lambda step, metrics, seen=of_steps: seen.append(metrics.get("loss")),
+        )  # fmt: skip
+    assert losses["chunks"][-1] == pytest.approx(losses["off"][-1], rel=1e-3)
+
+
+def without_memory_for(num_tokens):
+    """The real forward pass on a machine whose memory holds fewer than `num_tokens` packed tokens."""
+
+    def forward(critic, ids_BT, *places):
+        if torch.is_grad_enabled() and ids_BT.numel() >= num_tokens:
+            raise torch.OutOfMemoryError(f"tried to allocate {ids_BT.numel()} tokens")
+        return logits_at(critic, ids_BT, *places)
+
+    return forward
+
+
+def test_where_memory_does_not_suffice_batches_are_halved_and_the_run_goes_on(
+    examples, language_model, tmp_path, monkeypatch, caplog
+):
+    config = make_config(steps=6, eval_every=3, contrast_weight=0.0)
+    whole, halved = [], []
+    for seen, folder in ((whole, "whole"), (halved, "halved")):
+        critic = train_process_critic(
+            examples, config, language_model, tmp_path / folder,
+            on_metrics=lambda step, metrics, seen=seen: seen.append(metrics.get("num_nodes")),
+        )  # fmt: skip
+        monkeypatch.setattr(critics.train, "logits_at", without_memory_for(100))
+    assert critic.metrics["last_step"] == 6
+    assert halved == whole
+    warnings = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
+    assert len(warnings) == 1
+    assert (
+        "rows of at most 12 tokens do not fit into memory; from here on batches are evaluated in halves" in warnings[0]
+    )
+
+
+def test_a_single_row_that_memory_does_not_hold_is_an_error_that_names_its_tree(
+    examples, language_model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(critics.train, "logits_at", without_memory_for(1))
+    with pytest.raises(CriticMemoryError, match=r"step 0: one row of \d+ tokens of tree t\d+ does not fit"):
+        train_process_critic(examples, make_config(steps=1), language_model, tmp_path / "c")
+
+
+def test_low_rank_adapters_train_and_are_merged_into_a_plain_model(examples, language_model, tmp_path):
+    config = make_config(steps=30, eval_every=30, lora_rank=4, gradient_checkpointing=True, precision="bfloat16")
+    trained = train_process_critic(examples, config, language_model, tmp_path / "c")
+    model, initial = LlamaForTokenClassification.from_pretrained(trained.folder), initial_critic(language_model, 0)
+    assert set(model.state_dict()) == set(initial.state_dict())
+    assert torch.equal(model.model.embed_tokens.weight, initial.model.embed_tokens.weight)  # no linear layer: as it was
+    changed = model.model.layers[0].mlp.up_proj.weight - initial.model.layers[0].mlp.up_proj.weight
+    assert torch.linalg.matrix_rank(changed, tol=1e-4).item() in range(1, 5)
+    assert trained.metrics["validation_sibling_accuracy"] > 0.9

@@ -1,16 +1,20 @@
 """All configured methods on one batch, and the advantages of what is kept."""
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from pydantic import Field
 
 from pipelines.config import ConsistencyConfig, ConsistencyMethodConfig
+from pipelines.config_models import Section
 from pipelines.consistent_rollouts import filter_rollouts
+from pipelines.curation import DECISION, Column, Curation
 from pipelines.errors import ConfigError
 from pipelines.rows import rows_to_table
 from pipelines.tables import SCHEMAS
 
 NIGHT = "2026-11-03"
-PROF = ConsistencyMethodConfig(name="prof", num_removed=1)
+PROF = ConsistencyMethodConfig(name="prof", parameters={"num_removed": 1})
 
 
 def rollouts() -> pa.Table:
@@ -38,7 +42,7 @@ def test_advantages_are_computed_on_the_kept_rollouts_only():
 
 
 def test_every_method_judges_every_rollout_and_the_one_in_use_is_taken():
-    methods = (PROF, ConsistencyMethodConfig(name="lot", filter="random_removal", num_removed=3))
+    methods = (PROF, ConsistencyMethodConfig(name="lot", filter="random_removal", parameters={"num_removed": 3}))
     config = ConsistencyConfig(methods=methods, use="lot")
     made = filter_rollouts(rollouts(), step_scores(), config, NIGHT)
     assert made.consistency_results.num_rows == 8
@@ -58,6 +62,101 @@ def test_a_filter_of_the_users_is_loaded_by_its_reference():
     assert made.consistent_rollouts["rollout_id"].to_pylist() == ["w"]
     with pytest.raises(ConfigError, match="not built in"):
         filter_rollouts(rollouts(), step_scores(), config, NIGHT)
+
+
+def keep(*names: str):
+    """A filter of the user's that keeps these ids."""
+
+    def filter(batch, scores):
+        kept = [name in names for name in batch["rollout_id"].to_pylist()]
+        reason = [None if one else "not_chosen" for one in kept]
+        return pa.table({"rollout_id": batch["rollout_id"], "kept": kept, "reason": reason, "score": [1.0] * len(kept)})
+
+    return filter
+
+
+def test_in_a_list_each_filter_sees_only_what_the_one_before_it_kept():
+    mine = ConsistencyMethodConfig(name="mine", filter="mine.py:keep")
+    config = ConsistencyConfig(methods=(PROF, mine), use=("mine", "prof"))
+    made = filter_rollouts(rollouts(), step_scores(), config, NIGHT, load_filter=lambda name: keep("r1", "r2", "w"))
+    # alone PROF removes r0; without r0 it sees 2 right and 1 wrong: d + k = 2, one right one goes, r1 (0.8 < 0.9)
+    by_method = {
+        method: {
+            row["rollout_id"]: row["reason"] for row in made.consistency_results.to_pylist() if row["method"] == method
+        }
+        for method in ("prof", "mine", "mine+prof")
+    }
+    assert by_method == {
+        "prof": {"r0": "low_consistency", "r1": None, "r2": None, "w": None},
+        "mine": {"r0": "not_chosen", "r1": None, "r2": None, "w": None},
+        "mine+prof": {"r0": "not_chosen", "r1": "low_consistency", "r2": None, "w": None},
+    }
+    assert made.consistency_results.num_rows == 12
+    scores = {row["rollout_id"]: row["score"] for row in made.consistency_results.to_pylist()[8:]}
+    assert scores["r0"] is None  # PROF never saw it
+    # the centre of what PROF saw is (0.8 + 0.9 + 0.2) / 3
+    assert scores["r2"] == pytest.approx(2 * (0.9 - 1.9 / 3))
+    advantages = {row["rollout_id"]: row["group_advantage"] for row in made.consistent_rollouts.to_pylist()}
+    assert advantages == {"r2": 0.5, "w": -0.5}
+    assert set(made.consistent_rollouts["method"].to_pylist()) == {"mine+prof"}
+
+
+def test_what_a_filter_never_sees_has_its_reason():
+    rows = rollouts().to_pylist()
+    rows[1] |= {"error": "ServerError: 500", "outcome_reward": None}
+    rows[2] |= {"outcome_reward": None}
+    rows[3] |= {"group_id": None}
+    mine = ConsistencyConfig(methods=(ConsistencyMethodConfig(name="mine", filter="mine.py:keep"),), use="mine")
+    made = filter_rollouts(
+        rows_to_table("rollouts", rows), step_scores(), mine, NIGHT, load_filter=lambda name: keep("r0")
+    )
+    reasons = {row["rollout_id"]: row["reason"] for row in made.consistency_results.to_pylist()}
+    assert reasons == {"r0": None, "r1": "failed", "r2": "ungraded", "w": "not_in_group"}
+
+
+def test_a_curation_of_the_users_has_parameters_of_its_own():
+    class Params(Section):
+        most: int = Field(1, ge=0, description="most tokens")
+
+    def short(rows, params):
+        kept = pc.less_equal(rows["num_tokens"], params.most)
+        reason = pc.if_else(kept, pa.scalar(None, pa.string()), "too_long")
+        return pa.table([rows["position"], kept, reason, pa.nulls(rows.num_rows, pa.float64())],
+                        names=["position", *DECISION.names])  # fmt: skip
+
+    curation = Curation(Params, (Column("num_tokens", pa.int64(), "tokens"),), DECISION, "rows", short)
+    rows = [row | {"num_tokens": count} for row, count in zip(rollouts().to_pylist(), (1, 2, 3, 4), strict=True)]
+    method = ConsistencyMethodConfig(name="short", filter="mine.py:SHORT", parameters={"most": 2})
+    config = ConsistencyConfig(methods=(method,), use="short")
+    no_scores = SCHEMAS["step_scores"].empty_table()  # it reads none
+    made = filter_rollouts(rows_to_table("rollouts", rows), no_scores, config, NIGHT, load_filter=lambda name: curation)
+    assert made.consistent_rollouts["rollout_id"].to_pylist() == ["r0", "r1"]
+    reads_more = Curation(Params, (Column("mood", pa.string(), "mood"),), DECISION, "rows", short)
+    with pytest.raises(ConfigError, match='mine.py:SHORT cannot filter rollouts. It must have grain "rows"'):
+        filter_rollouts(rollouts(), no_scores, config, NIGHT, load_filter=lambda name: reads_more)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"parameters": {"num_remove": 1}}, 'has no parameter "num_remove" .*It has num_removed'),
+        ({"parameters": {"num_removed": -1}}, "num_removed = -1 .*num_removed is an integer from 0 to 4096"),
+        ({"filter": "prov"}, 'the filter "prov", which is not built in; there is prof'),
+        ({"filter": "puct"}, 'the filter "puct", which is not built in'),
+    ],
+)
+def test_a_wrong_filter_or_parameter_is_named_before_anything_runs(method, message):
+    config = ConsistencyConfig(methods=(ConsistencyMethodConfig(name="prof", **method),))
+    with pytest.raises(ConfigError, match=message):
+        filter_rollouts(SCHEMAS["rollouts"].empty_table(), SCHEMAS["step_scores"].empty_table(), config, NIGHT)
+
+
+def test_a_list_names_methods_that_are_there_once():
+    with pytest.raises(ValueError, match='use = "prov" is not the name of a method'):
+        ConsistencyConfig(use=("prof", "prov"))
+    with pytest.raises(ValueError, match="names a method twice"):
+        ConsistencyConfig(use=("prof", "prof"))
+    assert ConsistencyConfig(use="prof").used_method == "prof"
 
 
 def test_no_rollouts_make_empty_tables():

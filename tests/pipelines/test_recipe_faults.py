@@ -19,7 +19,8 @@ from pipelines.inference.errors import EngineDeadError, RequestTimeoutError, Ser
 from pipelines.inference.replay import replaying
 from pipelines.inference.scripted import SCRIPTED_DIGEST
 from pipelines.inference.types import Completion, GenerationRequest
-from pipelines.rollouts import NO_STEP, search_rollouts
+from pipelines.problem_rows import NO_STEP
+from pipelines.rollouts import search_rollouts
 from pipelines.rows import rows_to_table
 from pipelines.search.recipes import RECIPES
 

@@ -18,8 +18,9 @@ from reasoning_worlds import (
 
 from pipelines import row_stream
 from pipelines.budget import TokenBudget, unguided_problems
+from pipelines.problem_rows import TABLES
 from pipelines.reasoning.evaluate import critic_evaluator
-from pipelines.rollouts import TABLES, sample_rollouts, search_rollouts
+from pipelines.rollouts import sample_rollouts, search_rollouts
 from pipelines.rows import rows_to_table
 
 CRITIC = critic_evaluator(lambda prompts, steps: [[0.25] * len(path) for path in steps], STARTER)

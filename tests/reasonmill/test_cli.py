@@ -92,7 +92,16 @@ def test_methods_are_listed_and_shown():
     listed = runner.invoke(main.app, ["methods"])
     assert listed.exit_code == 0
     assert "2509.03403" in listed.output
-    assert "num_removed" in runner.invoke(main.app, ["methods", "prof"]).output
+    shown = runner.invoke(main.app, ["methods", "prof"]).output
+    assert all(word in shown for word in ("num_removed", "step_values", "adds to every row: kept"))
+    rows = json.loads(runner.invoke(main.app, ["methods", "prof", "--format", "json"]).output)
+    assert (rows[0]["method"], rows[0]["arxiv"]) == ("prof", "2509.03403")
+
+
+def test_apply_tells_which_columns_every_method_reads_and_makes():
+    help_text = CliRunner(env={"COLUMNS": "200"}).invoke(main.app, ["apply", "--help"]).output
+    assert "reads problem_id, rollout_id, outcome_reward, step_values, group_id (optional)" in help_text
+    assert "adds kept, reason, score" in help_text
 
 
 def test_recipes_are_listed_with_paper_parameters_defaults_and_tier():

@@ -15,10 +15,11 @@ World = dict[str, list[dict]]  # rows per table
 CHECKS = [name for name in queries.names() if name.startswith("checks/")]
 EXAMPLES = {  # values for named parameters; every other number is 1 and every other text is "x"
     "night": "n1", "separator": "\n", "aggregate": "mean", "origins": ["search"], "rank_right": True,
-    "rank_wrong": True, "normalise": True, "td_lambda": 0.5, "transitions": ["wait"],
-    "only_right": True, "both_ways": True, "beta": 0.5, "alpha": 0.1,
-    "only_dissatisfied": True, "only_rejected": True, "replay_share": 0.3, "low_share": 0.2, "high_share": 0.6,
-    "strong_weight": 0.5,
+    "rank_wrong": True, "normalise": True, "td_lambda": 0.5, "transitions": ["wait"], "balance": "equal",
+    "by_perplexity": False,
+    "only_right": True,
+    "both_ways": True, "beta": 0.5, "alpha": 0.1, "only_dissatisfied": True, "only_rejected": True, "replay_share": 0.3,
+    "low_share": 0.2, "high_share": 0.6, "strong_weight": 0.5,
 }  # fmt: skip
 
 

@@ -5,17 +5,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.config import ConsistencyMethodConfig
-from pipelines.consistency.prof import prof
-from pipelines.consistency.random_removal import random_removal
+from pipelines.config import ConsistencyConfig, ConsistencyMethodConfig
+from pipelines.consistency.scorer import required_scorer_version
+from pipelines.consistent_rollouts import filter_rollouts
 from pipelines.errors import ConfigError, ReasonmillError
 from pipelines.rows import rows_to_table
 
 NIGHT = "2026-11-03"
 
 
-def method(**changes) -> ConsistencyMethodConfig:
-    return ConsistencyMethodConfig(name="prof", **changes)
+def method(filter: str = "prof", **parameters) -> ConsistencyMethodConfig:
+    return ConsistencyMethodConfig(name="prof", filter=filter, parameters=parameters)
+
+
+def prof(
+    rollouts: pa.Table,
+    scores: pa.Table,
+    config: ConsistencyMethodConfig,
+    night: str = NIGHT,
+    source: str = "critic",
+    scorer_version: str = "latest",
+) -> pa.Table:
+    section = ConsistencyConfig(methods=(config,), use=config.name, source=source, scorer_version=scorer_version)
+    return filter_rollouts(rollouts, scores, section, night).consistency_results
 
 
 def make_rollout(
@@ -158,7 +170,7 @@ def test_latest_is_the_version_of_the_latest_night():
 def test_monte_carlo_values_and_missing_scores_are_refused():
     rollouts, scores = tables({"r1": (1.0, [0.9, 0.9])})
     with pytest.raises(ConfigError, match="monte_carlo"):
-        prof(rollouts, scores, method(), night=NIGHT, source="monte_carlo")
+        required_scorer_version(scores, "monte_carlo")
     with pytest.raises(ReasonmillError, match='source "judge".*critic/v1'):
         prof(rollouts, scores, method(), night=NIGHT, source="judge")
 
@@ -183,6 +195,24 @@ def test_ties_do_not_depend_on_the_order_of_the_rows():
     rollouts, scores = tables({f"r{i}": (1.0, [0.5, 0.5]) for i in range(8)})
     backwards = rollouts.take(list(range(7, -1, -1)))
     assert prof(rollouts, scores, method(), night=NIGHT).equals(prof(backwards, scores, method(), night=NIGHT))
+
+
+def test_the_variant_that_keeps_the_ratio_removes_in_proportion():
+    # 6 right, 2 wrong, k = 4: 4 * 6 / 8 = 3 right ones and 1 wrong one go, so that 3 : 1 stays
+    group = {f"r{i}": (1.0, [0.5, i / 10]) for i in range(6)} | {f"w{i}": (0.0, [0.5, i / 10]) for i in range(2)}
+    results = prof(*tables(group), method("prof_ratio", num_removed=4))
+    assert kept(results) == {"r3", "r4", "r5", "w0"}
+    assert set(reasons(results).values()) == {None, "inconsistent"}
+
+
+def test_the_variant_that_ranks_all_together_takes_the_lowest_scores_of_both_sides():
+    # centre = (0.9 + 0.8 + 0.2 + 0.7) / 4 = 0.65; scores 0.5, 0.3, 0.9 (= -2 * -0.45), -0.1 (= -2 * 0.05)
+    group = {"r1": (1.0, [0.9] * 2), "r2": (1.0, [0.8] * 2), "w1": (0.0, [0.2] * 2), "w2": (0.0, [0.7] * 2)}
+    results = prof(*tables(group), method("prof_joint", num_removed=2))
+    assert kept(results) == {"r1", "w1"}
+    assert {row["rollout_id"]: row["score"] for row in results.to_pylist()} == pytest.approx(
+        {"r1": 0.5, "r2": 0.3, "w1": 0.9, "w2": -0.1}
+    )
 
 
 # an independent reference, written from the pseudo-code of the published implementation ---------------
@@ -218,24 +248,26 @@ GROUPS = st.lists(
     st.lists(st.tuples(st.sampled_from([0.0, 1.0]), SCORES), min_size=1, max_size=9), min_size=1, max_size=4
 )
 METHODS = st.builds(
-    method, num_removed=st.integers(0, 10), length_penalty=st.sampled_from([0.0, 0.5, 10.0]),
+    dict, num_removed=st.integers(0, 10), length_penalty=st.sampled_from([0.0, 0.5, 10.0]),
     min_steps=st.integers(0, 3), max_steps=st.integers(3, 6),
 )  # fmt: skip
 
 
 @settings(max_examples=25, deadline=None)
 @given(GROUPS, METHODS)
-def test_the_query_keeps_what_the_reference_keeps_and_every_rollout_is_kept_or_rejected(groups, config):
+def test_the_query_keeps_what_the_reference_keeps_and_every_rollout_is_kept_or_rejected(groups, parameters):
     named = {f"g{g}": {f"{g}-{i}": rollout for i, rollout in enumerate(group)} for g, group in enumerate(groups)}
     rows = [make_rollout(n, o, len(s), group=g) for g, group in named.items() for n, (o, s) in group.items()]
     scored = [row for group in named.values() for n, (_, s) in group.items() for row in make_scores(n, s)]
     scored += make_scores("another batch", [0.5])
     rollouts, scores = rows_to_table("rollouts", rows), rows_to_table("step_scores", scored)
-    expected = reference_prof(named, config.num_removed, config.length_penalty, config.min_steps, config.max_steps)
-    results = prof(rollouts, scores, config, night=NIGHT)
+    num_removed = parameters["num_removed"]
+    bounds = parameters["min_steps"], parameters["max_steps"]
+    expected = reference_prof(named, num_removed, parameters["length_penalty"], *bounds)
+    results = prof(rollouts, scores, method(**parameters), night=NIGHT)
     assert kept(results) == expected
     assert sorted(results["rollout_id"].to_pylist()) == sorted(row["rollout_id"] for row in rows)
     assert all((row["reason"] is None) == row["kept"] for row in results.to_pylist())
-    by_lot = random_removal(rollouts, scores, config, night=NIGHT)
+    by_lot = prof(rollouts, scores, method("random_removal", num_removed=num_removed), night=NIGHT)
     outcome = {row["rollout_id"]: (row["group_id"], row["outcome_reward"]) for row in rows}
     assert sorted(outcome[name] for name in kept(by_lot)) == sorted(outcome[name] for name in expected)

@@ -34,6 +34,15 @@ def test_the_next_limit_follows_the_health(changes, limit, expected):
     assert next_limit(limit, 512, Health(**(HEALTHY | changes))) == expected
 
 
+def test_the_limit_doubles_until_it_is_cut_for_the_first_time():
+    room, queueing = Room(512), Health(**(HEALTHY | {"num_waiting": 200}))
+    seen = []
+    for health in (Health(**HEALTHY), Health(**HEALTHY), queueing, Health(**HEALTHY)):
+        room.adapt(512, health)
+        seen.append(room.limit)
+    assert seen == [512, 512, 448, 480]
+
+
 def test_a_small_ceiling_is_the_floor_too():
     assert next_limit(4, 4, Health(**(HEALTHY | {"num_preemptions": 1}))) == 4
     assert [first_limit(ceiling) for ceiling in (1, 4, 8, 12, 512)] == [1, 4, 8, 8, 256]
@@ -108,6 +117,6 @@ def test_a_higher_limit_lets_the_waiting_in():
             assert (waiting.done(), room.limit) == (False, 8)
             room.adapt(16, Health(**HEALTHY))
             await asyncio.wait_for(waiting, 1)
-            assert room.limit == 9
+            assert room.limit == 16
 
     asyncio.run(run())

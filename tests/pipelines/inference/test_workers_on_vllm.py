@@ -40,19 +40,22 @@ def num_tokens(state: EngineState) -> int:
         return parse_metrics(response.read().decode()).num_tokens
 
 
-async def ask_all(session: Session, seed: int, half_way: Callable[[], None] = lambda: None) -> list[Completion]:
-    """Ten requests of each problem; `half_way` is called when half of them are answered."""
+async def ask_all(session: Session, seed: int, worker: str, half_way: Callable[[], None]) -> list[Completion]:
+    """Ten requests of each problem; `half_way` is called when half of those at home with a worker are answered.
+
+    Of all requests half may be answered when one worker, the faster one, has no more to do.
+    """
     prompt = tuple(session.tokenizer.encode("<solve>12+7\n"))
     requests = [
         GenerationRequest(prompt, Sampling(n=2, max_tokens=60), seed + i, "sample", f"p{i % 20}") for i in range(200)
     ]
-    num_answered = 0
+    num_left = sum(HOMES[request.affinity] == worker for request in requests) // 2
 
     async def ask(request: GenerationRequest) -> Completion:
-        nonlocal num_answered
+        nonlocal num_left
         completion = await session.generate(request)
-        num_answered += 1
-        if num_answered == len(requests) // 2:
+        num_left -= HOMES[request.affinity] == worker
+        if HOMES[request.affinity] == worker and num_left == 0:
             half_way()
         return completion
 
@@ -66,11 +69,11 @@ def test_a_killed_and_then_a_frozen_server_cost_no_request(settings, caplog):
     async def run() -> None:
         async with generate_session(settings, run_id=RUN_ID, owner_pid=os.getpid()) as session:
             first, second = state_of(settings, 0), state_of(settings, 1)
-            completions = await ask_all(session, 0, lambda: os.killpg(second.group, signal.SIGKILL))
+            completions = await ask_all(session, 0, "worker-1", lambda: os.killpg(second.group, signal.SIGKILL))
             assert len(completions) == 200
             assert (session.stats.num_errors, session.stats.num_engine_deaths) == (0, 1)
 
-            completions = await ask_all(session, 1000, lambda: os.killpg(first.group, signal.SIGSTOP))
+            completions = await ask_all(session, 1000, "worker-0", lambda: os.killpg(first.group, signal.SIGSTOP))
             assert len(completions) == 200
             assert (session.stats.num_errors, session.stats.num_engine_deaths) == (0, 2)
             again = state_of(settings, 1)

@@ -43,15 +43,21 @@ def test_soft_labels_are_the_members_mean_probability_and_leave_strong_pairs_alo
         return sum(1 / (1 + math.exp(-gap)) for gap in gaps) / len(gaps)
 
     rows = applied("preference_strength", ENSEMBLE, mode="soft_label")
-    assert [row["soft_label"] for row in rows[:3]] == pytest.approx([1 - p(-1.0, -2.0), 0.5, p(0.2, 0.4)])
+    assert [row["new_soft_label"] for row in rows[:3]] == pytest.approx([1 - p(-1.0, -2.0), 0.5, p(0.2, 0.4)])
     assert [row["is_flipped"] for row in rows] == [True, False, False, False, False]
-    assert [row["soft_label"] for row in rows[3:]] == [None, None]
+    assert [row["new_soft_label"] for row in rows[3:]] == [None, None]
 
 
 def test_margins_become_mu_and_strong_pairs_lose_weight():
-    assert [row["margin"] for row in applied("preference_strength", ENSEMBLE, mode="margin")] == [-1.5, 0, 0.3, 1.5, 3]
+    assert [row["new_margin"] for row in applied("preference_strength", ENSEMBLE, mode="margin")] == [
+        -1.5,
+        0,
+        0.3,
+        1.5,
+        3,
+    ]
     weighed = applied("preference_strength", ENSEMBLE, mode="down_weight", strong_weight=0.25)
-    assert [row["weight"] for row in weighed] == [None, None, None, 0.25, 0.25]
+    assert [row["weight_factor"] for row in weighed] == [None, None, None, 0.25, 0.25]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +147,7 @@ def test_what_is_left_of_any_wins_can_be_ranked(wins):
 def test_the_most_similar_annotations_are_averaged_and_weigh_the_pair(strengths, expected):
     (row,) = applied("annotator_strengths", [pair(strengths=strengths)])
     assert (row["reason"], row["is_flipped"]) == (expected[0], expected[2])
-    assert (row["score"], row["weight"]) == (pytest.approx(expected[1]), pytest.approx(expected[3]))
+    assert (row["score"], row["weight_factor"]) == (pytest.approx(expected[1]), pytest.approx(expected[3]))
     assert row["kept"] == (expected[0] is None)
 
 
@@ -152,10 +158,10 @@ def test_a_pair_weighs_what_both_sides_are_likely():
     """exp(mean(-1, -3)) * exp(mean(-2)) = e^-4; aligned by log sums -1, -1 | -2: e^-1 * e^0."""
     row = pair(chosen_logprobs=[-1.0, -3.0], rejected_logprobs=[-2.0])
     (plain,) = applied("likelihood_weights", [row], alignment="none")
-    assert plain["weight"] == pytest.approx(math.exp(-4))
+    assert plain["weight_factor"] == pytest.approx(math.exp(-4))
     squares = {"chosen_square_logprobs": [-1.0, -1.0], "rejected_square_logprobs": [-2.0]}
     (aligned,) = applied("likelihood_weights", [row | squares])
-    assert aligned["weight"] == pytest.approx(math.exp(-1))
+    assert aligned["weight_factor"] == pytest.approx(math.exp(-1))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +174,7 @@ def test_a_pair_weighs_what_both_sides_are_likely():
 )
 def test_a_pair_whose_likelihood_is_not_known_keeps_its_weight(unknown):
     (row,) = applied("likelihood_weights", [unknown])
-    assert (row["kept"], row["weight"]) == (True, None)
+    assert (row["kept"], row["weight_factor"]) == (True, None)
 
 
 def test_tokens_are_rewarded_by_what_the_better_prompt_makes_of_them():
@@ -186,7 +192,7 @@ def test_tokens_weigh_their_own_probability():
     rows = [{"token_logprobs": [0.0, math.log(0.5)]}, {"token_logprobs": [0.1]}, {"token_logprobs": None}]
     made = applied("token_weights", rows)
     assert [row["token_weights"] for row in made] == [pytest.approx([1.0, 0.5]), None, None]
-    assert [row["weight"] for row in made] == [pytest.approx(0.75), None, None]
+    assert [row["mean_weight"] for row in made] == [pytest.approx(0.75), None, None]
 
 
 # replay and single texts ------------------------------------------------------------------------------

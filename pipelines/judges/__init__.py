@@ -1,0 +1,1 @@
+"""Judgments of language models as data: scores as probabilities, consistency, bias, calibration, aggregation."""

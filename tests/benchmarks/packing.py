@@ -1,0 +1,251 @@
+"""What computing shared prefixes once saves: one epoch of critic training over the same labelled nodes of PUCT trees.
+
+1. A plain `transformers.Trainer` on the flattened paths: token classification, one row per path (the fewest that hold
+   every labelled node), the node's class at its step's last token and -100 elsewhere, batches grouped by length;
+   `train_sampling_strategy = "group_by_length"`.
+2. Ours: `train_process_critic` with as many rows per batch, in its own way of packing and without any. The time runs
+   from the end of its set-up to its last step, and holds the building of the prefix trees, the contrasts of siblings
+   and one saved state, which the Trainer does not have.
+3. Ways of attending to ancestors only: seconds for forward and backward passes over the same packed batches.
+
+Both start from the starter policy and use the threads that torch takes. The ratio is that of the best batch size of
+each. Path tokens over distinct tokens, of single trees, is what packing alone can reach where padding costs nothing.
+
+    python -m tests.benchmarks packing                  grows trees of --simulations simulations (PUCT, an engine)
+    python -m tests.benchmarks packing --lake FOLDER    takes the search_nodes of a lake
+"""
+
+import argparse
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+from transformers import (
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    DataCollatorForTokenClassification,
+    PreTrainedModel,
+    Trainer,
+    TrainingArguments,
+)
+
+from assets.resources import prompts_of
+from critics.batches import Unit, encode_examples, epoch_batches
+from critics.examples import StepExamples, examples_from_trees
+from critics.model import initial_critic, load_encoder, outputs_at
+from critics.packing import CHUNK, Packing, allow_packing, chunks_of, prefix_tree
+from critics.train import train_process_critic
+from pipelines.config import Settings, load_settings
+from pipelines.grading import extract_answer, graders_of
+from pipelines.inference.engine_service import stop_engine
+from pipelines.inference.session import generate_session, model_folder
+from pipelines.lake import Lake
+from pipelines.problems import load_problems
+from pipelines.rollouts import choose_problems, search_rollouts
+from tests.benchmarks import record
+
+RUN_ID = "benchmark-packing"
+NIGHT = "benchmark-packing"
+BATCH_SIZES = (8, 32, 128)  # rows
+CHUNKS = (16, 32, 64, 128, 256)
+LEARNING_RATE = 3e-4
+IGNORED = -100
+WAY_BATCHES = 4  # batches of the largest size by which ways are compared
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lake", type=Path, help="a lake with problems and search_nodes; default: grow trees")
+    parser.add_argument("--trees", type=int, default=32, help="trees, at most")
+    parser.add_argument("--simulations", type=int, default=64, help="simulations of a tree that is grown")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """All parts on one set of trees."""
+    settings = load_settings(arguments.config)
+    if arguments.lake is None:
+        source = f"PUCT, {arguments.simulations} simulations, 4 candidates"
+        problems, nodes = grown(settings, arguments.trees, arguments.simulations, arguments.seed)
+    else:
+        source, lake = "search_nodes of a lake", Lake(arguments.lake)
+        problems, nodes = lake.read("problems"), lake.read("search_nodes")
+    examples = examples_from_trees(problems, nodes, prompts_of(settings).verify_prompt)
+    chosen = random.Random(arguments.seed).sample(examples.trees, min(arguments.trees, len(examples.trees)))
+    folder = model_folder(settings.policy.model)
+    result = record.provenance() | {"source": source} | compared(StepExamples(tuple(chosen)), settings, folder)
+    record.save("packing", arguments.out, result, as_markdown(result))
+
+
+def grown(settings: Settings, num_trees: int, num_simulations: int, seed: int) -> tuple[pa.Table, pa.Table]:
+    """Problems, and the nodes of their trees by the starter policy; replayed where they were grown before."""
+    try:
+        return asyncio.run(_grown(settings, num_trees, num_simulations, seed))
+    finally:
+        stop_engine(settings, RUN_ID)
+
+
+async def _grown(settings: Settings, num_trees: int, num_simulations: int, seed: int) -> tuple[pa.Table, pa.Table]:
+    config = settings.rollouts.model_copy(
+        update={"recipe": "puct", "num_simulations": num_simulations, "num_candidates": 4, "seed": seed}
+    )
+    chosen = choose_problems(load_problems(settings), num_trees, night=NIGHT, seed=seed)
+    async with generate_session(settings, run_id=RUN_ID) as session:
+        trees = await search_rollouts(
+            chosen, session, prompts_of(settings), config, night=NIGHT, grade=graders_of(settings),
+            extract_answer=extract_answer, max_model_len=session.max_model_len,
+        )  # fmt: skip
+    return chosen, trees.search_nodes
+
+
+def compared(examples: StepExamples, settings: Settings, folder: Path) -> dict:
+    """Sizes, seconds of every part, and the ratio; plain data."""
+    largest = max(BATCH_SIZES)
+    units = encode_examples(examples, load_encoder(folder), batch_size=10**9)  # one per tree
+    rows = [row for unit in units for row in unit.rows]
+    num_path_tokens = sum(map(len, rows))
+    num_distinct = sum(len(prefix_tree(unit.rows).token_ids) for unit in units)
+    seconds = {"trainer": {}, "packed": {}, "unpacked": {}}
+    for size in BATCH_SIZES:  # the ways in turn, so that what else the machine does meets all of them
+        seconds["packed"][size] = our_epoch_s(examples, settings, folder, size, "chunks")
+        seconds["trainer"][size] = trainer_epoch_s(units, folder, size)
+        seconds["unpacked"][size] = our_epoch_s(examples, settings, folder, size, "off")
+        record.say(f"{size} rows per batch: " + ", ".join(f"{way} {seconds[way][size]:.1f} s" for way in seconds))
+    cut = encode_examples(examples, load_encoder(folder), largest)
+    batches = list(epoch_batches(cut, largest, 0, 0))[:WAY_BATCHES]
+    return {
+        "num_trees": len(examples.trees), "num_nodes": examples.num_nodes, "num_rows": len(rows),
+        "path_tokens": num_path_tokens, "distinct_tokens": num_distinct,
+        "path_over_distinct": num_path_tokens / num_distinct, "longest_row": max(map(len, rows)),
+        "num_threads": torch.get_num_threads(), "seconds": seconds,
+        "ratio": min(seconds["trainer"].values()) / min(seconds["packed"].values()),
+        "ways_s": ways_s(batches, folder),
+    }  # fmt: skip
+
+
+def our_epoch_s(examples: StepExamples, settings: Settings, folder: Path, batch_size: int, packing: str) -> float:
+    """Seconds from the first step of `train_process_critic` to its last, every labelled node once."""
+    units = encode_examples(examples, load_encoder(folder), batch_size)
+    num_steps = sum(1 for _ in epoch_batches(units, batch_size, 0, 0))
+    config = settings.process_critic.model_copy(
+        update={
+            "steps": num_steps, "batch_size": batch_size, "packing": packing, "eval_every": num_steps, "seed": 0,
+            "validation_fraction": 0.0, "anchor_weight": 0.0,
+        }
+    )  # fmt: skip
+    times: dict[int, float] = {}
+    with tempfile.TemporaryDirectory() as out:
+        train_process_critic(
+            examples, config, folder, Path(out) / "critic",
+            on_metrics=lambda step, metrics: times.setdefault(step, time.monotonic()),
+        )  # fmt: skip
+    return times[num_steps] - times[0]
+
+
+def trainer_epoch_s(units: Sequence[Unit], folder: Path, batch_size: int) -> float:
+    """Seconds of `Trainer.train` for one epoch over the flattened paths."""
+    critic = AutoModelForTokenClassification.from_pretrained(folder, num_labels=2, dtype=torch.float32)
+    with tempfile.TemporaryDirectory() as out:
+        trainer = Trainer(
+            critic,
+            TrainingArguments(
+                output_dir=out, num_train_epochs=1, per_device_train_batch_size=batch_size, seed=0,
+                train_sampling_strategy="group_by_length", learning_rate=LEARNING_RATE, report_to="none",
+                save_strategy="no", logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=False,
+            ),
+            train_dataset=flattened(units),
+            data_collator=DataCollatorForTokenClassification(AutoTokenizer.from_pretrained(folder)),
+        )  # fmt: skip
+        started = time.monotonic()
+        trainer.train()
+        return time.monotonic() - started
+
+
+def flattened(units: Sequence[Unit]) -> list[dict[str, list[int]]]:
+    """One row per path, in the Trainer's columns."""
+    rows = []
+    for unit in units:
+        labels = [[IGNORED] * len(row) for row in unit.rows]
+        for row, position, target in zip(unit.read_row, unit.read_position, unit.targets, strict=True):
+            labels[row][position] = int(target >= 0.5)
+        rows += [{"input_ids": ids, "labels": of_row} for ids, of_row in zip(unit.rows, labels, strict=True)]
+    return rows
+
+
+def ways_s(batches: Sequence[Sequence[Unit]], folder: Path) -> dict[str, float]:
+    """Seconds for forward and backward passes over the same batches, the better of two turns through all ways."""
+    critic = initial_critic(folder, 0)
+    allow_packing(critic)
+    ways = {f"chunks of {chunk}": _in_chunks(chunk) for chunk in CHUNKS}
+    ways |= {"dense mask of the whole batch": _in_chunks(None), "subtrees that repeat their prefix": _subtrees}
+    seconds: dict[str, float] = {}
+    for _ in range(2):
+        for name, outputs in ways.items():
+            started = time.monotonic()
+            for units in batches:
+                outputs(critic, [row for unit in units for row in unit.rows]).square().sum().backward()
+            elapsed = time.monotonic() - started
+            seconds[name] = min(elapsed, seconds.get(name, elapsed))
+    return seconds
+
+
+Outputs = Callable[[PreTrainedModel, Sequence[Sequence[int]]], Tensor]
+
+
+def _in_chunks(chunk: int | None) -> Outputs:
+    def outputs(critic: PreTrainedModel, rows: Sequence[Sequence[int]]) -> Tensor:
+        tree = prefix_tree(rows)
+        packing = Packing(torch.from_numpy(tree.positions)[None], chunks_of(tree, chunk or len(tree.token_ids)))
+        places_U = torch.arange(len(tree.token_ids))
+        return outputs_at(critic, torch.from_numpy(tree.token_ids)[None], torch.zeros_like(places_U), places_U, packing)
+
+    return outputs
+
+
+def _subtrees(critic: PreTrainedModel, rows: Sequence[Sequence[int]]) -> Tensor:
+    """Every chunk of tokens as a row of its own, behind its first token's ancestors, with a mask of four dimensions."""
+    tree = prefix_tree(rows)
+    chunks = chunks_of(tree)
+    token_ids, positions, last = (
+        torch.cat([torch.from_numpy(of_tree), torch.zeros(CHUNK, dtype=torch.int64)])
+        for of_tree in (tree.token_ids, tree.positions, tree.last_descendants)
+    )
+    keys_GK = chunks.keys_GK
+    queries_GK1, keys_G1K = keys_GK[:, :, None], keys_GK[:, None, :]
+    sees_GKK = (keys_G1K <= queries_GK1) & (queries_GK1 <= last[keys_G1K]) | torch.eye(keys_GK.shape[1], dtype=bool)
+    logits_GK1 = critic(
+        input_ids=token_ids[keys_GK], position_ids=positions[keys_GK], attention_mask=sees_GKK[:, None], use_cache=False
+    ).logits
+    return logits_GK1[:, -CHUNK:]
+
+
+def as_markdown(result: dict) -> list[str]:
+    """The numbers as tables."""
+    seconds = result["seconds"]
+    names = {"trainer": "transformers.Trainer", "packed": "ours, packed", "unpacked": "ours, not packed"}
+    rows = [[name, *(f"{seconds[way][size]:.1f}" for size in BATCH_SIZES)] for way, name in names.items()]
+    best = min(result["ways_s"].values())
+    sizes = (
+        f"{result['num_trees']} trees ({result['source']}), {result['num_nodes']} labelled nodes on "
+        f"{result['num_rows']} paths of at most {result['longest_row']} tokens; {result['path_tokens']} path tokens "
+        f"over {result['distinct_tokens']} distinct ones: {result['path_over_distinct']:.2f}. "
+        f"{result['num_threads']} threads; other work ran on the machine, on both sides alike."
+    )
+    return [
+        *record.heading(result),
+        sizes,
+        "",
+        f"**{result['ratio']:.2f}** times as fast as the Trainer, each at its best batch size.",
+        "",
+        *record.table(["one epoch, s", *(f"{size} rows per batch" for size in BATCH_SIZES)], rows),
+        "",
+        *record.table(
+            ["way of attending", "s", "of the best"],
+            [[name, f"{value:.2f}", f"{value / best:.2f}"] for name, value in result["ways_s"].items()],
+        ),
+    ]
