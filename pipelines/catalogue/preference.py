@@ -45,6 +45,9 @@ METHODS = (
         "Pairs the best with a worse child of one node: same prefix, a gap of values.",
         "sibling_steps",
         TREES,
+        tier="verified",
+        measured="demo lake, one night, 400 problems: 526 pairs of 3,930 nodes, 64 % of the problems covered; chosen "
+        "is the longer step in 27 %",
     ),
     _method(
         "ppm_step_pairs",
@@ -53,6 +56,8 @@ METHODS = (
         "Pairs siblings that led to right and to wrong answers, where their continuations agree.",
         "ppm_steps",
         TREES,
+        tier="verified",
+        measured="demo lake, one night, 400 problems: 201 pairs, 40 % of the problems covered",
     ),
     _method(
         "mcts_dpo_pairs",
@@ -62,6 +67,10 @@ METHODS = (
         "the released code makes them; children that were never visited are left out here.",
         "mcts_dpo",
         TREES,
+        tier="verified",
+        measured="demo lake, one night, 400 problems: 372 pairs, 62 % of the problems covered; in 171 both sides have "
+        "equal visits (soft label 0.5), in 17 the value says the opposite; chosen is longer in 73 %, as it "
+        "goes on through single children",
     ),
     _method(
         "tree_path_pairs",
@@ -70,6 +79,7 @@ METHODS = (
         "Pairs a right with a wrong whole path of one tree, by the mean value of their nodes (a rule of ours).",
         "tree_paths",
         TREES,
+        measured="demo lake, one night, 400 problems: 204 pairs, 40 % of the problems covered",
     ),
     _method(
         "branch_point_pairs",
@@ -79,6 +89,7 @@ METHODS = (
         "makes advantages of these gaps, not pairs, and merges by token instead of step.",
         "branch_points",
         ANSWERS,
+        measured="demo lake, one night, 400 problems: 460 pairs, 63 % of the problems covered",
     ),
     _method(
         "rollout_pairs",
@@ -87,6 +98,9 @@ METHODS = (
         "Pairs a right with a wrong complete solution of one problem.",
         "whole_rollouts",
         ANSWERS,
+        tier="verified",
+        measured="demo lake, one night, 400 problems: 507 pairs, 63 % of the problems covered; 121 chosen solutions "
+        "(24 %) have a wrong step by the gold labels",
     ),
     _method(
         "rso",
@@ -96,6 +110,10 @@ METHODS = (
         "a first round or a tournament.",
         "accepted_responses",
         ANSWERS,
+        tier="verified",
+        measured="demo lake, one night, 400 problems, critic's mean step score as reward: 413 pairs of a first round "
+        "(615 of a tournament), 72 % of the problems covered; of the 249 with different outcomes chosen is "
+        "the right one in 194 (78 %)",
     ),
     _method(
         "dno_pairs",
@@ -105,6 +123,8 @@ METHODS = (
         "themselves; the threshold of repetition is ours.",
         "score_margins",
         ANSWERS,
+        measured="demo lake, one night, 400 problems: no pair, because nobody scores on six points there; 114 with the "
+        "critic's scores and min_positive 0.8, min_gap 0.4, min_gap_of_student 0.2",
     ),
     _method(
         "replay_shares",
@@ -139,6 +159,7 @@ METHODS = (
         "Pairs the best with the worst answer by the log density ratio of an aligned model and its base.",
         "density_ratios",
         ("problems", "rollouts", "token_scores"),
+        measured="demo lake, one night, 400 problems: no pair, because one model scored tokens there",
     ),
     _method(
         "wrpo_pairs",
@@ -173,6 +194,8 @@ METHODS = (
         "Pairs answers of one stratum only, by a gap of scores; NAIPv2's review tendency signal is not built here.",
         "within_strata",
         ANSWERS,
+        measured="demo lake, one night, 400 problems, one stratum, critic's scores: 256 pairs, 18 % of the problems "
+        "covered",
     ),
     _method(
         "marv_critique_pairs",
@@ -181,6 +204,7 @@ METHODS = (
         "Pairs critiques of one answer by judged quality, where the mean score of their refinements agrees (MARV).",
         "critique_pairs",
         ("problems", "rollouts", "critiques", "refinements"),
+        measured="demo lake, one night, 400 problems: no pair, because only one critique of a rollout is refined there",
     ),
     _method(
         "refinement_pairs",
@@ -189,6 +213,8 @@ METHODS = (
         "Pairs a refinement with the answer that it started from, where it is graded higher.",
         "refinement_pairs",
         ("problems", "rollouts", "refinements"),
+        tier="verified",
+        measured="demo lake, one night, 400 problems: 399 pairs of 1,496 refinements, 63 % of the problems covered",
     ),
     _method(
         "preference_strength",
@@ -197,6 +223,10 @@ METHODS = (
         "Measures each pair by an ensemble of critics and flips, drops, softens, widens or down-weighs by it; "
         "the soft label and the weight of strong pairs are ours.",
         "preference_strength",
+        tier="verified",
+        measured="demo lake, one night, 400 problems, 507 rollout pairs, critic and three agents as the ensemble: drop "
+        "removes 102; the share of chosen solutions with a wrong gold step falls from 24 % (121 of 507) to 10 "
+        "% (39 of 405), and 82 of the 102 had one; flip instead chooses wrong answers: 28 % flawed",
     ),
     _method(
         "length_balance",
@@ -204,6 +234,9 @@ METHODS = (
         None,
         "Drops the narrowest pairs until longer texts are chosen no more often than shorter ones (a rule of ours).",
         "length_balance",
+        tier="verified",
+        measured="demo lake, one night, 400 problems, 1,033 pairs: removes 47 rollout and step pairs; chosen is then "
+        "longer in 50 % instead of 37 %",
     ),
     _method(
         "contradictions",
@@ -211,6 +244,8 @@ METHODS = (
         None,
         "Drops pairs that another pair of the same problem and prompt says the other way round.",
         "contradictions",
+        tier="verified",
+        measured="demo lake, one night, 400 problems, 1,033 pairs: none contradicts another",
     ),
     _method(
         "intransitive_pairs",
@@ -218,6 +253,9 @@ METHODS = (
         None,
         "Drops all pairs on a cycle of wins within one problem and prompt.",
         "intransitive_pairs",
+        tier="verified",
+        measured="demo lake, one night, 400 problems, 1,033 pairs: none on a cycle of up to 8; all 15,000 planted ones "
+        "among 60,000 found",
     ),
     _method(
         "annotator_strengths",
@@ -235,6 +273,8 @@ METHODS = (
         "Weighs pairs by how likely both sides are under the policy, per token, relative to its own samples.",
         "likelihood_weights",
         ("preference_pairs", "token_scores"),
+        measured="demo lake, one night, 400 problems: 1 of 507 rollout pairs has token scores on both sides; weight "
+        "0.85 without alignment",
     ),
     _method(
         "token_rewards",

@@ -5,7 +5,7 @@ import math
 import pyarrow as pa
 import pytest
 
-from pipelines.config import PairMethodConfig, PairsConfig
+from pipelines.config import PairMethodConfig, PairsConfig, parse_settings
 from pipelines.errors import ConfigError
 from pipelines.preference.methods import steps_of, tables_of
 from pipelines.preference_pairs import MadePairs, PairTables, build_pairs, make_pairs, pair_numbers
@@ -398,6 +398,33 @@ def test_coverage_and_the_share_of_pairs_of_tonights_policy_are_reported():
 def test_a_list_that_cannot_work_is_refused_with_what_would_be_right(config, message):
     with pytest.raises(ConfigError, match=message):
         steps_of(config)
+
+
+def test_methods_are_configured_as_tables_of_the_toml_file(tmp_path):
+    text = """
+        [[preference_pairs.methods]]
+        method = "rso"
+        parameters = { beta = 1, pairing = "tournament" }
+        [[preference_pairs.methods]]
+        method = "length_balance"
+        name = "even"
+    """
+    rso, even = steps_of(parse_settings(text, tmp_path / "reasonmill.toml").preference_pairs)
+    assert (rso.params.beta, rso.params.pairing, rso.params.max_pairs_per_problem) == (1.0, "tournament", 8)
+    assert (even.name, even.params.max_share) == ("even", 0.5)
+    with pytest.raises(ConfigError, match=r"unknown key `preference_pairs.methods\[0\].parameter`. Did you mean"):
+        parse_settings('[[preference_pairs.methods]]\nmethod = "rso"\nparameter = {}\n', tmp_path / "reasonmill.toml")
+
+
+def test_the_limit_and_the_margin_of_the_section_hold_where_a_method_sets_none():
+    config = PairsConfig(
+        methods=(PairMethodConfig(method="rollout_pairs"), PairMethodConfig(method="sibling_step_pairs",
+                 parameters={"min_margin": 0.5}), PairMethodConfig(method="mcts_dpo_pairs")),
+        min_margin=0.1, max_pairs_per_problem=3,
+    )  # fmt: skip
+    rollouts, siblings, path = (step.params for step in steps_of(config, "|"))
+    assert (rollouts.min_margin, rollouts.max_pairs_per_problem) == (0.1, 3)
+    assert (siblings.min_margin, siblings.separator, path.max_pairs_per_problem) == (0.5, "|", 3)
 
 
 def test_the_tables_that_are_read_follow_from_the_methods():
