@@ -73,6 +73,14 @@ def test_siblings_without_enough_visits_or_without_a_value_are_unknown_and_not_b
     assert step_pairs(rarely, min_visits=2) == []
 
 
+def test_an_answer_that_was_opened_again_is_worth_nothing_of_what_came_after():
+    """The wrong answer 6 was followed by a trigger and by the right answer 5: that does not make 6 better than 8."""
+    nodes = [make_node(0, None, "", 0.5), make_node(1, 0, "#### 6", 1.0), make_node(2, 0, "#### 8", 0.0)]
+    trigger = make_node(3, 1, "Wait.", 1.0) | {"action": "reflect"}
+    assert [pair["chosen"] for pair in step_pairs(nodes)] == ["#### 6\n"]
+    assert step_pairs([*nodes, trigger, make_node(4, 3, "#### 5", 1.0)]) == []
+
+
 def test_the_limit_prefers_one_pair_per_node():
     wide = [*TREE, make_node(5, 1, "3*3=7", 0.1), make_node(6, 1, "3*3=8", 0.2)]
     texts = {(row["chosen"], row["rejected"]) for row in step_pairs(wide, max_pairs_per_problem=2)}

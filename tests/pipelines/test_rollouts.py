@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from dataclasses import replace
 
 import pyarrow as pa
@@ -368,3 +369,12 @@ def test_the_choice_of_problems_is_stable_and_leaves_the_held_out_ones_alone():
     assert choose_problems(shuffled, 8, night=NIGHT, seed=0).equals(chosen)
     assert not choose_problems(problems, 8, night="2026-01-02", seed=0).equals(chosen)
     assert choose_problems(problems, 99, night=NIGHT, seed=0).num_rows == 20
+
+
+def test_every_beginning_of_the_chosen_problems_is_a_draw_of_all_families():
+    """A search that ends early has begun a prefix of them: in the order of ids it would know one family only."""
+    ids = [f"{family}-{number}" for family in ("arithmetic", "countdown", "dial") for number in range(40)]
+    problems = rows_to_table("problems", [{"problem_id": one, "split": "train"} for one in ids])
+    first = choose_problems(problems, 120, night=NIGHT, seed=0)["problem_id"].to_pylist()[:30]
+    counts = Counter(one.partition("-")[0] for one in first)
+    assert min(counts[family] for family in ("arithmetic", "countdown", "dial")) >= 5
