@@ -13,7 +13,7 @@ def _method(
     paper: str,
     arxiv: str | None,
     summary: str,
-    query: str,
+    query: str | None,
     reads: tuple[str, ...] = PAIRS,
     writes: tuple[str, ...] = PAIRS,
     tier: Tier = "experimental",
@@ -30,7 +30,7 @@ def _method(
         writes=writes,
         params=curation.params,
         function="pipelines.preference_pairs.make_pairs" if writes else "pipelines.preference.methods.curation_named",
-        query=f"preference_pairs/{query}",
+        query=f"preference_pairs/{query}" if query else None,
         curation=curation,
         tier=tier,
         measured=measured,
@@ -237,6 +237,16 @@ METHODS = (
         tier="verified",
         measured="demo lake, one night, 400 problems, 1,033 pairs: removes 47 rollout and step pairs; chosen is then "
         "longer in 50 % instead of 37 %",
+    ),
+    _method(
+        "length_controlled_rates",
+        "Length-Controlled AlpacaEval: A Simple Way to Debias Automatic Evaluators",
+        "2404.04475",
+        "Win rate of one policy over another with the effect of length regressed out; the penalty is fixed here, "
+        "cross-validated there.",
+        None,
+        (),
+        (),
     ),
     _method(
         "contradictions",

@@ -17,6 +17,7 @@ from pipelines.preference.branch_points import BRANCH_POINTS
 from pipelines.preference.critiques import CRITIQUE_PAIRS, REFINEMENT_PAIRS
 from pipelines.preference.cycles import CONTRADICTIONS, CYCLES
 from pipelines.preference.density_ratio import DENSITY_RATIO
+from pipelines.preference.length_control import LENGTH_CONTROL
 from pipelines.preference.lengths import LENGTH_BALANCE
 from pipelines.preference.likelihoods import LIKELIHOOD_WEIGHTS, TOKEN_REWARDS, TOKEN_WEIGHTS
 from pipelines.preference.mcts_dpo import MCTS_DPO
@@ -76,6 +77,7 @@ ON_TABLES: Mapping[str, Curation] = {
     "drift_pairs": DISSATISFACTION,
     "annotator_strengths": ANNOTATIONS,
     "replay_shares": REPLAY_SHARES,
+    "length_controlled_rates": LENGTH_CONTROL,
     "unpaired": UNPAIRED,
     "token_rewards": TOKEN_REWARDS,
     "token_weights": TOKEN_WEIGHTS,
