@@ -138,24 +138,28 @@ def _judged(
     return left, decisions["reason"].drop_null().to_pylist()
 
 
-def pair_numbers(pairs: pa.Table, tables: PairTables) -> dict[str, float]:
-    """What a night's pairs cover: `coverage`, the share of tonight's problems that have a pair; `on_policy_share`, the
-    share of pairs both of whose sides come from the policy of tonight's rollouts; `chosen_longer_share`, the share of
-    pairs of unequal length whose chosen side is the longer one.
+def pair_numbers(made: MadePairs, tables: PairTables) -> dict[str, float]:
+    """A night's pairs in numbers: `num_step_pairs` and `num_rollout_pairs`, those of the two usual kinds;
+    `num_mined_<method>` and `num_removed_<filter>_<reason>`; `coverage`, the share of tonight's problems that have a
+    pair; `on_policy_share`, the share of pairs both of whose sides come from the policy of tonight's rollouts;
+    `chosen_longer_share`, the share of pairs of unequal length whose chosen side is the longer one.
 
     A share of nothing is left out.
     """
-    seen = pc.unique(pa.concat_arrays([pc.unique(tables.search_nodes["problem_id"]),
-                                       pc.unique(tables.rollouts["problem_id"])]))  # fmt: skip
-    policies = pc.unique(tables.rollouts["policy_version"]).drop_null()
-    numbers = {}
-    if len(seen):
-        numbers["coverage"] = len(pc.unique(pairs["problem_id"])) / len(seen)
+    pairs = made.pairs
+    kinds = pairs["kind"].to_pylist()
+    numbers = {f"num_{kind}_pairs": kinds.count(kind) for kind in ("step", "rollout")}
+    numbers |= {f"num_mined_{name}": count for name, count in made.num_mined.items()}
+    numbers |= {f"num_removed_{reason}": count for reason, count in made.num_removed.items()}
+    seen = set(tables.search_nodes["problem_id"].to_pylist()) | set(tables.rollouts["problem_id"].to_pylist())
+    if seen:
+        numbers["coverage"] = pc.count_distinct(pairs["problem_id"]).as_py() / len(seen)
     if pairs.num_rows:
+        policies = pc.unique(tables.rollouts["policy_version"]).drop_null()
         ours = pc.and_(*(pc.is_in(pairs[side], value_set=policies) for side in ("chosen_policy", "rejected_policy")))
         numbers["on_policy_share"] = pc.sum(ours).as_py() / pairs.num_rows
     chosen, rejected = (pc.utf8_length(pairs[side]) for side in ("chosen", "rejected"))
-    num_longer, num_shorter = pc.sum(pc.greater(chosen, rejected)).as_py(), pc.sum(pc.less(chosen, rejected)).as_py()
-    if num_longer or num_shorter:
-        numbers["chosen_longer_share"] = num_longer / (num_longer + num_shorter)
+    num_longer, num_unequal = (pc.sum(test(chosen, rejected)).as_py() for test in (pc.greater, pc.not_equal))
+    if num_unequal:
+        numbers["chosen_longer_share"] = num_longer / num_unequal
     return numbers

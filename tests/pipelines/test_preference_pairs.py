@@ -382,9 +382,14 @@ def test_coverage_and_the_share_of_pairs_of_tonights_policy_are_reported():
     rollouts = [row | {"policy_version": "v"} for row in GROUP] + [make_rollout("x", 1.0, "y") | {"problem_id": "q"}]
     tables = PairTables(PROBLEMS, NO_NODES, rows_to_table("rollouts", rollouts))
     made = make_pairs(tables, PairsConfig(), NIGHT)
-    numbers = pair_numbers(made.pairs, tables)
-    assert numbers == {"coverage": 0.5, "on_policy_share": 1.0, "chosen_longer_share": 0.5}
-    assert pair_numbers(made.pairs.slice(0, 0), PairTables(PROBLEMS, NO_NODES, NO_ROLLOUTS)) == {}
+    assert pair_numbers(made, tables) == {
+        "num_step_pairs": 0, "num_rollout_pairs": 2, "num_mined_rollout_pairs": 2, "coverage": 0.5,
+        "on_policy_share": 1.0, "chosen_longer_share": 0.5,
+    }  # fmt: skip
+    nothing = PairTables(PROBLEMS, NO_NODES, NO_ROLLOUTS)
+    assert pair_numbers(make_pairs(nothing, PairsConfig(), NIGHT), nothing) == {
+        "num_step_pairs": 0, "num_rollout_pairs": 0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
