@@ -467,8 +467,10 @@ class PairsConfig(Section):
     max_pairs_per_problem: int = Field(
         8, ge=1, description="the widest gaps are kept, per method, where it does not set its own limit"
     )
-    strong_model: str = Field("policy", min_length=1, description="density ratio: the better aligned of token_scores")
-    weak_model: str = Field("starter", min_length=1, description="density ratio: its base, another of token_scores")
+    strong_model: str = Field(
+        "policy", min_length=1, description="density ratio: the better aligned model of token_scores, policy or a name"
+    )
+    weak_model: str = Field("starter", min_length=1, description="density ratio: its base, another one")
     methods: tuple[PairMethodConfig, ...] = Field(
         DEFAULT_PAIR_METHODS,
         min_length=1,

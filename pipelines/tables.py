@@ -94,6 +94,7 @@ RELATIONS: dict[str, pa.Schema] = {
     ),
     # one row per node of a search tree, as miners of pairs read it
     "tree_nodes": _schema(
+        position=INT,
         tree_id=STRING,
         node_id=INT,
         parent_id=INT,  # null at the root
@@ -109,6 +110,7 @@ RELATIONS: dict[str, pa.Schema] = {
     ),
     # one row per complete answer to a problem, as miners of pairs read it
     "responses": _schema(
+        position=INT,  # order in which rejection sampling looks at them
         problem_id=STRING,
         group_id=STRING,  # answers are compared within it
         response_id=STRING,
@@ -125,6 +127,7 @@ RELATIONS: dict[str, pa.Schema] = {
     ),
     # one row per critique and its refinements
     "critique_outcomes": _schema(
+        position=INT,
         rollout_id=STRING,
         problem_id=STRING,
         critique_id=STRING,
@@ -133,6 +136,47 @@ RELATIONS: dict[str, pa.Schema] = {
         quality=FLOAT,  # the meta-critique's judgment, larger is better; null = none
         refinement_scores=FLOATS,  # of all refinements made with it; null = none
         policy=STRING,
+    ),
+    # one row per refinement and the answer that it started from
+    "refined_responses": _schema(
+        position=INT,
+        problem_id=STRING,
+        prompt=STRING,
+        original_id=STRING,
+        original=STRING,
+        original_reward=FLOAT,
+        refinement_id=STRING,
+        refinement=STRING,
+        refinement_reward=FLOAT,
+        policy=STRING,
+    ),
+    # one row per comparison of two answers to one problem
+    "comparisons": _schema(
+        position=INT,
+        problem_id=STRING,
+        prompt=STRING,
+        first_id=STRING,
+        second_id=STRING,
+        first=STRING,
+        second=STRING,
+        preference=FLOAT,  # probability that the first is the better one, [0, 1]
+        first_policy=STRING,
+        second_policy=STRING,
+    ),
+    # one row per answer that rejection sampling accepted
+    "accepted_responses": _schema(
+        group_key=STRING,
+        response_id=STRING,
+        position=INT,
+        round=INT,  # from 1
+        seat=INT,  # order of acceptance in the group, from 0
+    ),
+    # one row per sampled text whose tokens are weighed
+    "token_samples": _schema(
+        position=INT,
+        token_logprobs=FLOATS,  # under the policy
+        better_logprobs=FLOATS,  # behind a prompt that asks for a better answer
+        worse_logprobs=FLOATS,  # behind one that asks for a worse answer
     ),
     # one row per pair of children of one node, before their prefix is known
     "node_pairs": _schema(
@@ -182,7 +226,31 @@ RELATIONS: dict[str, pa.Schema] = {
         chosen_id=STRING,
         rejected_id=STRING,
     ),
+    # what a weight or filter says of each pair; null leaves it as it was
+    "pair_decisions": _schema(
+        position=INT,
+        kept=BOOL,
+        reason=STRING,  # snake_case word; null when kept
+        score=FLOAT,  # the number that decided
+        is_flipped=BOOL,  # chosen and rejected change places
+        new_soft_label=FLOAT,
+        new_margin=FLOAT,
+        weight_factor=FLOAT,
+    ),
 }
+RELATIONS["known_pairs"] = pa.schema(
+    [
+        *RELATIONS["mined_pairs"],
+        pa.field("chosen_scores", FLOATS),  # one per critic of an ensemble, in one order on both sides
+        pa.field("rejected_scores", FLOATS),
+        pa.field("chosen_logprobs", FLOATS),  # per token, under the policy
+        pa.field("rejected_logprobs", FLOATS),
+        pa.field("chosen_square_logprobs", FLOATS),  # per token, log of the sum of the squared probabilities
+        pa.field("rejected_square_logprobs", FLOATS),
+        pa.field("strengths", FLOATS),  # of annotators: from -3 to 3, above 0 for chosen
+        pa.field("iteration", INT),  # round of training that it was made for
+    ]
+)  # pairs with what is known of their sides
 """Relations that one query or program hands to another; they are never stored."""
 
 SCHEMAS: dict[str, pa.Schema] = {

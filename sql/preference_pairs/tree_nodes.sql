@@ -33,6 +33,7 @@ reopened as (
 )
 
 select
+    row_number() over (order by node.tree_id, node.node_id) - 1 as position,
     node.tree_id,
     node.node_id,
     node.parent_id,
