@@ -44,7 +44,7 @@ def check_numbers(response: Response) -> None:
 
 
 def check_texts(response: Response) -> None:
-    """ServerError where a text cannot be written as UTF-8: JSON can carry half of a surrogate pair, and no table can."""
+    """ServerError where a text is no UTF-8: JSON can carry half of a surrogate pair, and no table can."""
     for index, sample in enumerate(response.samples if isinstance(response, Completion) else ()):
         try:
             sample.text.encode()
