@@ -244,20 +244,24 @@ async def _value(tree: Tree, node_id: int, functions: SearchFunctions, own: Alph
     path = tree.path(node_id)
     evaluation = await functions.evaluate(path)
     tree.record_evaluation(node_id, evaluation)
-    parts = [(own.value_weight, evaluation.value)]
+    found: list[tuple[float, float | None]] = [(own.value_weight, evaluation.value)]
     if own.process_weight and "process" in functions.critics:
-        parts.append((own.process_weight, await _mean_score(tree, [path], functions, "process")))
+        found.append((own.process_weight, await _mean_score(tree, [path], functions, "process")))
     rollouts = await functions.complete(path, own.num_rollouts) if own.outcome_weight else []
     if rollouts or (path.is_terminal and "outcome" in functions.critics):
-        parts.append((own.outcome_weight, await _outcome(tree, path, rollouts, functions)))
+        found.append((own.outcome_weight, await _outcome(tree, path, rollouts, functions)))
+    parts = [(weight, part) for weight, part in found if part is not None]
     total = math.fsum(weight for weight, _ in parts)
     value = math.fsum(weight * part for weight, part in parts) / total if total else evaluation.value
     tree.record_evaluation(node_id, replace(_counted(evaluation, rollouts, value), num_critic_tokens=0))
     return value
 
 
-async def _outcome(tree: Tree, path: Path, rollouts: Sequence[Continuation], functions: SearchFunctions) -> float:
-    """How well the path ends, [0, 1]: by the outcome critic, else by grades, else by the value critic."""
+async def _outcome(
+    tree: Tree, path: Path, rollouts: Sequence[Continuation], functions: SearchFunctions
+) -> float | None:
+    """How well the path ends, [0, 1]: by the outcome critic, else by grades, else by the value critic; None where
+    nobody knows."""
     ends = [Path(path.problem, (*path.steps, *rollout.steps)) for rollout in rollouts] or [path]
     if "outcome" in functions.critics:
         return await _mean_score(tree, ends, functions, "outcome")
@@ -265,11 +269,14 @@ async def _outcome(tree: Tree, path: Path, rollouts: Sequence[Continuation], fun
     return fmean(grades) if grades else await _mean_score(tree, ends, functions, None)
 
 
-async def _mean_score(tree: Tree, paths: Sequence[Path], functions: SearchFunctions, critic: str | None) -> float:
-    """Mean value of paths that are no nodes, by a named critic or the one evaluator."""
+async def _mean_score(
+    tree: Tree, paths: Sequence[Path], functions: SearchFunctions, critic: str | None
+) -> float | None:
+    """Mean value of paths that are no nodes, by a named critic or the one evaluator, of those that it knows."""
     evaluate = functions.evaluate if critic is None else functions.critics[critic]
     scores = await evaluate_paths(tree, paths, replace(functions, evaluate=evaluate))
-    return fmean(score.value for score in scores)
+    known = [score.value for score in scores if score.is_known]
+    return fmean(known) if known else None
 
 
 def _counted(evaluation: Evaluation, rollouts: Sequence[Continuation], value: float) -> Evaluation:

@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from pipelines.records import stable_seed
-from pipelines.search.search import ExploreFn, SearchFunctions, all_at_rest, evaluate, simulations
+from pipelines.search.search import ExploreFn, SearchFunctions, all_at_rest, can_be_expanded, evaluate, simulations
 from pipelines.search.selection import rstar
 from pipelines.search.tree import ROOT, Tree
 from pipelines.search.types import Candidate, Evaluation, Path, SearchParams
@@ -198,5 +198,5 @@ def _end_without_answer(tree: Tree, node_id: int) -> None:
 
 
 def _keep_open(tree: Tree, node_id: int, params: SearchParams) -> None:
-    if tree.depth[node_id] < params.max_depth:
+    if can_be_expanded(tree, node_id, params):
         tree.keep_growing(node_id)

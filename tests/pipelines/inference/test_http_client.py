@@ -147,6 +147,10 @@ def test_other_statuses_are_server_errors_with_the_servers_words():
     assert type(error) is ServerError
     assert "status 404: The model m does not exist" in str(error)
 
+    with serving(lambda body: (500, b'{"error": {"message": "no \\ud800 here"}}')) as server:
+        (error,), _ = ask(server.url, make_request())
+    assert "status 500: no ? here" in str(error)  # the words become a row, and half a surrogate pair fits into none
+
 
 def test_a_broken_connection_and_a_busy_server_are_tried_again():
     replies: list[Reply | None] = [None, (503, b"busy"), ok(answer())]
