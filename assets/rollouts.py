@@ -158,7 +158,12 @@ def sections_of(settings: Settings) -> tuple[BaseModel, ...]:
     needs = needs_of(settings)
     reviewer = (settings.critiques.agents[0],) if "refine" in needs else ()
     retrieval = (settings.retrieval,) if "retrieval" in needs else ()
-    return (settings.rollouts, settings.policy, *reviewer, *retrieval)
+    return (search_section(settings), settings.policy, *reviewer, *retrieval)
+
+
+def search_section(settings: Settings) -> RolloutsConfig:
+    """The section `rollouts` with the default number of trees at once, which changes no tree and makes none stale."""
+    return settings.rollouts.model_copy(update={"trees_in_flight": RolloutsConfig().trees_in_flight})
 
 
 @dataclass

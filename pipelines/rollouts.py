@@ -83,8 +83,6 @@ async def search_rollouts(
     recipes: Mapping[str, Recipe] | None = None,
     reviewer: AgentConfig = STARTER_AGENTS[0],
     corpus: Corpus | None = None,
-    trees_in_flight: int = 256,
-    simulations_in_flight: int = 1,
     keep: KeepFn | None = None,
     on_progress: ProgressFn = no_progress,
 ) -> Rollouts:
@@ -114,7 +112,7 @@ async def search_rollouts(
         return await _sample_and_merge(sample, night, keep)
     search = _TreeSearch(
         recipe, session, prompts, config, night, grade, extract_answer, max_model_len,
-        shape=replace(search_params(config, recipe), simulations_in_flight=simulations_in_flight),
+        shape=replace(search_params(config, recipe), simulations_in_flight=config.simulations_in_flight),
         evaluate=evaluate, evaluator_version=evaluator_version, critics=critics, unguided=unguided,
         simulations=simulations, is_spent=is_spent, reviewer=reviewer, corpus=corpus,
         encode_problem=make_encode_problem(prompts, session.tokenizer),
@@ -129,7 +127,7 @@ async def search_rollouts(
         return collected.problem_ended(made)
 
     num_begun = await run_in_flight(
-        search_one, _rows_of(problems), trees_in_flight, collected.add, admission.may_start
+        search_one, _rows_of(problems), config.trees_in_flight, collected.add, admission.may_start
     )  # fmt: skip
     return collected.finish(problems.num_rows - num_begun)
 
