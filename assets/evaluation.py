@@ -92,6 +92,7 @@ def sampling_config(settings: Settings, config: ReportsConfig) -> RolloutsConfig
             "num_simulations": config.num_simulations,
             "num_candidates": config.num_candidates,
             "seed": config.seed,
+            "parameters": {},  # those are of the recipe of the night, and the report has its own
         }
     )
 
