@@ -78,7 +78,7 @@ async def measure(
         scorer.score, prompts, aggregate=AGGREGATES[config.aggregate],
         count_tokens=lambda text: len(session.tokenizer.encode(text)),
     )  # fmt: skip
-    solutions = await solve_with_critic(*asked, evaluate=evaluate, **known)
+    solutions = await solve_with_critic(*asked, evaluate=evaluate, trees_in_flight=sampling.trees_in_flight, **known)
     num_failed = sum(solution.error is not None for solution in solutions)
     check_error_rate(num_failed, len(solutions), settings.engine.max_error_fraction, f"{EVALUATION} with the critic")
     return Measured(problems, at_zero.rollouts, sampled.rollouts, step_scores, solutions)
@@ -92,6 +92,7 @@ def sampling_config(settings: Settings, config: ReportsConfig) -> RolloutsConfig
             "num_simulations": config.num_simulations,
             "num_candidates": config.num_candidates,
             "seed": config.seed,
+            "parameters": {},  # those are of the recipe of the night, and the report has its own
         }
     )
 

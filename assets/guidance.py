@@ -15,8 +15,9 @@ from critics.score import LoadScorer, StepScorer, ensemble_version, load_critic
 from pipelines.config import Settings
 from pipelines.inference.session import Session
 from pipelines.lake import Lake
-from pipelines.reasoning.evaluate import critic_evaluator
+from pipelines.reasoning.evaluate import AGGREGATES, AggregateFn, critic_evaluator
 from pipelines.reasoning.prompts import PromptStyle
+from pipelines.search.recipes import Recipe
 from pipelines.search.types import EvaluateFn, Evaluation, Path
 
 
@@ -32,11 +33,14 @@ class Guide:
         """One name for the set of critics."""
         return ensemble_version(self.scorers)
 
-    def evaluator(self, prompts: PromptStyle, session: Session) -> EvaluateFn:
-        """Values a path by the product of its step scores; belongs to one event loop."""
+    def evaluator(
+        self, prompts: PromptStyle, session: Session, aggregate: AggregateFn = AGGREGATES["product"]
+    ) -> EvaluateFn:
+        """Values a path by an aggregate of its step scores; belongs to one event loop."""
         by_fold = {
             fold: critic_evaluator(
-                scorer.score, prompts, count_tokens=lambda text: len(session.tokenizer.encode(text))
+                scorer.score, prompts, aggregate=aggregate,
+                count_tokens=lambda text: len(session.tokenizer.encode(text)),
             )
             for fold, scorer in self.scorers.items()
         }  # fmt: skip
@@ -45,6 +49,12 @@ class Guide:
             return await by_fold[fold_of(str(path.problem["problem_id"]), len(by_fold))](path)
 
         return evaluate
+
+    def critics(self, recipe: Recipe, prompts: PromptStyle, session: Session) -> dict[str, EvaluateFn]:
+        """What a recipe can ask for beside `evaluator`: a judge of the last step alone, called process."""
+        if "critics" not in recipe.needs:
+            return {}
+        return {"process": self.evaluator(prompts, session, AGGREGATES["last"])}
 
 
 def last_guide(settings: Settings, lake: Lake, night: str, load: LoadScorer = load_critic) -> Guide | None:

@@ -9,6 +9,7 @@ from assets.checks import work_result, work_spec
 from assets.evaluation import accuracies, evaluation_problems, headline_metrics, measure, report_tables
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.resources import RunServices
+from assets.rollouts import search_section
 from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.writing import read_night, write_tables
 from critics.score import load_critic
@@ -31,7 +32,7 @@ DESCRIPTIONS = {
 
 def reports_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Both reports, from one set of samples."""
-    config = (settings.reports, settings.policy, settings.rollouts)
+    config = (settings.reports, settings.policy, search_section(settings))
     pipeline = Pipeline("reports", "1", SOURCES, config, workspace=("graders", "prompts"))
     Launchpad = launchpad_config(settings.reports)
 

@@ -126,13 +126,15 @@ async def explore(
     known["max_model_len"] = session.max_model_len or settings.policy.max_model_len
     known["on_progress"] = on_progress
     known["is_spent"] = TokenBudget(config.max_total_tokens, session.stats).is_spent
-    prompts = prompts_of(settings)
+    prompts, recipes = prompts_of(settings), own_recipes(settings, config)
     guided = {}
     if plan.guide is not None:
+        critics = plan.guide.critics(chosen_recipe(settings, config), prompts, session)
         guided = {"evaluate": plan.guide.evaluator(prompts, session), "evaluator_version": plan.guide.version}
+        guided["critics"] = critics
     sampled = await sample_rollouts(plan.to_sample, session, prompts, config, **known)
     searched = await search_rollouts(
-        plan.to_search, session, prompts, config, recipes=own_recipes(settings, config),
+        plan.to_search, session, prompts, config, recipes=recipes,
         reviewer=settings.critiques.agents[0], corpus=corpus_of(settings, config), **known, **guided,
         unguided=plan.unguided, simulations=plan.simulations, num_wanted=plan.num_wanted,
     )  # fmt: skip
@@ -163,7 +165,12 @@ def sections_of(settings: Settings) -> tuple[BaseModel, ...]:
     needs = needs_of(settings)
     reviewer = (settings.critiques.agents[0],) if "refine" in needs else ()
     retrieval = (settings.retrieval,) if "retrieval" in needs else ()
-    return (settings.rollouts, settings.policy, *reviewer, *retrieval)
+    return (search_section(settings), settings.policy, *reviewer, *retrieval)
+
+
+def search_section(settings: Settings) -> RolloutsConfig:
+    """The section `rollouts` with the default number of trees at once, which changes no tree and makes none stale."""
+    return settings.rollouts.model_copy(update={"trees_in_flight": RolloutsConfig().trees_in_flight})
 
 
 @dataclass

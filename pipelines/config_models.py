@@ -240,6 +240,20 @@ class RolloutsConfig(Section):
     unguided_share: float = Field(
         0.1, ge=0.0, le=1.0, description="guided: share of the problems that is searched without the critic"
     )
+    trees_in_flight: int = Field(
+        256,
+        ge=1,
+        le=65_536,
+        description="trees searched at once; fewer take less memory, more keep an engine busy whose trees are narrow",
+    )
+    simulations_in_flight: int = Field(
+        1,
+        ge=1,
+        le=4096,
+        description="simulations at once in one tree, of recipes that descend by visits; 1 is exactly sequential and "
+        "reproducible. Raise it, to 4 or 8, where few large trees leave the engine idle; where there are many "
+        "trees it gains nothing, and with more than 1 a tree depends on the order of the answers",
+    )
     num_candidates: int = Field(
         8,
         ge=1,

@@ -22,9 +22,16 @@ def own_recipes(settings: Settings, config: RolloutsConfig) -> dict[str, Recipe]
 
 
 def chosen_recipe(settings: Settings, config: RolloutsConfig) -> Recipe:
-    """The configured recipe with its parameters; ConfigError or WorkspaceError where there is none such."""
-    recipe = recipe_named(config.recipe, own_recipes(settings, config))
-    return recipe.with_parameters(config.exploration, config.beam_width, config.parameters)
+    """The configured recipe with its parameters.
+
+    ConfigError or WorkspaceError for one that is not there, has no such parameter, or needs a critic that no night can
+    have.
+    """
+    named = recipe_named(config.recipe, own_recipes(settings, config))
+    recipe = named.with_parameters(config.exploration, config.beam_width, config.parameters)
+    if not config.guided:
+        recipe.check_critics(())
+    return recipe
 
 
 def check_names(settings: Settings) -> None:

@@ -172,7 +172,7 @@ RELATIONS: dict[str, pa.Schema] = {
         seat=INT,  # order of acceptance in the group, from 0
     ),
     # one row per sampled text whose tokens are weighed
-    "token_samples": _schema(
+    "weighed_samples": _schema(
         position=INT,
         token_logprobs=FLOATS,  # under the policy
         better_logprobs=FLOATS,  # behind a prompt that asks for a better answer

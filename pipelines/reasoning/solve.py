@@ -89,6 +89,7 @@ async def solve_with_critic(
     critic, of this problem), so that it overshoots by what was under way; None leaves the configured budget alone.
     """
     recipe = recipe.with_parameters(config.exploration, config.beam_width, config.parameters)
+    recipe.check_critics(critics or {})
     params = search_params(config, recipe)
     pick_path = pick or recipe.make_pick(recipe.params)
     solutions: list[Solution] = []

@@ -20,7 +20,8 @@ is a simulation and a widening, but no visit.
 Values: every part is in [0, 1] (the code mixes [-1, 1] and [0, 1]), so a, the paper's factor of I, is three times that
 of the code, whose values span 3. The parts:
 - value    `evaluate`, whatever stands behind it;
-- process  `critics["process"]`; left out where there is none;
+- process  `critics["process"]`: in the nights the score that the guiding critic gives the last step. Left out of trees
+           that are searched without a guide; a weight for it where no tree can have one is refused;
 - outcome  mean of `critics["outcome"]` over the ends of `num_rollouts` fast rollouts, which the policy itself writes.
            Until an outcome critic is trained the rollouts' mean grade stands in, and where grades must not be seen, the
            value critic's mean score of their ends. A complete path is its own end.
@@ -63,7 +64,7 @@ class AlphaLlm:
     merge_states: bool = False  # equal sets of steps are one state, whatever their order
     num_rollouts: int = 4  # fast rollouts behind the outcome part, >= 1
     value_weight: float = 1.0  # of the three parts, >= 0, not all 0
-    process_weight: float = 0.0
+    process_weight: float = 0.0  # needs rollouts.guided = true
     outcome_weight: float = 1.0
     exploration: float = 1.0  # c, >= 0
     to_the_end: bool = True  # a simulation goes on until its path is complete or a step is merged
@@ -111,6 +112,11 @@ async def explore(tree: Tree, functions: SearchFunctions, params: SearchParams, 
 def make_explore(own: AlphaLlm) -> ExploreFn:
     """`explore` with the method's parameters bound."""
     return partial(explore, own=own)
+
+
+def wanted_critics(own: AlphaLlm) -> dict[str, str]:
+    """Critics that have weight and that nothing stands in for -> the parameter that says so."""
+    return {"process": "process_weight"} if own.process_weight else {}
 
 
 def width(own: AlphaLlm, depth: int, importance: float) -> int:

@@ -95,6 +95,11 @@ def test_changing_the_search_changes_everything_but_the_problems(specs):
     assert changed_keys(specs, {"rollouts": {"num_simulations": 3}}) == set(GRAPH) - {"problems"}
 
 
+def test_changing_how_many_trees_are_searched_at_once_changes_nothing_and_simulations_at_once_all_trees(specs):
+    assert changed_keys(specs, {"rollouts": {"trees_in_flight": 7}}) == set()
+    assert changed_keys(specs, {"rollouts": {"simulations_in_flight": 2}}) == set(GRAPH) - {"problems"}
+
+
 def test_changing_where_the_engine_runs_changes_nothing(specs):
     assert changed_keys(specs, {"engine": {"max_num_seqs": 7}}) == set()
 
