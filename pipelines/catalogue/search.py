@@ -13,6 +13,8 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.selection.puct",
+        tier="verified",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.842 (0.812 to 0.870) right with 904 tokens a problem",
     ),
     Method(
         name="uct",
@@ -23,6 +25,8 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.selection.uct",
+        tier="verified",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.842 (0.810 to 0.869) right with 903 tokens a problem",
     ),
     Method(
         name="rest_mcts",
@@ -33,6 +37,8 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.rest_mcts.grow_and_roll",
+        tier="verified",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.800 (0.768 to 0.832) right with 1051 tokens a problem",
     ),
     Method(
         name="best_first",
@@ -43,6 +49,8 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.frontier.best_first",
+        tier="verified",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.854 (0.827 to 0.882) right with 901 tokens a problem",
     ),
     Method(
         name="beam",
@@ -53,6 +61,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.frontier.beam",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.827 (0.791 to 0.859) right with 1039 tokens a problem",
     ),
     Method(
         name="diverse_verifier_tree_search",
@@ -63,6 +72,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.frontier.diverse_verifier_tree_search",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.847 (0.814 to 0.876) right with 960 tokens a problem",
     ),
     Method(
         name="tree_of_thoughts",
@@ -73,6 +83,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.frontier.tree_of_thoughts",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.838 (0.806 to 0.867) right with 938 tokens a problem",
     ),
     Method(
         name="prefix_tree_values",
@@ -109,6 +120,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.alphallm.explore",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.532 (0.484 to 0.577) right with 1152 tokens a problem",
     ),
     Method(
         name="rstar",
@@ -122,6 +134,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.rstar.explore",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.633 (0.590 to 0.672) right with 982 tokens a problem",
     ),
     Method(
         name="value_guided_decoding",
@@ -132,6 +145,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.value_guided_decoding.decode",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.802 (0.770 to 0.832) right with 1047 tokens a problem",
     ),
     Method(
         name="critic_guided_decoding",
@@ -152,6 +166,8 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.best_of_n.sample_all",
+        tier="verified",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.853 (0.822 to 0.884) right with 1140 tokens a problem",
     ),
     Method(
         name="iterative_deepening",
@@ -162,6 +178,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.iterative_deepening.deepen",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.719 (0.680 to 0.758) right with 730 tokens a problem",
     ),
     Method(
         name="entropy_branching",
@@ -172,6 +189,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.entropy_branching.branch",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.693 (0.653 to 0.733) right with 1045 tokens a problem",
     ),
     Method(
         name="mcts_self_refine",
@@ -182,6 +200,8 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.self_refine.make_self_refine",
+        tier="verified",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.889 (0.862 to 0.916) right with 1048 tokens a problem",
     ),
     Method(
         name="mc_nest",
@@ -192,6 +212,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.self_refine.importance",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.883 (0.856 to 0.911) right with 1049 tokens a problem",
     ),
     Method(
         name="strategy_first",
@@ -202,6 +223,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.strategy_first.make_strategy_first",
+        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.604 (0.556 to 0.652) right with 1110 tokens a problem",
     ),
     Method(
         name="retrieval_planner",
