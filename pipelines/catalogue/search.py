@@ -3,6 +3,15 @@
 from pipelines.catalogue.method import Method
 from pipelines.config import RolloutsConfig
 
+
+def _compared(accuracy: float, low: float, high: float, num_tokens: int) -> str:
+    """A row of the comparison at equal tokens (tests/benchmarks/results/recipe_comparison.md)."""
+    return (
+        f"300 frozen starter problems, 3 seeds, with the trained critic: {accuracy} ({low} to {high}) right with "
+        f"{num_tokens} tokens a problem"
+    )
+
+
 METHODS = (
     Method(
         name="puct",
@@ -14,7 +23,7 @@ METHODS = (
         params=RolloutsConfig,
         function="pipelines.search.selection.puct",
         tier="verified",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.842 (0.812 to 0.870) right with 904 tokens a problem",
+        measured=_compared(0.842, 0.812, 0.870, 904),
     ),
     Method(
         name="uct",
@@ -26,7 +35,7 @@ METHODS = (
         params=RolloutsConfig,
         function="pipelines.search.selection.uct",
         tier="verified",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.842 (0.810 to 0.869) right with 903 tokens a problem",
+        measured=_compared(0.842, 0.810, 0.869, 903),
     ),
     Method(
         name="rest_mcts",
@@ -38,7 +47,7 @@ METHODS = (
         params=RolloutsConfig,
         function="pipelines.search.rest_mcts.grow_and_roll",
         tier="verified",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.800 (0.768 to 0.832) right with 1051 tokens a problem",
+        measured=_compared(0.800, 0.768, 0.832, 1051),
     ),
     Method(
         name="best_first",
@@ -50,7 +59,7 @@ METHODS = (
         params=RolloutsConfig,
         function="pipelines.search.frontier.best_first",
         tier="verified",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.854 (0.827 to 0.882) right with 901 tokens a problem",
+        measured=_compared(0.854, 0.827, 0.882, 901),
     ),
     Method(
         name="beam",
@@ -61,7 +70,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.frontier.beam",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.827 (0.791 to 0.859) right with 1039 tokens a problem",
+        measured=_compared(0.827, 0.791, 0.859, 1039),
     ),
     Method(
         name="diverse_verifier_tree_search",
@@ -72,7 +81,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.frontier.diverse_verifier_tree_search",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.847 (0.814 to 0.876) right with 960 tokens a problem",
+        measured=_compared(0.847, 0.814, 0.876, 960),
     ),
     Method(
         name="tree_of_thoughts",
@@ -83,7 +92,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.frontier.tree_of_thoughts",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.838 (0.806 to 0.867) right with 938 tokens a problem",
+        measured=_compared(0.838, 0.806, 0.867, 938),
     ),
     Method(
         name="prefix_tree_values",
@@ -120,7 +129,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.alphallm.explore",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.532 (0.484 to 0.577) right with 1152 tokens a problem",
+        measured=_compared(0.532, 0.484, 0.577, 1152),
     ),
     Method(
         name="rstar",
@@ -134,7 +143,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.rstar.explore",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.633 (0.590 to 0.672) right with 982 tokens a problem",
+        measured=_compared(0.633, 0.590, 0.672, 982),
     ),
     Method(
         name="value_guided_decoding",
@@ -145,7 +154,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.value_guided_decoding.decode",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.802 (0.770 to 0.832) right with 1047 tokens a problem",
+        measured=_compared(0.802, 0.770, 0.832, 1047),
     ),
     Method(
         name="critic_guided_decoding",
@@ -167,7 +176,7 @@ METHODS = (
         params=RolloutsConfig,
         function="pipelines.search.best_of_n.sample_all",
         tier="verified",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.853 (0.822 to 0.884) right with 1140 tokens a problem",
+        measured=_compared(0.853, 0.822, 0.884, 1140),
     ),
     Method(
         name="iterative_deepening",
@@ -178,7 +187,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.iterative_deepening.deepen",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.719 (0.680 to 0.758) right with 730 tokens a problem",
+        measured=_compared(0.719, 0.680, 0.758, 730),
     ),
     Method(
         name="entropy_branching",
@@ -189,7 +198,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.entropy_branching.branch",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.693 (0.653 to 0.733) right with 1045 tokens a problem",
+        measured=_compared(0.693, 0.653, 0.733, 1045),
     ),
     Method(
         name="mcts_self_refine",
@@ -201,7 +210,7 @@ METHODS = (
         params=RolloutsConfig,
         function="pipelines.search.self_refine.make_self_refine",
         tier="verified",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.889 (0.862 to 0.916) right with 1048 tokens a problem",
+        measured=_compared(0.889, 0.862, 0.916, 1048),
     ),
     Method(
         name="mc_nest",
@@ -212,7 +221,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.self_refine.importance",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.883 (0.856 to 0.911) right with 1049 tokens a problem",
+        measured=_compared(0.883, 0.856, 0.911, 1049),
     ),
     Method(
         name="strategy_first",
@@ -223,7 +232,7 @@ METHODS = (
         writes=("search_nodes", "search_edges", "rollouts"),
         params=RolloutsConfig,
         function="pipelines.search.strategy_first.make_strategy_first",
-        measured="300 frozen starter problems, 3 seeds, guided by the trained critic: 0.604 (0.556 to 0.652) right with 1110 tokens a problem",
+        measured=_compared(0.604, 0.556, 0.652, 1110),
     ),
     Method(
         name="retrieval_planner",
