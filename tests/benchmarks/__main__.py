@@ -1,8 +1,8 @@
 """Measured comparisons, none of them a test.
 
 `critic` (`make benchmark`), `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
-`memory` the machinery, `packing` the training of critics; `judges` compares recorded judges of steps (--data);
-`yields` runs every curation method on a lake; `readme` writes the first three down.
+`memory` the machinery, `packing` the training of critics, `prof_scale` PROF over many rollouts; `judges` compares
+recorded judges of steps (--data); `yields` runs every curation method on a lake; `readme` writes the first three down.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from tests.benchmarks import (
     overhead,
     packing,
     peer,
+    prof_scale,
     readme,
     recipe_comparison,
     resume,
@@ -27,7 +28,7 @@ from tests.benchmarks.record import RESULTS
 
 MODULES = {
     "overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges,
-    "packing": packing, "yields": yields,
+    "packing": packing, "yields": yields, "prof_scale": prof_scale,
 }  # fmt: skip
 
 
