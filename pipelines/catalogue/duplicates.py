@@ -34,7 +34,8 @@ METHODS = (
         name="step_duplicates",
         paper=BRODER,
         arxiv=None,
-        summary="The same for the steps of rollouts, with shingles of characters: one row per step.",
+        summary="The same for the steps of rollouts, with shingles of characters: one row per step; of 12,985 steps "
+        "of ProcessBench 106 go.",
         reads=(),
         writes=(),
         params=minhash.StepParams,
