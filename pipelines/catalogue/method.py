@@ -25,3 +25,4 @@ class Method:
     query: str | None = None  # name of the query under sql/
     curation: Curation | None = None  # how it runs on any table (`reasonmill apply`); None: it does not
     tier: Tier = "experimental"  # verified: golden values and a measured yield
+    measured: str | None = None  # yield or effect seen here, with its data; None: not measured
