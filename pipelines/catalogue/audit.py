@@ -12,6 +12,8 @@ METHODS = (
         arxiv="2005.14165",
         summary="Finds texts that share 13 words in a row with a benchmark's items and certifies what was tested; "
         "the fallback for short texts is ours.",
+        measured="1 of GSM8K's 7,473 training questions against half of its test set; 58 of 480 of ProcessBench's MATH "
+        "problems against half of MATH-500; 139 of 139 of RealCritic's GSM8K questions, a control",
         reads=(),
         writes=(),
         params=contamination.ContaminationParams,
@@ -39,6 +41,8 @@ METHODS = (
         params=behaviour_tags.TagParams,
         function="pipelines.audit.behaviour_tags.run",
         curation=behaviour_tags.CURATION,
+        measured="ProcessBench: verification in 0.078 of 591 right and 0.089 of 1,114 wrong solutions, backtracking in "
+        "0.012 and 0.035",
     ),
     Method(
         name="audited_sample",
@@ -58,6 +62,8 @@ METHODS = (
         arxiv="2306.04746",
         summary="Corrects yield and label error of a judge by an audited sample, with design-based intervals for the "
         "table itself (from memory; the safeguard for strata without a caught error is ours).",
+        measured="AgentProcessBench, 40 of 110 to 130 rollouts audited: Qwen3-8B alone 0.718, 0.820, 0.815 right where "
+        "people say 0.345, 0.624, 0.508; corrected 0.339, 0.619, 0.502 on average, 0.94 to 0.99 of intervals hold them",
         reads=(),
         writes=(),
         params=audited_sample.EstimateParams,
