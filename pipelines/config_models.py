@@ -130,7 +130,9 @@ class EngineConfig(Section):
         None, pattern=r"^https?://", description="base URL for mode = url, such as http://host:8000/v1"
     )
     urls: tuple[ServerUrl, ...] = Field(
-        (), description="instead of url: several servers of the same model; the first names it in the response store"
+        (),
+        description="instead of url: several servers of the same model; in the response store it is named by "
+        "the first, and by the files of policy.model: replace those with the weights that are served",
     )
     num_workers: int = Field(
         1, ge=1, le=1024, description="engines to start in mode = server or ray, each with GPUs of its own"
