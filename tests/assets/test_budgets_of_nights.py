@@ -6,6 +6,7 @@ from scripted_night import NIGHT, ScriptedServices, small_settings, write_reply
 
 from assets.rollouts import plan_night
 from assets.run import materialize_night
+from critics.registry import promote
 from pipelines.budget import PassCount, unguided_problems
 from pipelines.config import Settings
 from pipelines.errors import ErrorRateError
@@ -28,9 +29,10 @@ def run(settings: Settings, night: str, selection: str = "rollouts", **services)
 
 @pytest.fixture
 def first_night(tmp_path) -> Settings:
-    """Problems, rollouts and critics of the first night."""
+    """Problems, rollouts and critics of the first night; the critics are current."""
     settings = small_settings(tmp_path)
     run(settings, NIGHT, "problems,rollouts,process_critic")
+    promote(Lake(settings.lake_url), NIGHT)
     return settings
 
 
