@@ -1,7 +1,8 @@
 """Measured comparisons, none of them a test.
 
 `critic` (`make benchmark`), `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
-`memory` the machinery; `judges` compares recorded judges of steps (--data); `readme` writes the first three down.
+`memory` the machinery; `judges` (also called `step_judges`) compares recorded judges of steps (--data), `label_cost`
+critics by the completions behind their labels; `readme` writes the first three down.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from tests.benchmarks import (
     busy,
     critic_comparison,
     judges,
+    label_cost,
     memory,
     overhead,
     peer,
@@ -22,7 +24,10 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.record import RESULTS
 
-MODULES = {"overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges}
+MODULES = {
+    "overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges,
+    "step_judges": judges, "label_cost": label_cost,
+}  # fmt: skip
 
 
 def main() -> None:
