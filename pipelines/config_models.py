@@ -386,7 +386,7 @@ class PromotionConfig(Section):
         "within problems, on the frozen evaluation problems and on trees that no critic guided",
     )
     max_drift: float = Field(
-        1.0,
+        1.0,  # measured on the starter: 0.05 between critics trained alike, 4.4 between one before and after training
         gt=0.0,
         le=1000.0,
         description="held when its scores of tonight's samples are spread otherwise than the current one's by more "

@@ -13,7 +13,7 @@ from assets.current_critic import report_change
 from assets.definitions import build_definitions
 from assets.run import materialize_night
 from critics.errors import CheckpointError
-from critics.registry import current_set, history, promoted_paths, promotions, rollback
+from critics.registry import current_set, history, promote, promoted_paths, promotions, rollback
 from pipelines.config import PromotionConfig, Settings
 from pipelines.lake import Lake
 
@@ -131,16 +131,21 @@ def test_a_registered_checkpoint_with_other_weights_is_refused(workspace):
         member_scorer(settings, member)
 
 
-def test_calibrated_scores_are_written_where_they_are_asked_for(night, workspace):
+def test_calibrated_scores_are_written_where_they_are_asked_for(workspace):
     changed = workspace.process_critic.model_copy(update={"calibration": "temperature"})
+    settings, lake = workspace.model_copy(update={"process_critic": changed}), Lake(workspace.lake_url)
+    with pytest.raises(CheckpointError, match="train with process_critic.validation_fraction above 0"):
+        run(settings, NIGHT, "step_scores")  # none of the six problems was held out
+    changed = changed.model_copy(update={"validation_fraction": 0.5})
     settings = workspace.model_copy(update={"process_critic": changed})
-    before = small_versions(Lake(settings.lake_url))
-    run(settings, NIGHT, "step_scores")
-    assert small_versions(Lake(settings.lake_url)) != before
-
-
-def small_versions(lake: Lake) -> list[str]:
-    return lake.read("step_scores", NIGHT)["scorer_version"].unique().to_pylist()
+    run(settings, NIGHT, "process_critic")
+    promote(lake, NIGHT)
+    plain = settings.model_copy(update={"process_critic": changed.model_copy(update={"calibration": "none"})})
+    versions = set()
+    for one in (plain, settings):
+        run(one, NIGHT, "step_scores")
+        versions.add(lake.read("step_scores", NIGHT)["scorer_version"][0].as_py())
+    assert len(versions) == 2
 
 
 def test_changing_the_promotion_changes_the_trial_alone(tmp_path):
