@@ -15,8 +15,10 @@ from pydantic import BaseModel
 
 from assets.checks import work_result, work_spec
 from assets.critics import guide_loader
-from assets.guidance import Guide, last_guide
+from assets.current_critic import current_critic_dep
+from assets.guidance import Guide, current_guide
 from assets.launchpad import launchpad_config, pipeline_config
+from assets.partitions import last_night
 from assets.resources import RunServices, engine_owner_pid, prompts_of, root_run_id
 from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.tree_pages import tree_pages
@@ -93,7 +95,7 @@ def plan_night(
         seen = pass_history(lake, night)
         earlier = [manifest for manifest in lake.manifests("rollouts") if manifest.partition < night]
         lineage |= {f"rollouts/{manifest.partition}": manifest.generation for manifest in earlier}
-    guide = last_guide(settings, lake, night, load) if config.guided else None
+    guide = current_guide(settings, lake, night, load) if config.guided else None
     if guide is not None:
         lineage[f"critics/{guide.night}"] = lake.generation("critics", guide.night)
     return NightPlan(
@@ -224,12 +226,13 @@ def rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     workspace = ("graders", "recipes", "prompts", *(("corpus",) if "retrieval" in needs_of(settings) else ()))
     pipeline = Pipeline("rollouts", "1", SOURCES, sections_of(settings), workspace=workspace)
     Launchpad = launchpad_config(settings.rollouts)
+    guides = [current_critic_dep(last_night())] if settings.rollouts.guided else []
 
     @dg.multi_asset(
         name="rollouts",
         pool=ENGINE_POOL,
         check_specs=[work_spec(settings, "rollouts")],
-        specs=table_specs(settings, pipeline, DESCRIPTIONS, kinds=KINDS, deps=["problems"]),
+        specs=table_specs(settings, pipeline, DESCRIPTIONS, kinds=KINDS, deps=["problems", *guides]),
     )
     def rollouts(
         context: dg.AssetExecutionContext,

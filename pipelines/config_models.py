@@ -234,7 +234,7 @@ class RolloutsConfig(Section):
     max_total_tokens: int | None = Field(
         None, ge=1, description="prompt and completion tokens of search and samples per run; default: no limit"
     )
-    guided: bool = Field(False, description="search with last night's critic instead of graded completions")
+    guided: bool = Field(False, description="search with the current critic instead of graded completions")
     guide_on: Literal["torch", "engine"] = Field(
         "torch",
         description='guided: "torch" scores in the step\'s own process, "engine" on vLLM, one engine per critic',
@@ -403,6 +403,30 @@ class CriticConfig(Section):
         0.1, ge=0.0, le=1.0, description="share of labelled steps beyond the context above which training is an error"
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation and order")
+    calibration: Literal["none", "temperature", "isotonic"] = Field(
+        "none", description="map of the scores in `step_scores`, fitted on training's validation problems"
+    )
+
+
+class PromotionConfig(Section):
+    """When tonight's critic becomes the current one, which guides the search and scores for the filters."""
+
+    margin: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="held when it ranks worse than the current one, beyond doubt (95 %), by more than this: AUROC "
+        "within problems, on the frozen evaluation problems and on trees that no critic guided",
+    )
+    max_drift: float = Field(
+        1.0,  # measured on the starter: 0.05 between critics trained alike, 4.4 between one before and after training
+        gt=0.0,
+        le=1000.0,
+        description="held when its scores of tonight's samples are spread otherwise than the current one's by more "
+        "than this (population stability index, 10 bins)",
+    )
+    num_bootstrap: int = Field(1000, ge=100, le=1_000_000, description="resamples of problems behind the 95 %")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the resamples")
 
 
 TRANSITIONS = (
@@ -647,6 +671,7 @@ class Settings(Section):
     retrieval: RetrievalConfig = Field(RetrievalConfig())
     critiques: CritiquesConfig = Field(CritiquesConfig())
     process_critic: CriticConfig = Field(CriticConfig())
+    promotion: PromotionConfig = Field(PromotionConfig())
     tree_extracts: TreeExtractsConfig = Field(TreeExtractsConfig())
     token_scores: TokenScoresConfig = Field(TokenScoresConfig())
     preference_pairs: PairsConfig = Field(PairsConfig())

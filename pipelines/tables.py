@@ -519,6 +519,37 @@ SCHEMAS: dict[str, pa.Schema] = {
         num_problems=INT,
         metrics=STRING,  # JSON
     ),
+    # one row per night: tonight's critic against the current one, on problems that neither has seen
+    "critic_trials": _schema(
+        critic_id=STRING,  # tonight's critic of all training problems
+        current_id=STRING,  # the current one's; null where there was none
+        is_promotable=BOOL,
+        reason=STRING,  # first_critic | unchanged | not_comparable | not_worse | worse_on_evaluation |
+        # worse_on_unguided | drift
+        evaluation_difference=FLOAT,  # mean AUROC within frozen evaluation problems, tonight's minus current
+        evaluation_low=FLOAT,  # 95 % interval of the difference, paired bootstrap over problems
+        evaluation_high=FLOAT,
+        num_evaluation_problems=INT,  # with right and wrong samples
+        unguided_difference=FLOAT,  # the same within the problems of tonight's trees that no critic guided
+        unguided_low=FLOAT,
+        unguided_high=FLOAT,
+        num_unguided_problems=INT,
+        drift=FLOAT,  # population stability index of the scores of tonight's samples, at least 0
+        num_drift_steps=INT,
+        metrics=STRING,  # JSON: AUROC within problems of either critic by slice
+        night=STRING,
+    ),
+    # one row per change of the current critic; (night, number) is the key
+    "critic_promotions": _schema(
+        number=INT,  # 0: by the night's own trial; from 1: by hand after it
+        action=STRING,  # promoted | rolled_back
+        reason=STRING,  # of the trial, or by_hand
+        critic_night=STRING,  # night of the critics that are current from here on
+        critic_id=STRING,  # the one of all training problems
+        members=STRING,  # JSON: fold, critic_id, path and digest of every one of them
+        decided_at=STRING,  # ISO 8601, UTC
+        night=STRING,  # from here on; partition
+    ),
     # training sets ------------------------------------------------------------------------------
     "sft": _schema(prompt=STRING, completion=STRING, problem_id=STRING, rollout_id=STRING, origin=STRING, night=STRING),
     "preference": _schema(
@@ -577,6 +608,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     # one row per (critic, metric, slice)
     "critic_report": _schema(critic_id=STRING, metric=STRING, slice=STRING, value=FLOAT, num=INT, night=STRING),
 }
+# one row per independent sample of a frozen evaluation problem, for reports and trials of critics only
+SCHEMAS["evaluation_rollouts"] = SCHEMAS["rollouts"]
 
 TRAINING_SETS = ("sft", "preference", "stepwise", "prompts", "rl_groups")
 UNPARTITIONED = ("problems",)

@@ -5,11 +5,12 @@ import pytest
 from scripted_night import NIGHT, ScriptedServices, small_settings, write_reply
 
 from assets.critics import guide_loader
-from assets.guidance import last_guide
+from assets.guidance import current_guide
 from assets.resources import prompts_of
 from assets.rollouts import plan_night
 from assets.run import materialize_night
 from critics.fold import fold_of
+from critics.registry import promote
 from critics.score import load_critic, load_served_critic
 from pipelines.budget import PassCount, unguided_problems
 from pipelines.config import Settings
@@ -34,9 +35,10 @@ def run(settings: Settings, night: str, selection: str = "rollouts", **services)
 
 @pytest.fixture
 def first_night(tmp_path) -> Settings:
-    """Problems, rollouts and critics of the first night."""
+    """Problems, rollouts and critics of the first night; the critics are current."""
     settings = small_settings(tmp_path)
     run(settings, NIGHT, "problems,rollouts,process_critic")
+    promote(Lake(settings.lake_url), NIGHT)
     return settings
 
 
@@ -71,7 +73,7 @@ def test_in_a_guided_night_the_critic_also_judges_the_last_step_where_the_recipe
     settings = with_rollouts(first_night, recipe="alphallm", guided=True, unguided_share=0.5, parameters=own)
     run(settings, NEXT_NIGHT)
     lake = Lake(settings.lake_url)
-    guide, prompts = last_guide(settings, lake, NEXT_NIGHT), prompts_of(settings)
+    guide, prompts = current_guide(settings, lake, NEXT_NIGHT), prompts_of(settings)
     problems = {row["problem_id"]: row for row in lake.read("problems").to_pylist()}
     nodes = lake.read("search_nodes", NEXT_NIGHT).to_pylist()
     texts = {(row["tree_id"], row["node_id"]): row["step_text"] for row in nodes}

@@ -206,7 +206,7 @@ def test_gold_labels_change_neither_critic_nor_filter(night):
     night.lake.write("gold_steps", gold, partition=NIGHT)
 
 
-def test_the_second_night_is_scored_by_the_critics_of_the_first(night):
+def test_the_second_night_is_scored_by_the_current_critics_which_are_those_of_the_first(night):
     rerun(night.settings, "rollouts,process_critic,step_scores", night=NEXT_NIGHT)
     versions = [
         night.lake.read("step_scores", partition)["scorer_version"].unique().to_pylist()
