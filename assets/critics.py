@@ -14,20 +14,26 @@ from assets.partitions import last_night_and_tonight
 from assets.resources import RunServices, prompts_of
 from assets.specs import TRAINER_POOL, Pipeline, asset_traits
 from assets.writing import lineage_of, read_night, write_night
-from critics.examples import examples_from_trees
+from critics.label_sources import SOURCES, build_examples
 from critics.score import StepScorer, load_critic, out_of_fold_scores
 from pipelines.config import CriticConfig, Settings
 from pipelines.errors import LakeError
 from pipelines.inference.session import model_folder
 from pipelines.inference.tokens import check_model_folder
 from pipelines.lake import Lake
+from pipelines.tables import SCHEMAS
 
 TRAINING_SOURCES = (
-    "critics/batches.py", "critics/checkpoint.py", "critics/evidence.py", "critics/examples.py", "critics/fold.py",
+    "critics/batches.py", "critics/checkpoint.py", "critics/ensembles.py", "critics/evidence.py", "critics/examples.py",
+    "critics/fold.py", "critics/head_registry.py", "critics/heads.py", "critics/label_sources.py", "critics/labels.py",
     "critics/losses.py", "critics/model.py", "critics/train.py", "assets/critic_training.py",
-    "pipelines/search/extraction.py",
+    "pipelines/search/extraction.py", "sql/critics",
 )  # fmt: skip
-SCORING_SOURCES = ("critics/score.py", "critics/model.py", "critics/fold.py")
+SCORING_SOURCES = (
+    "critics/score.py", "critics/model.py", "critics/fold.py", "critics/ensembles.py", "critics/head_registry.py",
+    "critics/heads.py",
+)  # fmt: skip
+MADE_WITH_CRITICS = ("step_scores", "preference_pairs")  # tonight's depend on tonight's critics
 
 
 def critic_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -39,7 +45,7 @@ def _process_critic(settings: Settings) -> dg.AssetsDefinition:
     config = (settings.process_critic, settings.policy)
     pipeline = Pipeline("process_critic", "1", TRAINING_SOURCES, config, workspace=("prompts",))
     Launchpad = launchpad_config(settings.process_critic)
-    inputs = ("problems", "search_nodes")
+    inputs = tuple(t for t in SOURCES[settings.process_critic.labels].reads if t not in MADE_WITH_CRITICS)
 
     @dg.asset(
         pool=TRAINER_POOL,
@@ -56,8 +62,9 @@ def _process_critic(settings: Settings) -> dg.AssetsDefinition:
         night = context.partition_key
         chosen = pipeline_config(config, CriticConfig)
         with lake.lease(f"process_critic/{night}"):
-            trees = [read_night(lake, table, night) for table in inputs]
-            examples = examples_from_trees(*trees, prompts_of(settings).verify_prompt)
+            source = SOURCES[chosen.labels]
+            tables = {table: label_rows(lake, table, night) for table in source.reads}
+            examples = build_examples(chosen.labels, tables, prompts_of(settings).verify_prompt)
             init = initial_folder(settings, chosen)
             folder = checkpoint_folder(settings.checkpoints_dir, night, examples, chosen, init)
             trained = train_critics(
@@ -107,6 +114,14 @@ def _step_scores(settings: Settings) -> dg.AssetsDefinition:
             )
 
     return step_scores
+
+
+def label_rows(lake: Lake, table: str, night: str) -> pa.Table:
+    """The rows that labels are made from: tonight's, or of a table that critics had a hand in, the night's before."""
+    if table not in MADE_WITH_CRITICS:
+        return read_night(lake, table, night)
+    earlier = [partition for partition in lake.partitions(table) if partition < night]
+    return lake.read(table, earlier[-1]) if earlier else SCHEMAS[table].empty_table()
 
 
 def initial_folder(settings: Settings, config: CriticConfig) -> Path:

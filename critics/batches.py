@@ -12,7 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from critics.evidence import StepLabel
 from critics.examples import Row, StepExamples, TreeExample
+from critics.fold import unit_hash
+from critics.heads import Labels
 from critics.model import STEP_SEPARATOR, StepEncoder, pad_rows
 
 BUCKET_BATCHES = 32  # batches whose trees are sorted by length together
@@ -29,6 +32,9 @@ class Unit:
     weights: list[float]
     pairs: list[tuple[int, int, float]]  # better, worse (indices of nodes here), weight
     initial: list[float]  # the initial critic's logits; empty until they are filled in
+    labels: list[StepLabel]  # per node: what `targets` and `weights` are taken from
+    bags: list[tuple[tuple[int, ...], float]]  # indices of nodes here, outcome
+    block: float  # of the problem, in [0, 1): which members of an ensemble do not see it
 
     @property
     def num_tokens(self) -> int:
@@ -37,7 +43,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Batch:
-    """B rows of at most T tokens, N labelled nodes, P pairs."""
+    """B rows of at most T tokens, N labelled nodes, P pairs, G bags of at most M nodes."""
 
     ids_BT: Tensor
     rows_N: Tensor
@@ -48,6 +54,19 @@ class Batch:
     better_P: Tensor
     worse_P: Tensor
     pair_weights_P: Tensor
+    right_N: Tensor
+    total_N: Tensor
+    samples_NS: Tensor
+    grades_NG: Tensor
+    blocks_N: Tensor
+    bags_GM: Tensor  # -1 = no further node
+    bag_outcomes_G: Tensor
+
+    def labels(self) -> Labels:
+        """What a head learns from."""
+        return Labels(
+            self.targets_N, self.weights_N, self.right_N, self.total_N, self.samples_NS, self.grades_NG, self.blocks_N
+        )
 
     def to(self, device: str) -> "Batch":
         return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
@@ -89,7 +108,11 @@ def ordered_batches(units: Sequence[Unit], batch_size: int) -> list[list[Unit]]:
 def collate(units: Sequence[Unit]) -> Batch:
     """Units as one batch of tensors; indices of rows and nodes are shifted behind one another."""
     rows, read_row, read_position, targets, weights, initial, pairs = [], [], [], [], [], [], []
+    labels, bags, blocks = [], [], []
     for unit in units:
+        bags.extend(([len(targets) + node for node in nodes], outcome) for nodes, outcome in unit.bags)
+        labels.extend(unit.labels)
+        blocks.extend([unit.block] * len(unit.targets))
         pairs.extend((len(targets) + better, len(targets) + worse, weight) for better, worse, weight in unit.pairs)
         read_row.extend(len(rows) + row for row in unit.read_row)
         rows.extend(unit.rows)
@@ -107,11 +130,29 @@ def collate(units: Sequence[Unit]) -> Batch:
         better_P=torch.tensor([pair[0] for pair in pairs], dtype=torch.long),
         worse_P=torch.tensor([pair[1] for pair in pairs], dtype=torch.long),
         pair_weights_P=torch.tensor([pair[2] for pair in pairs], dtype=torch.float32),
+        right_N=torch.tensor([label.num_right for label in labels], dtype=torch.float32),
+        total_N=torch.tensor([label.num_total for label in labels], dtype=torch.float32),
+        samples_NS=_matrix([label.samples or (label.target,) for label in labels]),
+        grades_NG=_matrix([label.grades for label in labels]),
+        blocks_N=torch.tensor(blocks, dtype=torch.float32),
+        bags_GM=_matrix([nodes for nodes, _ in bags], fill=-1).long(),
+        bag_outcomes_G=torch.tensor([outcome for _, outcome in bags], dtype=torch.float32),
     )
 
 
+def _matrix(rows: Sequence[Sequence[float]], fill: float | None = None) -> Tensor:
+    """Rows as one matrix. `fill` pads shorter ones; without it a shorter row, that of a masked node, repeats its last
+    value, or is evenly spread where it has none."""
+    width = max((len(row) for row in rows), default=0)
+    if fill is None:
+        padded = [[*row, *(row[-1:] or (1 / max(width, 1),)) * (width - len(row))] for row in rows]
+    else:
+        padded = [[*row, *[fill] * (width - len(row))] for row in rows]
+    return torch.tensor(padded, dtype=torch.float32).reshape(len(rows), width)
+
+
 def _unit(tree: TreeExample, rows: Sequence[Row], encoder: StepEncoder) -> Unit:
-    unit = Unit([], [], [], [], [], [], [])
+    unit = Unit([], [], [], [], [], [], [], [], [], unit_hash(tree.problem_id, "block"))
     place: dict[int, int] = {}  # node of the tree -> node of the unit
     for row in rows:
         ids, ends = encoder.encode(tree.prompt, [tree.steps[node] for node in row.path])
@@ -123,10 +164,16 @@ def _unit(tree: TreeExample, rows: Sequence[Row], encoder: StepEncoder) -> Unit:
             unit.read_position.append(ends[i])
             unit.targets.append(label.target)
             unit.weights.append(label.weight)
+            unit.labels.append(label)
         if read:
             unit.rows.append(ids[: ends[read[-1]] + 1])
     unit.pairs.extend(
         (place[p.better], place[p.worse], p.weight) for p in tree.pairs if p.better in place and p.worse in place
+    )
+    unit.bags.extend(
+        (tuple(place[node] for node in bag.nodes), bag.outcome)
+        for bag in tree.bags
+        if all(node in place for node in bag.nodes)
     )
     return unit
 

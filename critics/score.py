@@ -1,13 +1,15 @@
 """Scores of steps by a trained critic, and the step_scores table, out of fold where it has to be.
 
-A score is sigmoid(logit) at a step's last token, in [0, 1]: the critic's probability that the step is
-right. It does not depend on what else is in the batch (1e-5). None stands for a step that ends beyond
-the critic's context: never scored, which is not zero.
+A score is what the critic's head says at a step's last token, in [0, 1]: with the head `bce` the probability that the
+step is right. A critic that was trained for risk-aware selection gives a quantile or CVaR of its belief instead of the
+mean (`read_off` of its configuration). It does not depend on what else is in the batch (1e-5). None stands for a step
+that ends beyond the critic's context: never scored, which is not zero. Only an ensemble has a disagreement.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,13 +17,23 @@ import torch
 from transformers import PreTrainedModel
 
 from critics.checkpoint import CriticManifest, read_manifest, read_training_problems
+from critics.ensembles import EnsembleHead
 from critics.errors import CriticDataError, LeakError
 from critics.fold import fold_of
-from critics.model import STEP_SEPARATOR, StepEncoder, load_encoder, load_network, pad_rows
+from critics.head_registry import READ_OFFS
+from critics.model import STEP_SEPARATOR, StepEncoder, load_encoder, load_network, pad_rows, stored_head
 from pipelines.step_labels.solution import LabelledSolution
 from pipelines.tables import SCHEMAS
 
 TOKENS_PER_BATCH = 16_384
+
+
+@dataclass(frozen=True)
+class StepOpinion:
+    """What a critic says of one step."""
+
+    score: float  # [0, 1]
+    disagreement: float | None  # variance of the members' means; None without an ensemble
 
 
 class StepScorer:
@@ -38,6 +50,7 @@ class StepScorer:
         self._critic = critic.to(device)
         self._encoder = encoder
         self._device = device
+        self.head = stored_head(critic)
         self.manifest = manifest
         self.version = manifest.digest[:16]
         self.training_problems = training_problems
@@ -48,22 +61,36 @@ class StepScorer:
 
     def score(self, prompts: Sequence[str], steps: Sequence[Sequence[str]]) -> list[list[float | None]]:
         """Scores of the steps of each rollout, in order; prompts are the critic's own (`verify_prompt`)."""
+        return [[None if one is None else one.score for one in opinions] for opinions in self.opinions(prompts, steps)]
+
+    def opinions(self, prompts: Sequence[str], steps: Sequence[Sequence[str]]) -> list[list[StepOpinion | None]]:
+        """The same with what an ensemble's members disagree about."""
         keys = [(prompt, tuple(texts)) for prompt, texts in zip(prompts, steps, strict=True)]
         unique = sorted({key for key in keys if key[1]})
         self._encoder.remember(prompt for prompt, _ in unique)
         self._encoder.remember(step + STEP_SEPARATOR for _, texts in unique for step in texts)
         encoded = [self._encoder.encode(prompt, texts) for prompt, texts in unique]
-        scores: dict[tuple[str, tuple[str, ...]], list[float | None]] = {}
+        found: dict[tuple[str, tuple[str, ...]], list[StepOpinion]] = {}
         for members in _batches_by_length([len(ids) for ids, _ in encoded]):
-            probabilities_BT = self._probabilities([encoded[i][0] for i in members])
-            for row, i in enumerate(members):
-                scores[unique[i]] = [probabilities_BT[row][end] for end in encoded[i][1]]
-        return [_padded(scores.get(key, []), len(key[1])) for key in keys]
+            of_members = self._opinions([encoded[i] for i in members])
+            found.update((unique[i], of_steps) for i, of_steps in zip(members, of_members, strict=True))
+        return [_padded(found.get(key, []), len(key[1])) for key in keys]
 
     @torch.no_grad()
-    def _probabilities(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
-        logits_BT = self._critic(input_ids=pad_rows(rows).to(self._device), use_cache=False).logits[..., 0]
-        return torch.sigmoid(logits_BT.float()).tolist()
+    def _opinions(self, encoded: Sequence[tuple[list[int], list[int]]]) -> list[list[StepOpinion]]:
+        """Opinions at the step ends of rows of token ids."""
+        ids_BT = pad_rows([ids for ids, _ in encoded]).to(self._device)
+        places = [(row, end) for row, (_, ends) in enumerate(encoded) for end in ends]
+        rows_N, ends_N = torch.tensor(places, device=self._device).T
+        outputs_NK = self._critic(input_ids=ids_BT, use_cache=False).logits[rows_N, ends_N].float()
+        config = self.manifest.config
+        read_off = READ_OFFS[config.get("read_off", "mean")]
+        scores = read_off(self.head, outputs_NK, config.get("risk_level", 1.0)).clamp(0, 1).tolist()
+        disagreements: list[float | None] = [None] * len(scores)
+        if isinstance(self.head, EnsembleHead) and len(self.head.members) > 1:
+            disagreements = self.head.disagreement(outputs_NK).tolist()
+        opinions = iter(StepOpinion(*pair) for pair in zip(scores, disagreements, strict=True))
+        return [[next(opinions) for _ in ends] for _, ends in encoded]
 
 
 def load_critic(folder: Path | str, device: str | None = None) -> StepScorer:
@@ -169,12 +196,12 @@ def _score_table(
         scorer = scorer_of(row["problem_id"])
         _check_unseen(row, scorer, prompts)
         by_scorer.setdefault(id(scorer), (scorer, []))[1].append(index)
-    scores: list[list[float | None]] = [[]] * len(rows)
+    opinions: list[list[StepOpinion | None]] = [[]] * len(rows)
     for scorer, members in by_scorer.values():
-        made = scorer.score([prompts[rows[i]["problem_id"]] for i in members], [rows[i]["steps"] for i in members])
-        for index, step_scores in zip(members, made, strict=True):
-            scores[index] = step_scores
-    return _table([row["rollout_id"] for row in rows], scores, version, night)
+        made = scorer.opinions([prompts[rows[i]["problem_id"]] for i in members], [rows[i]["steps"] for i in members])
+        for index, of_steps in zip(members, made, strict=True):
+            opinions[index] = of_steps
+    return _table([row["rollout_id"] for row in rows], opinions, version, night)
 
 
 def _check_unseen(row: Mapping, scorer: StepScorer, prompts: Mapping[str, str]) -> None:
@@ -190,15 +217,18 @@ def _check_unseen(row: Mapping, scorer: StepScorer, prompts: Mapping[str, str]) 
         )
 
 
-def _table(rollout_ids: Sequence[str], scores: Sequence[Sequence[float | None]], version: str, night: str) -> pa.Table:
-    steps = [(rollout_ids[i], k, score) for i, row in enumerate(scores) for k, score in enumerate(row)]
+def _table(
+    rollout_ids: Sequence[str], opinions: Sequence[Sequence[StepOpinion | None]], version: str, night: str
+) -> pa.Table:
+    steps = [(rollout_ids[i], k, opinion) for i, row in enumerate(opinions) for k, opinion in enumerate(row)]
     columns = {
         "rollout_id": [rollout_id for rollout_id, _, _ in steps],
         "step": [step for _, step, _ in steps],
         "source": ["critic"] * len(steps),
         "scorer_version": [version] * len(steps),
-        "score": [score for _, _, score in steps],
+        "score": [None if opinion is None else opinion.score for _, _, opinion in steps],
         "num_samples": [None] * len(steps),
+        "disagreement": [None if opinion is None else opinion.disagreement for _, _, opinion in steps],
         "night": [night] * len(steps),
     }
     return pa.table(columns, schema=SCHEMAS["step_scores"])
@@ -216,5 +246,5 @@ def _batches_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield group
 
 
-def _padded(scores: Sequence[float | None], length: int) -> list[float | None]:
-    return [*scores, *[None] * (length - len(scores))]
+def _padded(opinions: Sequence[StepOpinion], length: int) -> list[StepOpinion | None]:
+    return [*opinions, *[None] * (length - len(opinions))]

@@ -5,7 +5,9 @@ validated (step 0) -> optimiser steps -> every `eval_every` steps validation and
 `steps`, or after `patience` validations without a lower loss -> the weights of the best validation are
 saved. Because step 0 takes part, a night whose data teaches nothing leaves the initial critic as it was.
 
-    loss = weighted BCE(logit, target) + contrast_weight * sibling contrast + anchor_weight * KL to step 0
+    loss = value_weight * head's loss + contrast_weight * pair loss + bag loss + anchor_weight * KL to step 0
+
+The head (`critics.heads`) turns outputs_NK, K per labelled node, into values; pairs and anchor compare `head.logit`.
 
 A run that was killed goes on from its last saved state if data, configuration and initial model are the
 same, and ends with the same weights as an uninterrupted one.
@@ -25,7 +27,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from critics.batches import Unit, collate, encode_examples, epoch_batches, ordered_batches
+from critics.batches import Batch, Unit, collate, encode_examples, epoch_batches, ordered_batches
 from critics.checkpoint import (
     CriticManifest,
     folder_digest,
@@ -37,9 +39,12 @@ from critics.checkpoint import (
 from critics.errors import CriticDataError
 from critics.examples import StepExamples
 from critics.fold import ids_digest
-from critics.losses import anchor_divergence, sibling_contrast, weighted_bce
+from critics.head_registry import head_of
+from critics.heads import Head
+from critics.label_sources import check_classes, check_targets
+from critics.losses import PAIR_LOSSES, anchor_divergence, bag_loss
 from critics.metrics import auroc, brier, pair_accuracy
-from critics.model import initial_critic, load_encoder, logits_at
+from critics.model import initial_critic, load_encoder, outputs_at
 from pipelines.config import CriticConfig
 
 WARMUP_SHARE = 0.1  # of all steps
@@ -54,7 +59,9 @@ OnMetrics = Callable[[int, Metrics], None]
 
 CONFIG_FIELDS = (
     "steps", "batch_size", "learning_rate", "weight_decay", "contrast_weight", "anchor_weight", "num_folds",
-    "validation_fraction", "eval_every", "patience", "seed",
+    "validation_fraction", "eval_every", "patience", "seed", "labels", "head", "ensemble", "pooling", "dropped",
+    "num_bins", "num_quantiles", "num_grades", "read_off", "risk_level", "value_weight", "label_smoothing", "pair_loss",
+    "bag_pooling",
 )  # fmt: skip  # what training reads of its configuration, so what decides whether a state can be taken up
 
 
@@ -73,6 +80,7 @@ class _Run:
     """What changes while training runs."""
 
     critic: PreTrainedModel
+    head: Head
     optimiser: torch.optim.Optimizer
     step: int
     best_step: int
@@ -104,6 +112,8 @@ def train_process_critic(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     examples = examples.without_fold(fold, config.num_folds)
     training, validation = _split(examples, config, fold)
+    check_targets(examples)
+    check_classes(training)
     encoder = load_encoder(init_folder)
     units = [encode_examples(part, encoder, config.batch_size) for part in (training, validation)]
     if not units[0]:
@@ -111,14 +121,15 @@ def train_process_critic(
             f"none of the {training.num_nodes} labelled steps of {len(training.trees)} trees fits into the "
             f"{encoder.max_length} tokens of {init_folder}"
         )
-    critic = initial_critic(init_folder, config.seed).to(device)
+    head = head_of(config)
+    critic = initial_critic(init_folder, config.seed, head).to(device)
     if config.anchor_weight > 0:
-        _fill_initial_logits(critic, units[0], config.batch_size, device)
+        _fill_initial_logits(critic, head, units[0], config.batch_size, device)
     state_path = out_folder.parent / f".{out_folder.name}.training.pt"
     init_digest = folder_digest(init_folder)
     fingerprint = _fingerprint(examples, config, fold, init_digest)
     progress = load_progress(state_path, fingerprint) if resume else None
-    run = _start(critic, config, units[1], device, progress, on_metrics)
+    run = _start(critic, head, config, units[1], device, progress, on_metrics)
     _train(run, units[0], units[1], config, device, on_metrics, lambda: _save(state_path, run, fingerprint))
     critic.load_state_dict(run.best_weights)
     metrics = {**run.best_metrics, **_sizes(examples), "best_step": run.best_step, "last_step": run.step}
@@ -155,7 +166,7 @@ def _train(
         run.step += 1
         is_last = run.step == config.steps
         if run.step % config.eval_every == 0 or is_last:
-            metrics |= _evaluate(run.critic, validation, config, device)
+            metrics |= _evaluate(run.critic, run.head, validation, config, device)
             _keep_best(run, metrics)
             save()
         elif run.step % REPORT_EVERY:
@@ -173,11 +184,11 @@ def _optimise(run: _Run, units: Sequence[Unit], config: CriticConfig, device: st
         group["lr"] = rate
     run.critic.train()
     with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
-        logits_N = logits_at(run.critic, batch.ids_BT, batch.rows_N, batch.positions_N)
-    cross_entropy = weighted_bce(logits_N, batch.targets_N, batch.weights_N)
-    contrast = sibling_contrast(logits_N, batch.better_P, batch.worse_P, batch.pair_weights_P)
-    loss = cross_entropy + config.contrast_weight * contrast
-    metrics = {"learning_rate": rate, "cross_entropy": cross_entropy.item(), "contrast": contrast.item()}
+        outputs_NK = outputs_at(run.critic, batch.ids_BT, batch.rows_N, batch.positions_N)
+    logits_N = run.head.logit(outputs_NK)
+    terms = _loss_terms(run.head, outputs_NK, logits_N, batch, config)
+    loss = sum(terms.values())
+    metrics = {"learning_rate": rate} | {name: term.item() for name, term in terms.items()}
     if config.anchor_weight > 0:
         anchor = anchor_divergence(logits_N, batch.initial_N)
         loss = loss + config.anchor_weight * anchor
@@ -189,22 +200,40 @@ def _optimise(run: _Run, units: Sequence[Unit], config: CriticConfig, device: st
     return metrics | {"loss": loss.item(), "num_nodes": float(len(batch.targets_N))}
 
 
-def _evaluate(critic: PreTrainedModel, units: Sequence[Unit], config: CriticConfig, device: str) -> dict[str, float]:
+def _loss_terms(
+    head: Head, outputs_NK: Tensor, logits_N: Tensor, batch: Batch, config: CriticConfig
+) -> dict[str, Tensor]:
+    """The weighted terms of the loss whose sum is minimised, without the anchor; those that are switched off are 0."""
+    labels = batch.labels()
+    if config.label_smoothing > 0:
+        labels = labels.smoothed(config.label_smoothing)
+    pairs = (batch.better_P, batch.worse_P, batch.pair_weights_P)
+    terms = {
+        "value": config.value_weight * head.loss(outputs_NK, labels),
+        "contrast": config.contrast_weight * PAIR_LOSSES[config.pair_loss](logits_N, *pairs),
+    }
+    if len(batch.bag_outcomes_G):
+        terms["bag"] = bag_loss(head.mean(outputs_NK), batch.bags_GM, batch.bag_outcomes_G, config.bag_pooling)
+    return terms
+
+
+def _evaluate(
+    critic: PreTrainedModel, head: Head, units: Sequence[Unit], config: CriticConfig, device: str
+) -> dict[str, float]:
     """Losses and rankings on the validation problems; empty without any. Undefined numbers are left out."""
     if not units:
         return {}
     groups = ordered_batches(units, config.batch_size)
-    logits_N = torch.cat([_logits(critic, group, device) for group in groups])
+    outputs_NK = torch.cat([_outputs(critic, group, device) for group in groups])
+    logits_N = head.logit(outputs_NK)
     everything = collate([unit for group in groups for unit in group])
-    cross_entropy = weighted_bce(logits_N, everything.targets_N, everything.weights_N).item()
-    contrast = sibling_contrast(logits_N, everything.better_P, everything.worse_P, everything.pair_weights_P).item()
+    terms = _loss_terms(head, outputs_NK, logits_N, everything, config)
     sure = everything.weights_N >= CONFIDENT_WEIGHT
-    targets, scores = everything.targets_N[sure], torch.sigmoid(logits_N[sure])
+    targets, scores = everything.targets_N[sure], head.mean(outputs_NK)[sure]
     better, worse = logits_N[everything.better_P], logits_N[everything.worse_P]
     metrics = {
-        "validation_loss": cross_entropy + config.contrast_weight * contrast,
-        "validation_cross_entropy": cross_entropy,
-        "validation_contrast": contrast,
+        "validation_loss": sum(term.item() for term in terms.values()),
+        **{f"validation_{name}": term.item() for name, term in terms.items()},
         "validation_sibling_accuracy": pair_accuracy(
             better.tolist(), worse.tolist(), everything.pair_weights_P.tolist()
         ),
@@ -215,21 +244,24 @@ def _evaluate(critic: PreTrainedModel, units: Sequence[Unit], config: CriticConf
 
 
 @torch.no_grad()
-def _logits(critic: PreTrainedModel, units: Sequence[Unit], device: str) -> Tensor:
+def _outputs(critic: PreTrainedModel, units: Sequence[Unit], device: str) -> Tensor:
     critic.eval()
     batch = collate(units).to(device)
-    return logits_at(critic, batch.ids_BT, batch.rows_N, batch.positions_N).cpu()
+    return outputs_at(critic, batch.ids_BT, batch.rows_N, batch.positions_N).cpu()
 
 
-def _fill_initial_logits(critic: PreTrainedModel, units: Sequence[Unit], batch_size: int, device: str) -> None:
+def _fill_initial_logits(
+    critic: PreTrainedModel, head: Head, units: Sequence[Unit], batch_size: int, device: str
+) -> None:
     for group in ordered_batches(units, batch_size):
-        logits = iter(_logits(critic, group, device).tolist())
+        logits = iter(head.logit(_outputs(critic, group, device)).tolist())
         for unit in group:
             unit.initial = list(itertools.islice(logits, len(unit.targets)))
 
 
 def _start(
     critic: PreTrainedModel,
+    head: Head,
     config: CriticConfig,
     validation: Sequence[Unit],
     device: str,
@@ -240,14 +272,15 @@ def _start(
         critic.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
     )
     if progress is None:
-        metrics = _evaluate(critic, validation, config, device)
+        metrics = _evaluate(critic, head, validation, config, device)
         on_metrics(0, {**metrics, "num_steps": config.steps})
-        return _Run(critic, optimiser, 0, 0, metrics, _weights(critic))
+        return _Run(critic, head, optimiser, 0, 0, metrics, _weights(critic))
     critic.load_state_dict(progress["weights"])
     optimiser.load_state_dict(progress["optimiser"])
     return _Run(
-        critic, optimiser, progress["step"], progress["best_step"], progress["best_metrics"], progress["best_weights"]
-    )
+        critic, head, optimiser,
+        progress["step"], progress["best_step"], progress["best_metrics"], progress["best_weights"],
+    )  # fmt: skip
 
 
 def _keep_best(run: _Run, metrics: Metrics) -> None:
@@ -278,7 +311,7 @@ def _weights(critic: PreTrainedModel) -> dict[str, Tensor]:
 
 def _split(examples: StepExamples, config: CriticConfig, fold: int | None) -> tuple[StepExamples, StepExamples]:
     training, validation = examples.split(config.validation_fraction, config.seed)
-    if training.num_nodes == 0:
+    if training.num_nodes + training.num_pairs + training.num_bags == 0:
         raise CriticDataError(
             f"no labelled step is left to train on: {len(examples.trees)} trees of {len(examples.problem_ids)} "
             f"problems outside fold {fold}, of which {len(validation.trees)} trees are for validation. Steps have "
@@ -300,7 +333,7 @@ def _fingerprint(examples: StepExamples, config: CriticConfig, fold: int | None,
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _config_dict(config: CriticConfig) -> dict[str, float | int | str]:
+def _config_dict(config: CriticConfig) -> dict[str, float | int | str | tuple[str, ...]]:
     return {name: getattr(config, name) for name in CONFIG_FIELDS}
 
 

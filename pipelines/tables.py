@@ -28,6 +28,19 @@ RELATIONS: dict[str, pa.Schema] = {
         step_values=FLOATS,  # one step critic's scores; null = not scored
         exclusion=STRING,  # why it takes no part; null = nothing is known against it
     ),
+    # one row per step that a critic learns the value of, and where its label comes from
+    "step_labels": _schema(
+        tree_id=STRING,  # tree or rollout
+        problem_id=STRING,
+        node=INT,  # index in the tree, root 0
+        step_text=STRING,
+        source=STRING,  # process_critic.labels: relative | monte_carlo | judge | ...
+        target=FLOAT,  # [0, 1]
+        weight=FLOAT,  # above 0
+        num_right=FLOAT,  # right completions or votes behind the target; null = the label is no count
+        num_total=FLOAT,
+        is_guided=BOOL,  # a critic guided the search; null = not known
+    ),
 }
 """Relations that one query or program hands to another; they are never stored."""
 
@@ -184,6 +197,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         scorer_version=STRING,
         score=FLOAT,  # [0, 1]; null = never scored
         num_samples=INT,  # evidence behind the score; null for a model's estimate
+        disagreement=FLOAT,  # variance of the scores of an ensemble's members, [0, 1/4]; null without an ensemble
         night=STRING,
     ),
     # one row per (rollout, model): what a model says of the completion's tokens; failed ones included
