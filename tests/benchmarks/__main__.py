@@ -1,6 +1,6 @@
 """Measured comparisons, none of them a test.
 
-`critic` (`make benchmark`), `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
+`critic` (`make benchmark`), `heads`, `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
 `memory` the machinery; `judges` compares recorded judges of steps (--data); `readme` writes the first three down.
 """
 
@@ -11,6 +11,7 @@ from pipelines.config import load_settings
 from tests.benchmarks import (
     busy,
     critic_comparison,
+    heads,
     judges,
     memory,
     overhead,
@@ -22,7 +23,8 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.record import RESULTS
 
-MODULES = {"overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges}
+MODULES = {"overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges,
+           "heads": heads}  # fmt: skip
 
 
 def main() -> None:
