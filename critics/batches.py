@@ -72,14 +72,19 @@ class Batch:
         return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
 
-def encode_examples(examples: StepExamples, encoder: StepEncoder, batch_size: int) -> list[Unit]:
-    """All trees as units of at most `batch_size` rows; steps beyond the context are left out."""
+def encode_examples(
+    examples: StepExamples, encoder: StepEncoder, batch_size: int, *, every_token: bool = False
+) -> list[Unit]:
+    """All trees as units of at most `batch_size` rows; steps beyond the context are left out.
+
+    every_token: each token of a labelled step is read and has the step's label, its last one stands for it in pairs.
+    """
     encoder.remember(tree.prompt for tree in examples.trees)
     encoder.remember(step + STEP_SEPARATOR for tree in examples.trees for step in tree.steps[1:])
     units = []
     for tree in examples.trees:
         for start in range(0, len(tree.rows), batch_size):
-            unit = _unit(tree, tree.rows[start : start + batch_size], encoder)
+            unit = _unit(tree, tree.rows[start : start + batch_size], encoder, every_token)
             if unit.targets:
                 units.append(unit)
     return units
@@ -151,7 +156,7 @@ def _matrix(rows: Sequence[Sequence[float]], fill: float | None = None) -> Tenso
     return torch.tensor(padded, dtype=torch.float32).reshape(len(rows), width)
 
 
-def _unit(tree: TreeExample, rows: Sequence[Row], encoder: StepEncoder) -> Unit:
+def _unit(tree: TreeExample, rows: Sequence[Row], encoder: StepEncoder, every_token: bool) -> Unit:
     unit = Unit([], [], [], [], [], [], [], [], [], unit_hash(tree.problem_id, "block"))
     place: dict[int, int] = {}  # node of the tree -> node of the unit
     for row in rows:
@@ -159,12 +164,14 @@ def _unit(tree: TreeExample, rows: Sequence[Row], encoder: StepEncoder) -> Unit:
         read = [i for i in row.read if i < len(ends)]
         for i in read:
             label = tree.labels[row.path[i]]
-            place[row.path[i]] = len(unit.targets)
-            unit.read_row.append(len(unit.rows))
-            unit.read_position.append(ends[i])
-            unit.targets.append(label.target)
-            unit.weights.append(label.weight)
-            unit.labels.append(label)
+            num_tokens = encoder.num_tokens(tree.steps[row.path[i]]) if every_token else 1
+            for position in range(ends[i] - num_tokens + 1, ends[i] + 1):
+                unit.read_row.append(len(unit.rows))
+                unit.read_position.append(position)
+                unit.targets.append(label.target)
+                unit.weights.append(label.weight)
+                unit.labels.append(label)
+            place[row.path[i]] = len(unit.targets) - 1
         if read:
             unit.rows.append(ids[: ends[read[-1]] + 1])
     unit.pairs.extend(

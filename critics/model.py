@@ -52,6 +52,10 @@ class StepEncoder:
             ends.append(len(ids) - 1)
         return ids[: ends[-1] + 1 if ends else 0], ends
 
+    def num_tokens(self, step: str) -> int:
+        """Tokens of a step with its separator."""
+        return len(self._ids(step + STEP_SEPARATOR))
+
     def knows(self, text: str) -> bool:
         """Whether no part of a text becomes the tokenizer's unknown token (none is known to, if it has no such)."""
         return self._tokenizer.unk_token_id is None or self._tokenizer.unk_token_id not in self._ids(text)

@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import pyarrow as pa
 import torch
 from transformers import PreTrainedModel
 
 from critics.checkpoint import CriticManifest, read_manifest, read_training_problems
-from critics.ensembles import EnsembleHead
+from critics.ensembles import EnsembleHead, disagreement
 from critics.errors import CriticDataError, LeakError
 from critics.fold import fold_of
 from critics.head_registry import READ_OFFS
@@ -99,6 +100,26 @@ def load_critic(folder: Path | str, device: str | None = None) -> StepScorer:
     manifest = read_manifest(folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return StepScorer(load_network(folder), load_encoder(folder), manifest, read_training_problems(folder), device)
+
+
+def pooled_opinions(
+    scorers: Sequence[StepScorer],
+    prompts: Sequence[str],
+    steps: Sequence[Sequence[str]],
+    pool: Callable[[Sequence[float]], float] = fmean,
+) -> list[list[StepOpinion | None]]:
+    """What several critics say together, such as critics of several seeds or heads: `pool` is fmean, min or max.
+
+    Disagreement is the variance of their scores. None where one of them could not score the step.
+    """
+    by_critic = [scorer.score(prompts, steps) for scorer in scorers]
+    return [
+        [
+            None if None in scores else StepOpinion(pool(scores), disagreement(scores))
+            for scores in zip(*of_rollout, strict=True)
+        ]
+        for of_rollout in zip(*by_critic, strict=True)
+    ]
 
 
 def score_rollouts(

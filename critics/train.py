@@ -61,7 +61,7 @@ CONFIG_FIELDS = (
     "steps", "batch_size", "learning_rate", "weight_decay", "contrast_weight", "anchor_weight", "num_folds",
     "validation_fraction", "eval_every", "patience", "seed", "labels", "head", "ensemble", "pooling", "dropped",
     "num_bins", "num_quantiles", "num_grades", "read_off", "risk_level", "value_weight", "label_smoothing", "pair_loss",
-    "bag_pooling",
+    "bag_pooling", "read_at",
 )  # fmt: skip  # what training reads of its configuration, so what decides whether a state can be taken up
 
 
@@ -115,7 +115,10 @@ def train_process_critic(
     check_targets(examples)
     check_classes(training)
     encoder = load_encoder(init_folder)
-    units = [encode_examples(part, encoder, config.batch_size) for part in (training, validation)]
+    units = [
+        encode_examples(part, encoder, config.batch_size, every_token=config.read_at == "every_token")
+        for part in (training, validation)
+    ]
     if not units[0]:
         raise CriticDataError(
             f"none of the {training.num_nodes} labelled steps of {len(training.trees)} trees fits into the "

@@ -367,6 +367,9 @@ class CriticConfig(Section):
 
     labels: LabelName = Field("relative", description="what a step is said to be worth, and by whom")
     head: HeadName = Field("bce", description="how a value is represented")
+    read_at: Literal["step_end", "every_token"] = Field(
+        "step_end", description="where values are learned; every_token: also inside a step, the step's own label"
+    )
     ensemble: tuple[HeadName, ...] = Field((), max_length=20, description="heads side by side; empty: `head` alone")
     pooling: Literal["mean", "min", "truncated"] = Field("mean", description="how an ensemble's opinions become one")
     dropped: float = Field(0.08, ge=0.0, le=0.9, description="highest share of the belief that truncated pooling drops")

@@ -119,6 +119,12 @@ LABELS = (
         query="critics/formal_steps",
     ),
     _labels(
+        "token_returns", "DVPO: Decoupled value policy optimization with a global value model", "2502.16944",
+        "labels = monte_carlo, read_at = every_token: the mean outcome of all that goes on from a step, learned "
+        "at each of its tokens; the paper trains on the returns of single trajectories.",
+        function="batches.encode_examples",
+    ),
+    _labels(
         "outcome_classes_critic",
         "CodeRL: Mastering Code Generation through Pretrained Models and Deep Reinforcement Learning", "2207.01780",
         "labels = outcome_classes: pass, fail or error (no answer, or cut off) of a whole rollout; the paper has four "

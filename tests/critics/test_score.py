@@ -9,7 +9,14 @@ from critics.checkpoint import CriticManifest, save_critic
 from critics.errors import CheckpointError, CriticDataError, LeakError
 from critics.fold import fold_of
 from critics.model import initial_critic
-from critics.score import load_critic, out_of_fold_scores, score_rollouts, score_solutions
+from critics.score import (
+    StepOpinion,
+    load_critic,
+    out_of_fold_scores,
+    pooled_opinions,
+    score_rollouts,
+    score_solutions,
+)
 from pipelines.step_labels.solution import LabelledSolution
 from pipelines.tables import SCHEMAS
 from pipelines.trees.fields import Place
@@ -159,3 +166,15 @@ def test_characters_that_the_tokenizer_does_not_know_are_no_steps_to_score(langu
 def test_a_solution_without_a_statement_is_named(critics):
     with pytest.raises(CriticDataError, match="data.jsonl, line 3: solution 'a' has no `problem`"):
         score_solutions([make_solution("a", ["1"], problem=None)], critics[0], verify_prompt)
+
+
+def test_critics_of_several_seeds_are_pooled_and_their_variance_is_the_disagreement(critics):
+    critics[1]._critic.score.bias.data.fill_(1.0)
+    prompts, steps = ["<verify>1\n"], [["a1", "2" * 60]]
+    first, second = (critic.score(prompts, steps)[0][0] for critic in critics.values())
+    (mean,) = pooled_opinions(list(critics.values()), prompts, steps)
+    assert mean[0].score == pytest.approx((first + second) / 2)
+    assert mean[0].disagreement == pytest.approx((first - second) ** 2 / 4)
+    assert mean[1] is None  # beyond the context
+    assert pooled_opinions(list(critics.values()), prompts, steps, min)[0][0].score == min(first, second)
+    assert pooled_opinions([critics[0]], prompts, steps)[0][0] == StepOpinion(first, None)

@@ -120,6 +120,12 @@ def test_a_single_head_has_no_disagreement(night, language_model, tmp_path):
     assert opinions[0].disagreement is None
 
 
+def test_a_critic_of_every_token_values_a_step_before_it_ends(night, language_model, tmp_path):
+    critic, scorer = trained(night, language_model, tmp_path, labels="monte_carlo", read_at="every_token")
+    assert score_of(scorer, "a1") > score_of(scorer, "b1") + 0.1
+    assert critic.manifest.config["read_at"] == "every_token"
+
+
 @pytest.mark.slow
 def test_a_cautious_critic_scores_no_higher_than_its_mean(night, language_model, tmp_path):
     _, mean = trained(night, language_model, tmp_path / "mean", head="quantile")
