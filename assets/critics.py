@@ -14,7 +14,7 @@ from assets.partitions import last_night_and_tonight
 from assets.resources import RunServices, prompts_of
 from assets.specs import TRAINER_POOL, Pipeline, asset_traits
 from assets.writing import lineage_of, read_night, write_night
-from critics.label_sources import SOURCES, build_examples
+from critics.label_sources import build_examples, tables_read
 from critics.score import StepScorer, load_critic, out_of_fold_scores
 from pipelines.config import CriticConfig, Settings
 from pipelines.errors import LakeError
@@ -45,7 +45,8 @@ def _process_critic(settings: Settings) -> dg.AssetsDefinition:
     config = (settings.process_critic, settings.policy)
     pipeline = Pipeline("process_critic", "1", TRAINING_SOURCES, config, workspace=("prompts",))
     Launchpad = launchpad_config(settings.process_critic)
-    inputs = tuple(t for t in SOURCES[settings.process_critic.labels].reads if t not in MADE_WITH_CRITICS)
+    reads = tables_read(settings.process_critic.labels, settings.process_critic.attributes)
+    inputs = tuple(table for table in reads if table not in MADE_WITH_CRITICS)
 
     @dg.asset(
         pool=TRAINER_POOL,
@@ -62,9 +63,10 @@ def _process_critic(settings: Settings) -> dg.AssetsDefinition:
         night = context.partition_key
         chosen = pipeline_config(config, CriticConfig)
         with lake.lease(f"process_critic/{night}"):
-            source = SOURCES[chosen.labels]
-            tables = {table: label_rows(lake, table, night) for table in source.reads}
-            examples = build_examples(chosen.labels, tables, prompts_of(settings).verify_prompt)
+            read = tables_read(chosen.labels, chosen.attributes)
+            tables = {table: label_rows(lake, table, night) for table in read}
+            verify_prompt = prompts_of(settings).verify_prompt
+            examples = build_examples(chosen.labels, tables, verify_prompt, attributes=chosen.attributes)
             init = initial_folder(settings, chosen)
             folder = checkpoint_folder(settings.checkpoints_dir, night, examples, chosen, init)
             trained = train_critics(

@@ -5,6 +5,7 @@ Pairs of siblings need both nodes in one batch, so a tree is the unit of batchin
 The order of batches depends on the seed alone, so a resumed run sees the batches that it had not seen.
 """
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ class Batch:
     total_N: Tensor
     samples_NS: Tensor
     grades_NG: Tensor
+    attributes_NA: Tensor  # NaN = not known
     blocks_N: Tensor
     bags_GM: Tensor  # -1 = no further node
     bag_outcomes_G: Tensor
@@ -65,8 +67,9 @@ class Batch:
     def labels(self) -> Labels:
         """What a head learns from."""
         return Labels(
-            self.targets_N, self.weights_N, self.right_N, self.total_N, self.samples_NS, self.grades_NG, self.blocks_N
-        )
+            self.targets_N, self.weights_N, self.right_N, self.total_N, self.samples_NS, self.grades_NG,
+            self.attributes_NA, self.blocks_N,
+        )  # fmt: skip
 
     def to(self, device: str) -> "Batch":
         return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
@@ -139,6 +142,7 @@ def collate(units: Sequence[Unit]) -> Batch:
         total_N=torch.tensor([label.num_total for label in labels], dtype=torch.float32),
         samples_NS=_matrix([label.samples or (label.target,) for label in labels]),
         grades_NG=_matrix([label.grades for label in labels]),
+        attributes_NA=_matrix([label.attributes for label in labels], fill=math.nan),
         blocks_N=torch.tensor(blocks, dtype=torch.float32),
         bags_GM=_matrix([nodes for nodes, _ in bags], fill=-1).long(),
         bag_outcomes_G=torch.tensor([outcome for _, outcome in bags], dtype=torch.float32),

@@ -48,6 +48,7 @@ class StepLabel:
     samples: tuple[float, ...] = ()  # values whose distribution is the label; empty: the target alone
     grades: tuple[float, ...] = ()  # share of votes per grade, lowest first, or of classes; empty: nobody voted
     source: str = "relative"  # name of the label source (critics.label_sources)
+    attributes: tuple[float, ...] = ()  # further targets of the same step, [0, 1]; NaN = not known
 
 
 @dataclass(frozen=True)

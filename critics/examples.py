@@ -97,7 +97,7 @@ class StepExamples:
             labels = [(round(lab.target, 9), round(lab.weight, 9), round(lab.value, 9)) for lab in tree.labels]
             paths = [row.path for row in tree.rows]
             content = [tree.tree_id, tree.problem_id, tree.prompt, tree.steps, labels, paths]
-            more = [[lab.num_right, lab.num_total, lab.samples, lab.grades] for lab in tree.labels]
+            more = [[lab.num_right, lab.num_total, lab.samples, lab.grades, lab.attributes] for lab in tree.labels]
             pairs = [(pair.better, pair.worse, round(pair.weight, 9)) for pair in tree.pairs]
             bags = [(bag.nodes, bag.outcome) for bag in tree.bags]
             sha.update(json.dumps([*content, more, pairs, bags]).encode())

@@ -13,6 +13,7 @@ from pipelines.config import CriticConfig
 HEAD_KEY = "reasonmill_head"  # of a checkpoint's config.json; absent in critics from before there were several heads
 SIZES: dict[str, str] = {
     "hl_gauss": "num_bins", "two_hot": "num_bins", "quantile": "num_quantiles", "grades": "num_grades",
+    "attributes": "attributes",
 }  # fmt: skip  # head -> its field that the configuration sets under the same name
 
 ReadOff = Callable[[Head, Tensor, float], Tensor]
@@ -44,7 +45,8 @@ def head_from_json(stored: Mapping[str, object] | None) -> Head:
     """The head that `head_as_json` described, bce for None; CheckpointError for one that this version does not know."""
     if stored is None:
         return BceHead()
-    fields = {name: value for name, value in stored.items() if name != "name"}
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    fields.pop("name", None)
     if stored.get("name") == EnsembleHead.name:
         members = tuple(head_from_json(member) for member in fields["members"])
         return EnsembleHead(members, fields["pooling"], fields["dropped"])

@@ -4,6 +4,7 @@
     bce           1            a point, sigmoid(z); cross-entropy                 Math-Shepherd, arXiv 2312.08935
     mse           1            a point, sigmoid(z); squared error                 ReST-MCTS*, arXiv 2406.03816
     gce           1            a point, sigmoid(z); robust to wrong labels        arXiv 1805.07836
+    attributes    1 + A        a point for the label, one for each attribute      HelpSteer2, arXiv 2406.08673
     hl_gauss      num_bins     histogram, labels smeared by a normal              arXiv 2403.03950
     two_hot       num_bins     histogram on atoms from 0 to 1 (C51)               arXiv 1707.06887
     quantile      num_quantiles  quantiles that cannot cross                      QR-DQN, arXiv 1710.10044
@@ -58,6 +59,7 @@ class Labels:
     total_N: Tensor  # graded completions; 0 = the label is no count
     samples_NS: Tensor  # values whose distribution is the label; S = 1: the target itself
     grades_NG: Tensor  # share of votes per grade, lowest first; G = 0: nobody voted
+    attributes_NA: Tensor  # further targets of the same nodes, [0, 1]; NaN = not known
     blocks_N: Tensor  # [0, 1), one number per problem: which members of an ensemble do not see it
 
     def smoothed(self, amount: float) -> "Labels":
@@ -69,6 +71,7 @@ class Labels:
             samples_NS=smoothed(self.samples_NS, amount),
             right_N=(1 - amount) * self.right_N + amount * self.total_N / 2,
             grades_NG=(1 - amount) * self.grades_NG + amount / num_grades,
+            attributes_NA=smoothed(self.attributes_NA, amount),
         )
 
 
@@ -200,6 +203,49 @@ class GceHead:
 
     def initial(self, direction_H: Tensor) -> tuple[Tensor, Tensor]:
         return direction_H[None], torch.zeros(1)
+
+
+@dataclass(frozen=True)
+class AttributesHead:
+    """One logit for the label and one for each further attribute of the step; the score is the label's.
+
+    Attributes are other label sources' targets of the same nodes (`process_critic.attributes`), each learned by
+    cross-entropy; the loss is the mean over label and attributes, an attribute that is not known of a node counts there
+    with weight 0.
+    """
+
+    attributes: tuple[str, ...] = ()
+
+    name: ClassVar[str] = "attributes"
+
+    @property
+    def num_outputs(self) -> int:
+        return 1 + len(self.attributes)
+
+    def loss(self, outputs_NK: Tensor, labels: Labels) -> Tensor:
+        losses = [weighted_bce(outputs_NK[:, 0], labels.targets_N, labels.weights_N)]
+        for index in range(labels.attributes_NA.shape[-1]):
+            targets_N = labels.attributes_NA[:, index]
+            weights_N = labels.weights_N.masked_fill(targets_N.isnan(), 0.0)
+            losses.append(weighted_bce(outputs_NK[:, 1 + index], targets_N.nan_to_num(0.5), weights_N))
+        return torch.stack(losses).mean()
+
+    def mean(self, outputs_NK: Tensor) -> Tensor:
+        return torch.sigmoid(outputs_NK[..., 0])
+
+    def attribute_means(self, outputs_NK: Tensor) -> dict[str, Tensor]:
+        """Attribute -> (N,), in [0, 1]."""
+        return {name: torch.sigmoid(outputs_NK[..., 1 + index]) for index, name in enumerate(self.attributes)}
+
+    def logit(self, outputs_NK: Tensor) -> Tensor:
+        return outputs_NK[..., 0]
+
+    def atoms(self, outputs_NK: Tensor) -> tuple[Tensor, Tensor]:
+        return _point(self.mean(outputs_NK))
+
+    def initial(self, direction_H: Tensor) -> tuple[Tensor, Tensor]:
+        """Every attribute starts from the language model's verdict."""
+        return direction_H.repeat(self.num_outputs, 1), torch.zeros(self.num_outputs)
 
 
 # distributions ----------------------------------------------------------------------------------------
@@ -457,7 +503,8 @@ class OutcomeClassesHead:
 HEADS: dict[str, type[Head]] = {
     head.name: head
     for head in (
-        BceHead, MseHead, GceHead, HlGaussHead, TwoHotHead, QuantileHead, BetaHead, GradesHead, OutcomeClassesHead,
+        BceHead, MseHead, GceHead, AttributesHead, HlGaussHead, TwoHotHead, QuantileHead, BetaHead, GradesHead,
+        OutcomeClassesHead,
     )
 }  # fmt: skip
 """Name in the configuration and in a checkpoint -> head."""

@@ -4,8 +4,9 @@
 rollouts label the steps of single rollouts. Gold step labels are no source: they are for reports only.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -44,14 +45,59 @@ class LabelSource:
     is_verdict: bool = True  # targets on both sides of 1/2 are needed to learn anything
 
 
-def build_examples(source: str, tables: Tables, verify_prompt: PromptFn, *, split: str = "train") -> StepExamples:
-    """The examples of one source; `tables` holds what `SOURCES[source].reads` names.
+def tables_read(source: str, attributes: Sequence[str] = ()) -> tuple[str, ...]:
+    """The tables that labels and attributes are made from, each once."""
+    return tuple(dict.fromkeys(table for name in (source, *attributes) for table in SOURCES[name].reads))
 
-    Raises CriticDataError where a row belongs to no problem or a target is not a number in [0, 1].
+
+def build_examples(
+    source: str, tables: Tables, verify_prompt: PromptFn, *, split: str = "train", attributes: Sequence[str] = ()
+) -> StepExamples:
+    """The examples of one source, with other sources' targets of the same steps as attributes.
+
+    tables: what `tables_read` names. Raises CriticDataError where a row belongs to no problem, a target is not a
+    number in [0, 1], or an attribute says nothing of any labelled step.
     """
     examples = SOURCES[source].build(tables, verify_prompt, split)
     check_targets(examples)
-    return examples
+    others = [SOURCES[name].build(tables, verify_prompt, split) for name in attributes]
+    for name, other in zip(attributes, others, strict=True):
+        check_targets(other)
+        if examples.num_nodes and not _common_steps(examples, other):
+            raise CriticDataError(
+                f"the attribute {name} says nothing of any of the {examples.num_nodes} steps that {source} labels: "
+                "both must label steps of the same trees, or both of the same rollouts"
+            )
+    return _with_attributes(examples, others) if others else examples
+
+
+def _common_steps(examples: StepExamples, other: StepExamples) -> int:
+    known = {tree.tree_id: tree.labels for tree in other.trees}
+    return sum(
+        mine.weight > 0 and theirs.weight > 0
+        for tree in examples.trees
+        for mine, theirs in zip(tree.labels, known.get(tree.tree_id, ()), strict=False)
+    )
+
+
+def _with_attributes(examples: StepExamples, others: Sequence[StepExamples]) -> StepExamples:
+    known = [{tree.tree_id: tree.labels for tree in other.trees} for other in others]
+
+    def targets(tree_id: str, index: int) -> tuple[float, ...]:
+        found = (labels[tree_id][index] if tree_id in labels else MASKED for labels in known)
+        return tuple(label.target if label.weight > 0 else math.nan for label in found)
+
+    return StepExamples(
+        tuple(
+            replace(
+                tree,
+                labels=tuple(
+                    replace(label, attributes=targets(tree.tree_id, index)) for index, label in enumerate(tree.labels)
+                ),
+            )
+            for tree in examples.trees
+        )
+    )
 
 
 def check_targets(examples: StepExamples) -> None:

@@ -354,7 +354,7 @@ class CritiquesConfig(Section):
 
 
 HeadName = Literal[
-    "bce", "mse", "gce", "hl_gauss", "two_hot", "quantile", "beta", "grades", "outcome_classes"
+    "bce", "mse", "gce", "attributes", "hl_gauss", "two_hot", "quantile", "beta", "grades", "outcome_classes"
 ]  # fmt: skip
 LabelName = Literal[
     "relative", "monte_carlo", "stepwise_outcome", "outcome", "outcome_bag", "advantage", "siblings", "td_lambda",
@@ -369,6 +369,9 @@ class CriticConfig(Section):
     head: HeadName = Field("bce", description="how a value is represented")
     read_at: Literal["step_end", "every_token"] = Field(
         "step_end", description="where values are learned; every_token: also inside a step, the step's own label"
+    )
+    attributes: tuple[LabelName, ...] = Field(
+        (), max_length=10, description="labels that the head attributes learns beside `labels`"
     )
     ensemble: tuple[HeadName, ...] = Field((), max_length=20, description="heads side by side; empty: `head` alone")
     pooling: Literal["mean", "min", "truncated"] = Field("mean", description="how an ensemble's opinions become one")
@@ -396,6 +399,13 @@ class CriticConfig(Section):
     patience: int = Field(4, ge=1, description="validations without improvement before stopping")
     init: str = Field("policy", min_length=1, description='"policy" (its critique role) or a checkpoint folder')
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation and order")
+
+    @model_validator(mode="after")
+    def _attributes_have_their_head(self) -> "CriticConfig":
+        has_head = "attributes" in (self.ensemble or (self.head,))
+        if bool(self.attributes) != has_head:
+            raise ValueError('`attributes` and head = "attributes" belong together: name both, or neither')
+        return self
 
 
 TRANSITIONS = (

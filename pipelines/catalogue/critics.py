@@ -148,6 +148,12 @@ HEADS = (
         "head = gce: robust to wrong labels, q = 0.7; soft targets are ours.", "heads.GceHead",
     ),
     _head(
+        "attributes_head", "HelpSteer2: Open-source dataset for training top-performing reward models", "2406.08673",
+        "head = attributes: several targets of one step at once, each with an output of its own; attributes are other "
+        "label sources here, people's ratings in the paper, and cross-entropy takes the place of its squared error.",
+        "heads.AttributesHead",
+    ),
+    _head(
         "hl_gauss_head", "Stop Regressing: Training Value Functions via Classification for Scalable Deep RL",
         "2403.03950", "head = hl_gauss: a histogram of smeared labels, sigma 0.75 bins, padded by 3 sigma.",
         "heads.HlGaussHead",

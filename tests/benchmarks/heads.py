@@ -48,7 +48,8 @@ RUN_ID = "benchmark-heads"
 POLICY = "policy log-probability"
 NUM_RESAMPLES = 1000  # of problems
 CRITICS: dict[str, dict[str, object]] = {
-    **{f"head {name}": {"head": name} for name in HEADS if name != "outcome_classes"},
+    **{f"head {name}": {"head": name} for name in HEADS if name not in ("outcome_classes", "attributes")},
+    "head attributes": {"head": "attributes", "attributes": ("stepwise_outcome", "monte_carlo")},
     "contrast off": {"contrast_weight": 0.0},
     "labels monte_carlo": {"labels": "monte_carlo"},
     "labels stepwise_outcome": {"labels": "stepwise_outcome"},
@@ -174,7 +175,8 @@ async def _trees(settings: Settings, session: Session, problems: pa.Table, seed:
 
 
 def _trained(settings: Settings, tables: Mapping[str, pa.Table], config: CriticConfig, name: str) -> Path:
-    examples = build_examples(config.labels, tables, prompts_of(settings).verify_prompt)
+    verify_prompt = prompts_of(settings).verify_prompt
+    examples = build_examples(config.labels, tables, verify_prompt, attributes=config.attributes)
     folder = settings.checkpoints_dir / "benchmark-heads" / f"seed-{config.seed}" / name.replace(" ", "-")
     return train_process_critic(examples, config, model_folder(settings.policy.model), folder).folder
 

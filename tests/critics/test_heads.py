@@ -8,6 +8,7 @@ from critics.errors import CheckpointError
 from critics.head_registry import READ_OFFS, head_as_json, head_from_json, head_of
 from critics.heads import (
     HEADS,
+    AttributesHead,
     BceHead,
     BetaHead,
     GradesHead,
@@ -23,10 +24,11 @@ from critics.heads import (
 )
 from pipelines.config import CriticConfig
 
+LN3 = math.log(3)
 SMALL = [head() for head in HEADS.values()]
 
 
-def make_labels(targets, *, weights=None, right=None, total=None, samples=None, grades=None) -> Labels:
+def make_labels(targets, *, weights=None, right=None, total=None, samples=None, grades=None, attributes=None) -> Labels:
     targets_N = torch.tensor(targets)
     zeros_N = torch.zeros_like(targets_N)
     return Labels(
@@ -36,6 +38,7 @@ def make_labels(targets, *, weights=None, right=None, total=None, samples=None, 
         zeros_N if total is None else torch.tensor(total),
         targets_N[:, None] if samples is None else torch.tensor(samples),
         torch.zeros((len(targets), 0)) if grades is None else torch.tensor(grades),
+        torch.zeros((len(targets), 0)) if attributes is None else torch.tensor(attributes),
         zeros_N,
     )
 
@@ -187,6 +190,19 @@ def test_the_value_of_outcome_classes_is_the_chance_to_pass():
     assert loss.item() == pytest.approx(math.log(4))
 
 
+def test_an_attribute_has_an_output_of_its_own_and_an_unknown_one_no_gradient():
+    head = AttributesHead(("outcome", "votes"))
+    outputs = torch.zeros(2, 3, requires_grad=True)
+    nan = float("nan")
+    loss = head.loss(outputs, make_labels([1.0, 1.0], attributes=[[0.0, nan], [0.0, nan]]))
+    assert loss.item() == pytest.approx(2 * math.log(2) / 3)  # ln 2, ln 2 and nothing
+    loss.backward()
+    assert outputs.grad.sign()[0].tolist() == [-1.0, 1.0, 0.0]
+    assert head.mean(torch.tensor([[0.0, LN3, -LN3]])).item() == 0.5
+    means = head.attribute_means(torch.tensor([[0.0, LN3, -LN3]]))
+    assert {name: mean.item() for name, mean in means.items()} == pytest.approx({"outcome": 0.75, "votes": 0.25})
+
+
 def test_two_hot_atoms_reach_from_0_to_1():
     values, _ = TwoHotHead(num_bins=6).atoms(torch.zeros(1, 6))
     assert values[0].tolist() == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
@@ -204,7 +220,8 @@ def test_every_head_of_the_configuration_is_built_and_survives_a_checkpoint():
     assert set(names) == set(HEADS)
     assert set(typing.get_args(CriticConfig.model_fields["read_off"].annotation)) == set(READ_OFFS)
     for name in names:
-        head = head_of(CriticConfig(head=name, num_bins=21, num_quantiles=9, num_grades=3))
+        attributes = ("outcome",) if name == "attributes" else ()
+        head = head_of(CriticConfig(head=name, attributes=attributes, num_bins=21, num_quantiles=9, num_grades=3))
         assert head_from_json(head_as_json(head)) == head
     both = head_of(CriticConfig(ensemble=("bce", "quantile"), pooling="min"))
     assert head_from_json(head_as_json(both)) == both
@@ -216,3 +233,11 @@ def test_a_head_that_this_version_does_not_know_is_refused():
         head_from_json({"name": "cloud"})
     with pytest.raises(CheckpointError, match="'bins': 3"):
         head_from_json({"name": "two_hot", "bins": 3})
+
+
+def test_attributes_without_their_head_are_refused():
+    with pytest.raises(ValueError, match="belong together"):
+        CriticConfig(attributes=("outcome",))
+    with pytest.raises(ValueError, match="belong together"):
+        CriticConfig(head="attributes")
+    assert CriticConfig(ensemble=("bce", "attributes"), attributes=("outcome",)).attributes == ("outcome",)

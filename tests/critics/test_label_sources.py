@@ -7,7 +7,7 @@ from critics.errors import CriticDataError
 from critics.evidence import SiblingPair, StepLabel
 from critics.examples import StepExamples, label_table, path_example
 from critics.heads import HEADS
-from critics.label_sources import SOURCES, build_examples, check_classes, check_targets
+from critics.label_sources import SOURCES, build_examples, check_classes, check_targets, tables_read
 from pipelines.catalogue.critics import METHODS as CRITICS
 from pipelines.config import CriticConfig
 from pipelines.tables import RELATIONS, SCHEMAS
@@ -204,3 +204,22 @@ def test_a_table_of_one_class_is_named_with_its_numbers():
     # masked steps are of no class
     with pytest.raises(CriticDataError, match="1 right and 0 wrong"):
         check_classes(_example(StepLabel(1.0, 1.0, 1.0, source="judge"), StepLabel(0.0, 0.0, 0.0, source="judge")))
+
+
+def test_attributes_are_other_sources_targets_of_the_same_steps():
+    nodes = [make_node(0, None, ""), make_node(1, 0, "a", 1, 2), make_node(2, 0, "b", 0, 2)]
+    tables = tables_of(problems=[make_problem("p")], search_nodes=nodes,
+                       node_values=[{"tree_id": "t", "node_id": 1, "method": "td_lambda", "value": 0.7}])  # fmt: skip
+    attributes = ("stepwise_outcome", "td_lambda")
+    assert tables_read("monte_carlo", attributes) == ("problems", "search_nodes", "node_values")
+    (tree,) = build_examples("monte_carlo", tables, verify_prompt, attributes=attributes).trees
+    assert [label.target for label in tree.labels[1:]] == [0.5, 0.0]
+    assert tree.labels[1].attributes == (1.0, 0.7)
+    assert tree.labels[2].attributes == pytest.approx((0.0, float("nan")), nan_ok=True)
+
+
+def test_an_attribute_that_says_nothing_is_named():
+    nodes = [make_node(0, None, ""), make_node(1, 0, "a", 1, 2)]
+    tables = tables_of(problems=[make_problem("p")], search_nodes=nodes)
+    with pytest.raises(CriticDataError, match="attribute judge says nothing of any of the 1 steps that monte_carlo"):
+        build_examples("monte_carlo", tables, verify_prompt, attributes=("judge",))

@@ -68,7 +68,7 @@ def night(toy_trees):
 
 def trained(night, language_model, folder, **changes):
     config = BASE.model_copy(update=changes)
-    examples = build_examples(config.labels, night, verify_prompt)
+    examples = build_examples(config.labels, night, verify_prompt, attributes=config.attributes)
     critic = train_process_critic(examples, config, language_model, folder / "critic", data_version="gen-1")
     return critic, load_critic(critic.folder)
 
@@ -124,6 +124,14 @@ def test_a_critic_of_every_token_values_a_step_before_it_ends(night, language_mo
     critic, scorer = trained(night, language_model, tmp_path, labels="monte_carlo", read_at="every_token")
     assert score_of(scorer, "a1") > score_of(scorer, "b1") + 0.1
     assert critic.manifest.config["read_at"] == "every_token"
+
+
+@pytest.mark.slow
+def test_several_attributes_are_learned_at_once(night, language_model, tmp_path):
+    attributes = ("stepwise_outcome", "td_lambda")
+    _, scorer = trained(night, language_model, tmp_path, head="attributes", attributes=attributes)
+    assert score_of(scorer, "a1") > score_of(scorer, "b1") + 0.1
+    assert scorer.head.attributes == attributes
 
 
 @pytest.mark.slow
