@@ -23,7 +23,7 @@ from assets.specs import TRAINER_POOL, Pipeline, asset_traits
 from assets.writing import lineage_of, read_night, write_night
 from critics.calibrated import CalibratedScorer, CalibrationName, calibrated
 from critics.errors import CheckpointError
-from critics.examples import examples_from_trees
+from critics.label_sources import build_examples, tables_read
 from critics.registry import CriticSet, Member, current_before, current_set, promoted_paths, trained_set
 from critics.score import LoadScorer, StepScorer, load_critic, load_served_critic, out_of_fold_scores
 from pipelines.config import CriticConfig, RolloutsConfig, Settings
@@ -31,16 +31,19 @@ from pipelines.errors import LakeError
 from pipelines.inference.session import model_folder
 from pipelines.inference.tokens import check_model_folder
 from pipelines.lake import Lake
+from pipelines.tables import SCHEMAS
 
 TRAINING_SOURCES = (
-    "critics/batches.py", "critics/checkpoint.py", "critics/evidence.py", "critics/examples.py", "critics/fold.py",
+    "critics/batches.py", "critics/checkpoint.py", "critics/ensembles.py", "critics/evidence.py", "critics/examples.py",
+    "critics/fold.py", "critics/head_registry.py", "critics/heads.py", "critics/label_sources.py", "critics/labels.py",
     "critics/losses.py", "critics/model.py", "critics/packing.py", "critics/train.py", "critics/calibrated.py",
-    "critics/calibration.py", "assets/critic_training.py", "pipelines/search/extraction.py",
+    "critics/calibration.py", "assets/critic_training.py", "pipelines/search/extraction.py", "sql/critics",
 )  # fmt: skip
 SCORING_SOURCES = (
     "critics/score.py", "critics/model.py", "critics/packing.py", "critics/fold.py", "critics/calibrated.py",
-    "critics/registry.py",
+    "critics/registry.py", "critics/ensembles.py", "critics/head_registry.py", "critics/heads.py",
 )  # fmt: skip
+MADE_WITH_CRITICS = ("step_scores", "preference_pairs")  # tonight's depend on tonight's critics
 
 
 def critic_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -53,7 +56,8 @@ def _process_critic(settings: Settings) -> dg.AssetsDefinition:
     config = (learned, settings.policy)
     pipeline = Pipeline("process_critic", "1", TRAINING_SOURCES, config, workspace=("prompts",))
     Launchpad = launchpad_config(settings.process_critic)
-    inputs = ("problems", "search_nodes")
+    reads = tables_read(settings.process_critic.labels, settings.process_critic.attributes)
+    inputs = tuple(table for table in reads if table not in MADE_WITH_CRITICS)
 
     @dg.asset(
         pool=TRAINER_POOL,
@@ -70,8 +74,10 @@ def _process_critic(settings: Settings) -> dg.AssetsDefinition:
         night = context.partition_key
         chosen = pipeline_config(config, CriticConfig)
         with lake.lease(f"process_critic/{night}"):
-            trees = [read_night(lake, table, night) for table in inputs]
-            examples = examples_from_trees(*trees, prompts_of(settings).verify_prompt)
+            read = tables_read(chosen.labels, chosen.attributes)
+            tables = {table: label_rows(lake, table, night) for table in read}
+            verify_prompt = prompts_of(settings).verify_prompt
+            examples = build_examples(chosen.labels, tables, verify_prompt, attributes=chosen.attributes)
             init = initial_folder(settings, chosen)
             folder = checkpoint_folder(settings.checkpoints_dir, night, examples, chosen, init)
             trained = train_critics(
@@ -129,6 +135,14 @@ def _step_scores(settings: Settings) -> dg.AssetsDefinition:
             )
 
     return step_scores
+
+
+def label_rows(lake: Lake, table: str, night: str) -> pa.Table:
+    """The rows that labels are made from: tonight's, or of a table that critics had a hand in, the night's before."""
+    if table not in MADE_WITH_CRITICS:
+        return read_night(lake, table, night)
+    earlier = [partition for partition in lake.partitions(table) if partition < night]
+    return lake.read(table, earlier[-1]) if earlier else SCHEMAS[table].empty_table()
 
 
 def initial_folder(settings: Settings, config: CriticConfig) -> Path:

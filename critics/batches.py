@@ -5,6 +5,7 @@ Pairs of siblings need both nodes in one batch, so a tree is the unit of batchin
 The order of batches depends on the seed alone, so a resumed run sees the batches that it had not seen.
 """
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ import torch
 from torch import Tensor
 
 from critics.errors import CriticDataError, VocabularyError
+from critics.evidence import StepLabel
 from critics.examples import Row, StepExamples, TreeExample
+from critics.fold import unit_hash
+from critics.heads import Labels
 from critics.model import STEP_SEPARATOR, StepEncoder, pad_rows
 from critics.packing import WAYS, Packing, prefix_tree
 
@@ -32,6 +36,9 @@ class Unit:
     weights: list[float]
     pairs: list[tuple[int, int, float]]  # better, worse (indices of nodes here), weight
     initial: list[float]  # the initial critic's logits; empty until they are filled in
+    labels: list[StepLabel]  # per node: what `targets` and `weights` are taken from
+    bags: list[tuple[tuple[int, ...], float]]  # indices of nodes here, outcome
+    block: float  # of the problem, in [0, 1): which members of an ensemble do not see it
     tree_id: str = ""  # for messages
 
     @property
@@ -41,7 +48,8 @@ class Unit:
 
 @dataclass(frozen=True)
 class Batch:
-    """B rows of at most T tokens, N labelled nodes, P pairs; packed, one row of all distinct tokens."""
+    """B rows of at most T tokens, N labelled nodes, P pairs, G bags of at most M nodes; packed, one row of all distinct
+    tokens."""
 
     ids_BT: Tensor
     rows_N: Tensor
@@ -52,21 +60,41 @@ class Batch:
     better_P: Tensor
     worse_P: Tensor
     pair_weights_P: Tensor
+    right_N: Tensor
+    total_N: Tensor
+    samples_NS: Tensor
+    grades_NG: Tensor
+    attributes_NA: Tensor  # NaN = not known
+    blocks_N: Tensor
+    bags_GM: Tensor  # -1 = no further node
+    bag_outcomes_G: Tensor
     packing: Packing | None  # None: rows are padded on the right
+
+    def labels(self) -> Labels:
+        """What a head learns from."""
+        return Labels(
+            self.targets_N, self.weights_N, self.right_N, self.total_N, self.samples_NS, self.grades_NG,
+            self.attributes_NA, self.blocks_N,
+        )  # fmt: skip
 
     def to(self, device: str) -> "Batch":
         tensors = {name: part.to(device) for name, part in vars(self).items() if part is not None}
         return Batch(**{"packing": None} | tensors)
 
 
-def encode_examples(examples: StepExamples, encoder: StepEncoder, batch_size: int) -> list[Unit]:
-    """All trees as units of at most `batch_size` rows; steps beyond the context are left out."""
+def encode_examples(
+    examples: StepExamples, encoder: StepEncoder, batch_size: int, *, every_token: bool = False
+) -> list[Unit]:
+    """All trees as units of at most `batch_size` rows; steps beyond the context are left out.
+
+    every_token: each token of a labelled step is read and has the step's label, its last one stands for it in pairs.
+    """
     encoder.remember(tree.prompt for tree in examples.trees)
     encoder.remember(step + STEP_SEPARATOR for tree in examples.trees for step in tree.steps[1:])
     units = []
     for tree in examples.trees:
         for start in range(0, len(tree.rows), batch_size):
-            unit = _unit(tree, tree.rows[start : start + batch_size], encoder)
+            unit = _unit(tree, tree.rows[start : start + batch_size], encoder, every_token)
             if unit.targets:
                 units.append(unit)
     return units
@@ -128,7 +156,11 @@ def collate(units: Sequence[Unit], packing: str = "off") -> Batch:
     packing: off, or one of `packing.WAYS`: prefixes that rows share, in whatever unit, are there once.
     """
     rows, read_row, read_position, targets, weights, initial, pairs = [], [], [], [], [], [], []
+    labels, bags, blocks = [], [], []
     for unit in units:
+        bags.extend(([len(targets) + node for node in nodes], outcome) for nodes, outcome in unit.bags)
+        labels.extend(unit.labels)
+        blocks.extend([unit.block] * len(unit.targets))
         pairs.extend((len(targets) + better, len(targets) + worse, weight) for better, worse, weight in unit.pairs)
         read_row.extend(len(rows) + row for row in unit.read_row)
         rows.extend(unit.rows)
@@ -147,8 +179,27 @@ def collate(units: Sequence[Unit], packing: str = "off") -> Batch:
         better_P=torch.tensor([pair[0] for pair in pairs], dtype=torch.long),
         worse_P=torch.tensor([pair[1] for pair in pairs], dtype=torch.long),
         pair_weights_P=torch.tensor([pair[2] for pair in pairs], dtype=torch.float32),
+        right_N=torch.tensor([label.num_right for label in labels], dtype=torch.float32),
+        total_N=torch.tensor([label.num_total for label in labels], dtype=torch.float32),
+        samples_NS=_matrix([label.samples or (label.target,) for label in labels]),
+        grades_NG=_matrix([label.grades for label in labels]),
+        attributes_NA=_matrix([label.attributes for label in labels], fill=math.nan),
+        blocks_N=torch.tensor(blocks, dtype=torch.float32),
+        bags_GM=_matrix([nodes for nodes, _ in bags], fill=-1).long(),
+        bag_outcomes_G=torch.tensor([outcome for _, outcome in bags], dtype=torch.float32),
         packing=packed,
     )
+
+
+def _matrix(rows: Sequence[Sequence[float]], fill: float | None = None) -> Tensor:
+    """Rows as one matrix. `fill` pads shorter ones; without it a shorter row, that of a masked node, repeats its last
+    value, or is evenly spread where it has none."""
+    width = max((len(row) for row in rows), default=0)
+    if fill is None:
+        padded = [[*row, *(row[-1:] or (1 / max(width, 1),)) * (width - len(row))] for row in rows]
+    else:
+        padded = [[*row, *[fill] * (width - len(row))] for row in rows]
+    return torch.tensor(padded, dtype=torch.float32).reshape(len(rows), width)
 
 
 def _laid_out(
@@ -166,7 +217,7 @@ def _laid_out(
 def in_parts(units: Sequence[Unit], num_parts: int) -> list[list[Unit]]:
     """A batch cut into `num_parts` (a power of two) of about equally many rows; a single row is not cut.
 
-    Where a tree is cut, the pairs across the cut are lost, never a node.
+    Where a tree is cut, the pairs and bags across the cut are lost, never a node.
     """
     parts = [list(units)]
     while len(parts) < num_parts and any(_num_rows(part) > 1 for part in parts):
@@ -195,6 +246,9 @@ def _rows_of(unit: Unit, start: int, end: int) -> Unit:
         weights=[unit.weights[node] for node in nodes],
         pairs=[(place[b], place[w], weight) for b, w, weight in unit.pairs if b in place and w in place],
         initial=[unit.initial[node] for node in nodes] if unit.initial else [],
+        labels=[unit.labels[node] for node in nodes],
+        bags=[([place[node] for node in bag], outcome) for bag, outcome in unit.bags if place.keys() >= set(bag)],
+        block=unit.block,
         tree_id=unit.tree_id,
     )
 
@@ -203,23 +257,31 @@ def _num_rows(units: Sequence[Unit]) -> int:
     return sum(len(unit.rows) for unit in units)
 
 
-def _unit(tree: TreeExample, rows: Sequence[Row], encoder: StepEncoder) -> Unit:
-    unit = Unit([], [], [], [], [], [], [], tree.tree_id)
+def _unit(tree: TreeExample, rows: Sequence[Row], encoder: StepEncoder, every_token: bool) -> Unit:
+    unit = Unit([], [], [], [], [], [], [], [], [], unit_hash(tree.problem_id, "block"), tree.tree_id)
     place: dict[int, int] = {}  # node of the tree -> node of the unit
     for row in rows:
         ids, ends = encoder.encode(tree.prompt, [tree.steps[node] for node in row.path])
         read = [i for i in row.read if i < len(ends)]
         for i in read:
             label = tree.labels[row.path[i]]
-            place[row.path[i]] = len(unit.targets)
-            unit.read_row.append(len(unit.rows))
-            unit.read_position.append(ends[i])
-            unit.targets.append(label.target)
-            unit.weights.append(label.weight)
+            num_tokens = encoder.num_tokens(tree.steps[row.path[i]]) if every_token else 1
+            for position in range(ends[i] - num_tokens + 1, ends[i] + 1):
+                unit.read_row.append(len(unit.rows))
+                unit.read_position.append(position)
+                unit.targets.append(label.target)
+                unit.weights.append(label.weight)
+                unit.labels.append(label)
+            place[row.path[i]] = len(unit.targets) - 1
         if read:
             unit.rows.append(ids[: ends[read[-1]] + 1])
     unit.pairs.extend(
         (place[p.better], place[p.worse], p.weight) for p in tree.pairs if p.better in place and p.worse in place
+    )
+    unit.bags.extend(
+        (tuple(place[node] for node in bag.nodes), bag.outcome)
+        for bag in tree.bags
+        if all(node in place for node in bag.nodes)
     )
     return unit
 

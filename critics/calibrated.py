@@ -10,7 +10,7 @@ import json
 import os
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ from critics.checkpoint import CriticManifest
 from critics.errors import CheckpointError
 from critics.examples import StepExamples
 from critics.metrics import calibration_error
-from critics.score import StepScorer
+from critics.score import StepOpinion, StepScorer
 
 FILE = "calibration.json"
 CONFIDENT_WEIGHT = 0.5  # labels with less evidence than this are not fitted to
@@ -75,6 +75,15 @@ class CalibratedScorer:
     def score(self, prompts: Sequence[str], steps: Sequence[Sequence[str]]) -> list[list[float | None]]:
         """Calibrated scores of the steps of each rollout; None stays None."""
         return [_mapped(self.map, scores) for scores in self.scorer.score(prompts, steps)]
+
+    def opinions(self, prompts: Sequence[str], steps: Sequence[Sequence[str]]) -> list[list[StepOpinion | None]]:
+        """The same with the critic's disagreement, which is of its own scores and no map changes."""
+        made = []
+        for of_rollout in self.scorer.opinions(prompts, steps):
+            scores = _mapped(self.map, [None if one is None else one.score for one in of_rollout])
+            pairs = zip(of_rollout, scores, strict=True)
+            made.append([None if one is None else replace(one, score=score) for one, score in pairs])
+        return made
 
 
 def calibrate_critic(

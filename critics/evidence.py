@@ -42,16 +42,30 @@ class StepLabel:
 
     target: float  # [0, 1], relative to the best the parent could reach; 0.0 also where weight is 0
     weight: float  # [0, 1]; 0 = masked
-    value: float  # smoothed share of right completions, [0, 1]
+    value: float  # smoothed share of right completions, [0, 1]; what siblings are compared by
+    num_right: float = 0.0  # right completions behind the target; target * num_total where the target is relative
+    num_total: float = 0.0  # graded completions (or votes) behind the target; 0 = it is no count
+    samples: tuple[float, ...] = ()  # values whose distribution is the label; empty: the target alone
+    grades: tuple[float, ...] = ()  # share of votes per grade, lowest first, or of classes; empty: nobody voted
+    source: str = "relative"  # name of the label source (critics.label_sources)
+    attributes: tuple[float, ...] = ()  # further targets of the same step, [0, 1]; NaN = not known
+
+
+@dataclass(frozen=True)
+class Bag:
+    """The steps of one finished rollout, of which only the outcome is known."""
+
+    nodes: tuple[int, ...]  # indices, first step first
+    outcome: float  # 0.0 or 1.0
 
 
 @dataclass(frozen=True)
 class SiblingPair:
-    """Two labelled children of one parent of which one did better."""
+    """Two labelled children of one parent of which one did better, or the last steps of a preference pair."""
 
     better: int
     worse: int
-    weight: float  # gap of the smoothed values times the smaller of the two evidence weights
+    weight: float  # strength: gap of the smoothed values times the smaller of the two evidence weights, or the margin
 
 
 def subtree_counts(nodes: Sequence[Evidence]) -> tuple[list[float], list[float]]:
@@ -82,11 +96,12 @@ def label_nodes(nodes: Sequence[Evidence]) -> list[StepLabel]:
         if num_right[parent] <= 0:
             continue
         parent_rate = num_right[parent] / num_samples[parent]
-        counts = {i: _own_counts(nodes[i], num_right[i], num_samples[i]) for i in children if num_samples[i] > 0}
+        counts = {i: own_counts(nodes[i], num_right[i], num_samples[i]) for i in children if num_samples[i] > 0}
         values = {i: (s + PRIOR_STRENGTH * parent_rate) / (n + PRIOR_STRENGTH) for i, (s, n) in counts.items()}
         best = max([parent_rate, *values.values()])
         for i, value in values.items():
-            labels[i] = StepLabel(min(value / best, 1.0), 1.0 - (1.0 - best) ** counts[i][1], value)
+            target, num_total = min(value / best, 1.0), counts[i][1]
+            labels[i] = StepLabel(target, 1.0 - (1.0 - best) ** num_total, value, target * num_total, num_total)
     return labels
 
 
@@ -112,7 +127,8 @@ def sibling_groups(nodes: Sequence[Evidence]) -> dict[int, list[int]]:
     return groups
 
 
-def _own_counts(node: Evidence, num_right: float, num_samples: float) -> tuple[float, float]:
+def own_counts(node: Evidence, num_right: float, num_samples: float) -> tuple[float, float]:
+    """(successes, completions) that a node's own label rests on: those of its subtree, or its certain outcome."""
     if node.outcome is None:
         return num_right, num_samples
     return node.outcome * TERMINAL_SAMPLES, float(TERMINAL_SAMPLES)

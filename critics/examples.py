@@ -14,13 +14,15 @@ from functools import cached_property
 import pyarrow as pa
 
 from critics.errors import CriticDataError
-from critics.evidence import Evidence, SiblingPair, StepLabel, label_nodes, sibling_pairs
+from critics.evidence import Bag, Evidence, SiblingPair, StepLabel
 from critics.fold import fold_of, unit_hash
+from critics.labels import LabelFn, NodeValue, relative_labels
 from pipelines.search.extraction import step_nodes
+from pipelines.tables import RELATIONS
 
 NODE_COLUMNS = (
     "tree_id", "node_id", "parent_id", "problem_id", "node_kind", "step_text", "raw_value", "num_samples",
-    "is_terminal", "outcome_reward",
+    "is_terminal", "outcome_reward", "is_guided",
 )  # fmt: skip
 
 
@@ -43,6 +45,8 @@ class TreeExample:
     labels: tuple[StepLabel, ...]
     pairs: tuple[SiblingPair, ...]
     rows: tuple[Row, ...]
+    bags: tuple[Bag, ...] = ()
+    is_guided: bool | None = None  # a critic guided the search; None: not known
 
     @property
     def num_nodes(self) -> int:
@@ -63,6 +67,10 @@ class StepExamples:
     @property
     def num_pairs(self) -> int:
         return sum(len(tree.pairs) for tree in self.trees)
+
+    @property
+    def num_bags(self) -> int:
+        return sum(len(tree.bags) for tree in self.trees)
 
     @cached_property
     def problem_ids(self) -> frozenset[str]:
@@ -88,7 +96,11 @@ class StepExamples:
         for tree in self.trees:
             labels = [(round(lab.target, 9), round(lab.weight, 9), round(lab.value, 9)) for lab in tree.labels]
             paths = [row.path for row in tree.rows]
-            sha.update(json.dumps([tree.tree_id, tree.problem_id, tree.prompt, tree.steps, labels, paths]).encode())
+            content = [tree.tree_id, tree.problem_id, tree.prompt, tree.steps, labels, paths]
+            more = [[lab.num_right, lab.num_total, lab.samples, lab.grades, lab.attributes] for lab in tree.labels]
+            pairs = [(pair.better, pair.worse, round(pair.weight, 9)) for pair in tree.pairs]
+            bags = [(bag.nodes, bag.outcome) for bag in tree.bags]
+            sha.update(json.dumps([*content, more, pairs, bags]).encode())
         return sha.hexdigest()
 
 
@@ -98,11 +110,14 @@ def examples_from_trees(
     verify_prompt: Callable[[Mapping], str],
     *,
     split: str = "train",
+    label: LabelFn = relative_labels,
+    values: Mapping[tuple[str, int], NodeValue] | None = None,
 ) -> StepExamples:
     """Labelled steps of the trees of one split's problems.
 
     problems, search_nodes: tables of `pipelines.tables`; of the nodes only `NODE_COLUMNS` are read.
     verify_prompt: problem row -> the text before the first step.
+    label: what the nodes are said to be worth. values: (tree_id, node_id) -> the row of `node_values` that it reads.
     Trees of whole answers, and those without a single labelled step, are left out. Raises CriticDataError for a tree
     whose problem is missing from `problems` or whose nodes do not form a tree.
     """
@@ -114,25 +129,73 @@ def examples_from_trees(
     for tree_id in sorted(trees):
         problem = _problem_of(tree_id, trees[tree_id], rows)
         if problem["split"] == split:
-            examples.append(tree_example(trees[tree_id], verify_prompt(problem)))
+            examples.append(tree_example(trees[tree_id], verify_prompt(problem), label, values or {}))
     return StepExamples(tuple(tree for tree in examples if tree.rows))
 
 
-def tree_example(nodes: Iterable[Mapping], prompt: str) -> TreeExample:
+def tree_example(
+    nodes: Iterable[Mapping],
+    prompt: str,
+    label: LabelFn = relative_labels,
+    values: Mapping[tuple[str, int], NodeValue] | None = None,
+) -> TreeExample:
     """One tree's nodes (rows of `search_nodes`, any order) as an example."""
     ordered = sorted(nodes, key=lambda node: node["node_id"])
     evidence = _evidence(ordered)
-    labels = label_nodes(evidence)
+    known = values or {}
+    keys = [(node["tree_id"], node["node_id"]) for node in ordered]
+    found = label(evidence, {index: known[key] for index, key in enumerate(keys) if key in known})
     parents = [node.parent for node in evidence]
     return TreeExample(
         tree_id=ordered[0]["tree_id"],
         problem_id=ordered[0]["problem_id"],
         prompt=prompt,
         steps=tuple(node["step_text"] or "" for node in ordered),
-        labels=tuple(labels),
-        pairs=tuple(sibling_pairs(evidence, labels)),
-        rows=cover_rows(parents, [label.weight > 0 for label in labels]),
+        labels=tuple(found.labels),
+        pairs=tuple(found.pairs),
+        rows=cover_rows(parents, _nodes_read(found.labels, found.pairs, found.bags)),
+        bags=tuple(found.bags),
+        is_guided=ordered[0].get("is_guided"),
     )
+
+
+def path_example(
+    tree_id: str,
+    problem_id: str,
+    prompt: str,
+    steps: Sequence[str],
+    labels: Sequence[StepLabel],
+    *,
+    pairs: Sequence[SiblingPair] = (),
+    parents: Sequence[int] | None = None,
+    is_guided: bool | None = None,
+) -> TreeExample:
+    """A rollout as an example: node k + 1 is its step k. `parents` (of the nodes, root first) makes it branch."""
+    labelled = (StepLabel(0.0, 0.0, 0.0), *labels)
+    rows = cover_rows(range(-1, len(steps)) if parents is None else parents, _nodes_read(labelled, pairs, ()))
+    return TreeExample(tree_id, problem_id, prompt, ("", *steps), labelled, tuple(pairs), rows, (), is_guided)
+
+
+def label_table(examples: StepExamples) -> pa.Table:
+    """One row per labelled step, with where its label comes from: the relation `step_labels`."""
+    rows = [
+        {
+            "tree_id": tree.tree_id, "problem_id": tree.problem_id, "node": index, "step_text": tree.steps[index],
+            "source": label.source, "target": label.target, "weight": label.weight,
+            "num_right": label.num_right if label.num_total else None,
+            "num_total": label.num_total if label.num_total else None, "is_guided": tree.is_guided,
+        }
+        for tree in examples.trees
+        for index, label in enumerate(tree.labels)
+        if label.weight > 0
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=RELATIONS["step_labels"])
+
+
+def _nodes_read(labels: Sequence[StepLabel], pairs: Sequence[SiblingPair], bags: Sequence[Bag]) -> list[bool]:
+    """Which nodes a critic has to be asked about: labelled ones, and those of pairs and bags."""
+    wanted = {node for pair in pairs for node in (pair.better, pair.worse)} | {n for bag in bags for n in bag.nodes}
+    return [label.weight > 0 or index in wanted for index, label in enumerate(labels)]
 
 
 def cover_rows(parents: Sequence[int], is_read: Sequence[bool]) -> tuple[Row, ...]:

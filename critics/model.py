@@ -1,8 +1,8 @@
-"""The process critic's network: a causal backbone with one logit per token, and its tokenizer.
+"""The critic's network: a causal backbone with K outputs per token, which a head reads, and its tokenizer.
 
 `LlamaForTokenClassification` for Llama backbones, whatever `AutoModelForTokenClassification` gives for
-others. The logit of a step is read at the last token of the step and its separator. Invariant of the
-initial critic, where the tokenizer has both verdict tokens:
+others. The outputs of a step are read at the last token of the step and its separator. Invariant of the
+initial critic with the head `bce` (of the others see `critics.heads`), where the tokenizer has both verdict tokens:
 
     sigmoid(logit) = P(<right>) / (P(<right>) + P(<wrong>))
 
@@ -26,6 +26,8 @@ from transformers import (
 )
 
 from critics.errors import CheckpointError, VocabularyError
+from critics.head_registry import HEAD_KEY, head_as_json, head_from_json
+from critics.heads import BceHead, Head
 from critics.packing import Packing
 
 RIGHT_TOKEN, WRONG_TOKEN = "<right>", "<wrong>"
@@ -51,6 +53,10 @@ class StepEncoder:
             ends.append(len(ids) - 1)
         return ids[: ends[-1] + 1 if ends else 0], ends
 
+    def num_tokens(self, step: str) -> int:
+        """Tokens of a step with its separator."""
+        return len(self._ids(step + STEP_SEPARATOR))
+
     def knows(self, text: str) -> bool:
         """Whether no part of a text becomes the tokenizer's unknown token (none is known to, if it has no such)."""
         return self._tokenizer.unk_token_id is None or self._tokenizer.unk_token_id not in self._ids(text)
@@ -73,6 +79,7 @@ def load_encoder(folder: Path) -> StepEncoder:
     _check_folder(folder)
     config = AutoConfig.from_pretrained(folder).get_text_config()
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    _check_separator(folder, tokenizer)
     largest = max(tokenizer.get_vocab().values())
     if largest >= config.vocab_size:
         raise VocabularyError(
@@ -83,23 +90,36 @@ def load_encoder(folder: Path) -> StepEncoder:
     return StepEncoder(tokenizer, config.max_position_embeddings)
 
 
-def initial_critic(folder: Path, seed: int) -> PreTrainedModel:
-    """An untrained critic from a causal language model, or an earlier critic as it is; float32, eval mode."""
+def initial_critic(folder: Path, seed: int, head: Head | None = None) -> PreTrainedModel:
+    """An untrained critic from a causal language model, or an earlier critic as it is; float32, eval mode.
+
+    head: how values are represented; None is `bce`. CheckpointError where the earlier critic has another one.
+    """
     _check_folder(folder)
+    head = head or BceHead()
     config = AutoConfig.from_pretrained(folder)
     if (config.architectures or [""])[0].endswith("ForTokenClassification"):
-        return load_network(folder)
+        critic = load_network(folder)
+        if stored_head(critic) != head:
+            raise CheckpointError(
+                f"{folder} is a critic with the head {stored_head(critic)}, but the configuration asks for {head}; set "
+                "process_critic.head to what it has, or start from a language model (process_critic.init)"
+            )
+        return critic
     language_model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    config.num_labels, config.classifier_dropout, config.tie_word_embeddings = 1, 0.0, False
-    config.id2label, config.label2id = {0: "right"}, {"right": 0}
+    names = ["right"] if head.num_outputs == 1 else [f"{head.name}_{k}" for k in range(head.num_outputs)]
+    config.num_labels, config.classifier_dropout, config.tie_word_embeddings = head.num_outputs, 0.0, False
+    config.id2label, config.label2id = dict(enumerate(names)), {name: k for k, name in enumerate(names)}
+    setattr(config, HEAD_KEY, head_as_json(head))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         critic = AutoModelForTokenClassification.from_config(config, dtype=torch.float32)
     backbone = getattr(critic, critic.base_model_prefix)
     backbone.load_state_dict(language_model.base_model.state_dict())
     with torch.no_grad():
-        critic.score.weight.copy_(_head_weight(folder, language_model, critic.score.weight, seed))
-        critic.score.bias.zero_()
+        weight_KH, bias_K = head.initial(_verdict_direction(folder, language_model, config.hidden_size, seed))
+        critic.score.weight.copy_(weight_KH)
+        critic.score.bias.copy_(bias_K)
     return critic.eval()
 
 
@@ -107,16 +127,23 @@ def load_network(folder: Path) -> PreTrainedModel:
     """The network of a critic checkpoint; float32, eval mode."""
     _check_folder(folder)
     critic = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32)
-    if critic.config.num_labels != 1:
-        raise CheckpointError(f"{folder} has {critic.config.num_labels} labels per token; a step critic has 1")
+    head = stored_head(critic)
+    if critic.config.num_labels != head.num_outputs:
+        raise CheckpointError(
+            f"{folder} has {critic.config.num_labels} labels per token; a step critic with the head {head.name} has "
+            f"{head.num_outputs}"
+        )
     return critic.eval()
 
 
-def logits_at(
-    critic: PreTrainedModel, ids_BT: Tensor, rows_N: Tensor, positions_N: Tensor, packing: Packing | None = None
-) -> Tensor:
-    """Float32 logits at (row, position) pairs of token ids."""
-    return outputs_at(critic, ids_BT, rows_N, positions_N, packing)[:, 0]
+def stored_head(critic: PreTrainedModel) -> Head:
+    """The head that a network's configuration names."""
+    return head_from_json(getattr(critic.config, HEAD_KEY, None))
+
+
+def stored_head_of(folder: Path) -> Head:
+    """The head of a checkpoint folder, without loading its weights."""
+    return head_from_json(getattr(AutoConfig.from_pretrained(folder), HEAD_KEY, None))
 
 
 def outputs_at(
@@ -143,12 +170,23 @@ def pad_rows(rows: Sequence[Sequence[int]]) -> Tensor:
     return torch.tensor([list(row) + [0] * (longest - len(row)) for row in rows])
 
 
-def _head_weight(folder: Path, language_model: PreTrainedModel, like: Tensor, seed: int) -> Tensor:
+def _verdict_direction(folder: Path, language_model: PreTrainedModel, hidden_size: int, seed: int) -> Tensor:
+    """direction_H, whose product with the last hidden state is the language model's own logit of a right step."""
     vocabulary = AutoTokenizer.from_pretrained(folder).get_vocab()
     if RIGHT_TOKEN in vocabulary and WRONG_TOKEN in vocabulary:
         rows = language_model.get_output_embeddings().weight
-        return (rows[vocabulary[RIGHT_TOKEN]] - rows[vocabulary[WRONG_TOKEN]]).reshape(like.shape)
-    return 0.02 * torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
+        return rows[vocabulary[RIGHT_TOKEN]] - rows[vocabulary[WRONG_TOKEN]]
+    return 0.02 * torch.randn(hidden_size, generator=torch.Generator().manual_seed(seed))
+
+
+def _check_separator(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """A score is read at the separator, so a tokenizer that drops it has no place to read one."""
+    with_separator, alone = tokenizer(["1" + STEP_SEPARATOR, "1"], add_special_tokens=False)["input_ids"]
+    if with_separator == alone or with_separator[-1:] == [tokenizer.unk_token_id]:
+        raise CheckpointError(
+            f"the tokenizer of {folder} has no token for {STEP_SEPARATOR!r}, which ends a step: '1' with it "
+            f"becomes {with_separator} and without it {alone}; take a model whose tokenizer keeps newlines"
+        )
 
 
 def _check_folder(folder: Path) -> None:

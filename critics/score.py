@@ -1,14 +1,17 @@
 """Scores of steps by a trained critic, and the step_scores table, out of fold where it has to be.
 
-A score is sigmoid(logit) at a step's last token, in [0, 1]: the critic's probability that the step is
-right. It does not depend on what else is in the batch (1e-5). None stands for a step that ends beyond
-the critic's context: never scored, which is not zero.
+A score is what the critic's head says at a step's last token, in [0, 1]: with the head `bce` the probability that the
+step is right. A critic that was trained for risk-aware selection gives a quantile or CVaR of its belief instead of the
+mean (`read_off` of its configuration). It does not depend on what else is in the batch (1e-5). None stands for a step
+that ends beyond the critic's context: never scored, which is not zero. Only an ensemble has a disagreement.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +20,21 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from critics.checkpoint import CriticManifest, read_manifest, read_training_problems
+from critics.ensembles import EnsembleHead, disagreement
 from critics.errors import CriticDataError, LeakError
 from critics.fold import fold_of
-from critics.model import STEP_SEPARATOR, StepEncoder, load_encoder, load_network, outputs_at, pad_rows
+from critics.head_registry import READ_OFFS
+from critics.heads import Head
+from critics.model import (
+    STEP_SEPARATOR,
+    StepEncoder,
+    load_encoder,
+    load_network,
+    outputs_at,
+    pad_rows,
+    stored_head,
+    stored_head_of,
+)
 from critics.packing import Packing, allow_packing, chunks_of, hindrances, prefix_tree
 from pipelines.config import Settings
 from pipelines.inference.pooling import ServedClassifier
@@ -35,6 +50,14 @@ OutputsFn = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], list[Te
 """(rows of token ids, positions in each) -> per row the critic's float32 outputs (positions, labels) there."""
 
 
+@dataclass(frozen=True)
+class StepOpinion:
+    """What a critic says of one step."""
+
+    score: float  # [0, 1]
+    disagreement: float | None  # variance of the members' means; None without an ensemble
+
+
 class StepScorer:
     """A loaded critic. `version` names its weights; `training_problems` are the ids that it has seen."""
 
@@ -44,9 +67,11 @@ class StepScorer:
         encoder: StepEncoder,
         manifest: CriticManifest,
         training_problems: frozenset[str],
+        head: Head,
     ):
         self._outputs = outputs
         self._encoder = encoder
+        self.head = head
         self.manifest = manifest
         self.version = manifest.digest[:16]
         self.training_problems = training_problems
@@ -57,6 +82,10 @@ class StepScorer:
 
     def score(self, prompts: Sequence[str], steps: Sequence[Sequence[str]]) -> list[list[float | None]]:
         """Scores of the steps of each rollout, in order; prompts are the critic's own (`verify_prompt`)."""
+        return [[None if one is None else one.score for one in opinions] for opinions in self.opinions(prompts, steps)]
+
+    def opinions(self, prompts: Sequence[str], steps: Sequence[Sequence[str]]) -> list[list[StepOpinion | None]]:
+        """The same with what an ensemble's members disagree about."""
         keys = [(prompt, tuple(texts)) for prompt, texts in zip(prompts, steps, strict=True)]
         unique = sorted({key for key in keys if key[1]})
         self._encoder.remember(prompt for prompt, _ in unique)
@@ -64,11 +93,21 @@ class StepScorer:
         encoded = [self._encoder.encode(prompt, texts) for prompt, texts in unique]
         readable = [(key, *one) for key, one in zip(unique, encoded, strict=True) if one[1]]
         outputs = self._outputs([ids for _, ids, _ in readable], [ends for _, _, ends in readable])
-        scores = {
-            key: torch.sigmoid(outputs_NK[:, 0]).tolist()
-            for (key, _, _), outputs_NK in zip(readable, outputs, strict=True)
-        }
-        return [_padded(scores.get(key, []), len(key[1])) for key in keys]
+        opinions = self._opinions(torch.cat(outputs)) if outputs else []
+        found: dict[tuple[str, tuple[str, ...]], list[StepOpinion]] = {}
+        at = 0
+        for key, _, ends in readable:
+            found[key], at = opinions[at : at + len(ends)], at + len(ends)
+        return [_padded(found.get(key, []), len(key[1])) for key in keys]
+
+    def _opinions(self, outputs_NK: Tensor) -> list[StepOpinion]:
+        config = self.manifest.config
+        read_off = READ_OFFS[config.get("read_off", "mean")]
+        scores = read_off(self.head, outputs_NK, config.get("risk_level", 1.0)).clamp(0, 1).tolist()
+        disagreements: list[float | None] = [None] * len(scores)
+        if isinstance(self.head, EnsembleHead) and len(self.head.members) > 1:
+            disagreements = self.head.disagreement(outputs_NK).tolist()
+        return [StepOpinion(*pair) for pair in zip(scores, disagreements, strict=True)]
 
 
 LoadScorer = Callable[[Path], StepScorer]
@@ -81,7 +120,7 @@ def load_critic(folder: Path | str, device: str | None = None) -> StepScorer:
     manifest = read_manifest(folder)
     network = load_network(folder).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     outputs = padded_outputs(network) if hindrances(network) else packed_outputs(network)
-    return StepScorer(outputs, load_encoder(folder), manifest, read_training_problems(folder))
+    return StepScorer(outputs, load_encoder(folder), manifest, read_training_problems(folder), stored_head(network))
 
 
 def load_served_critic(folder: Path | str, settings: Settings, run_id: str, owner_pid: int | None = None) -> StepScorer:
@@ -103,7 +142,7 @@ def load_served_critic(folder: Path | str, settings: Settings, run_id: str, owne
             made += [torch.from_numpy(answer[of_row]) for answer, of_row in zip(answers, some, strict=True)]
         return made
 
-    return StepScorer(outputs, encoder, manifest, read_training_problems(folder))
+    return StepScorer(outputs, encoder, manifest, read_training_problems(folder), stored_head_of(folder))
 
 
 def padded_outputs(critic: PreTrainedModel) -> OutputsFn:
@@ -144,6 +183,26 @@ def packed_outputs(critic: PreTrainedModel) -> OutputsFn:
         return made
 
     return outputs
+
+
+def pooled_opinions(
+    scorers: Sequence[StepScorer],
+    prompts: Sequence[str],
+    steps: Sequence[Sequence[str]],
+    pool: Callable[[Sequence[float]], float] = fmean,
+) -> list[list[StepOpinion | None]]:
+    """What several critics say together, such as critics of several seeds or heads: `pool` is fmean, min or max.
+
+    Disagreement is the variance of their scores. None where one of them could not score the step.
+    """
+    by_critic = [scorer.score(prompts, steps) for scorer in scorers]
+    return [
+        [
+            None if None in scores else StepOpinion(pool(scores), disagreement(scores))
+            for scores in zip(*of_rollout, strict=True)
+        ]
+        for of_rollout in zip(*by_critic, strict=True)
+    ]
 
 
 def score_rollouts(
@@ -241,12 +300,12 @@ def _score_table(
         scorer = scorer_of(row["problem_id"])
         _check_unseen(row, scorer, prompts)
         by_scorer.setdefault(id(scorer), (scorer, []))[1].append(index)
-    scores: list[list[float | None]] = [[]] * len(rows)
+    opinions: list[list[StepOpinion | None]] = [[]] * len(rows)
     for scorer, members in by_scorer.values():
-        made = scorer.score([prompts[rows[i]["problem_id"]] for i in members], [rows[i]["steps"] for i in members])
-        for index, step_scores in zip(members, made, strict=True):
-            scores[index] = step_scores
-    return _table([row["rollout_id"] for row in rows], scores, version, night)
+        made = scorer.opinions([prompts[rows[i]["problem_id"]] for i in members], [rows[i]["steps"] for i in members])
+        for index, of_steps in zip(members, made, strict=True):
+            opinions[index] = of_steps
+    return _table([row["rollout_id"] for row in rows], opinions, version, night)
 
 
 def _check_unseen(row: Mapping, scorer: StepScorer, prompts: Mapping[str, str]) -> None:
@@ -262,15 +321,18 @@ def _check_unseen(row: Mapping, scorer: StepScorer, prompts: Mapping[str, str]) 
         )
 
 
-def _table(rollout_ids: Sequence[str], scores: Sequence[Sequence[float | None]], version: str, night: str) -> pa.Table:
-    steps = [(rollout_ids[i], k, score) for i, row in enumerate(scores) for k, score in enumerate(row)]
+def _table(
+    rollout_ids: Sequence[str], opinions: Sequence[Sequence[StepOpinion | None]], version: str, night: str
+) -> pa.Table:
+    steps = [(rollout_ids[i], k, opinion) for i, row in enumerate(opinions) for k, opinion in enumerate(row)]
     columns = {
         "rollout_id": [rollout_id for rollout_id, _, _ in steps],
         "step": [step for _, step, _ in steps],
         "source": ["critic"] * len(steps),
         "scorer_version": [version] * len(steps),
-        "score": [score for _, _, score in steps],
+        "score": [None if opinion is None else opinion.score for _, _, opinion in steps],
         "num_samples": [None] * len(steps),
+        "disagreement": [None if opinion is None else opinion.disagreement for _, _, opinion in steps],
         "night": [night] * len(steps),
     }
     return pa.table(columns, schema=SCHEMAS["step_scores"])
@@ -300,5 +362,5 @@ def _batches_in_order(lengths: Sequence[int]) -> Iterator[range]:
         yield range(start, len(lengths))
 
 
-def _padded(scores: Sequence[float | None], length: int) -> list[float | None]:
-    return [*scores, *[None] * (length - len(scores))]
+def _padded(opinions: Sequence[StepOpinion], length: int) -> list[StepOpinion | None]:
+    return [*opinions, *[None] * (length - len(opinions))]

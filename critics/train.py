@@ -5,7 +5,9 @@ validated (step 0) -> optimiser steps -> every `eval_every` steps validation and
 `steps`, or after `patience` validations without a lower loss -> the weights of the best validation are
 saved. Because step 0 takes part, a night whose data teaches nothing leaves the initial critic as it was.
 
-    loss = weighted BCE(logit, target) + contrast_weight * sibling contrast + anchor_weight * KL to step 0
+    loss = value_weight * head's loss + contrast_weight * pair loss + bag loss + anchor_weight * KL to step 0
+
+The head (`critics.heads`) turns outputs_NK, K per labelled node, into values; pairs and anchor compare `head.logit`.
 
 A run that was killed goes on from its last saved state if data, configuration and initial model are the
 same, and ends with the same weights as an uninterrupted one.
@@ -28,6 +30,7 @@ from transformers import PreTrainedModel
 
 from critics.adapters import merged, with_adapters
 from critics.batches import (
+    Batch,
     Unit,
     check_lengths,
     check_vocabulary,
@@ -48,9 +51,12 @@ from critics.checkpoint import (
 from critics.errors import CriticDataError, CriticMemoryError
 from critics.examples import StepExamples
 from critics.fold import ids_digest
-from critics.losses import anchor_divergence, sibling_contrast, weighted_bce
+from critics.head_registry import head_of
+from critics.heads import Head
+from critics.label_sources import check_classes, check_targets
+from critics.losses import PAIR_LOSSES, anchor_divergence, bag_loss
 from critics.metrics import auroc, brier, pair_accuracy
-from critics.model import initial_critic, load_encoder, logits_at
+from critics.model import initial_critic, load_encoder, outputs_at
 from critics.packing import allow_packing
 from pipelines.config import CriticConfig
 from pipelines.errors import ConfigError
@@ -69,8 +75,9 @@ OnMetrics = Callable[[int, Metrics], None]
 
 CONFIG_FIELDS = (
     "steps", "batch_size", "learning_rate", "weight_decay", "contrast_weight", "anchor_weight", "num_folds",
-    "validation_fraction", "eval_every", "patience", "packing", "precision", "gradient_checkpointing",
-    "lora_rank", "seed",
+    "validation_fraction", "eval_every", "patience", "packing", "precision", "gradient_checkpointing", "lora_rank",
+    "seed", "labels", "head", "ensemble", "pooling", "dropped", "num_bins", "num_quantiles", "num_grades", "read_off",
+    "risk_level", "value_weight", "label_smoothing", "pair_loss", "bag_pooling", "read_at", "attributes",
 )  # fmt: skip  # what training reads of its configuration, so what decides whether a state can be taken up
 
 
@@ -89,6 +96,7 @@ class _Run:
     """What changes while training runs."""
 
     critic: PreTrainedModel
+    head: Head
     optimiser: torch.optim.Optimizer
     step: int
     best_step: int
@@ -127,23 +135,29 @@ def train_process_critic(
         )
     examples = examples.without_fold(fold, config.num_folds)
     training, validation = _split(examples, config, fold)
+    check_targets(examples)
+    check_classes(training)
     encoder = load_encoder(init_folder)
     check_vocabulary(examples, encoder, init_folder)
-    units = [encode_examples(part, encoder, config.batch_size) for part in (training, validation)]
+    units = [
+        encode_examples(part, encoder, config.batch_size, every_token=config.read_at == "every_token")
+        for part in (training, validation)
+    ]
     check_lengths(examples, encoder, config.max_cut_share)
     if not units[0]:
         raise CriticDataError(
             f"none of the {training.num_nodes} labelled steps of {len(training.trees)} trees fits into the "
             f"{encoder.max_length} tokens of {init_folder}"
         )
-    critic = _trainable(initial_critic(init_folder, config.seed), config).to(device)
+    head = head_of(config)
+    critic = _trainable(initial_critic(init_folder, config.seed, head), config).to(device)
     if config.anchor_weight > 0:
-        _fill_initial_logits(critic, units[0], config, device)
+        _fill_initial_logits(critic, head, units[0], config, device)
     state_path = out_folder.parent / f".{out_folder.name}.training.pt"
     init_digest = folder_digest(init_folder)
     fingerprint = _fingerprint(examples, config, fold, init_digest)
     progress = load_progress(state_path, fingerprint) if resume else None
-    run = _start(critic, config, units[1], device, progress, on_metrics)
+    run = _start(critic, head, config, units[1], device, progress, on_metrics)
     _train(run, units[0], units[1], config, device, on_metrics, lambda: _save(state_path, run, fingerprint))
     critic.load_state_dict(run.best_weights, strict=False)
     metrics = {**run.best_metrics, **_sizes(examples), "best_step": run.best_step, "last_step": run.step}
@@ -180,7 +194,7 @@ def _train(
         run.step += 1
         is_last = run.step == config.steps
         if run.step % config.eval_every == 0 or is_last:
-            metrics |= _evaluate(run.critic, validation, config, device)
+            metrics |= _evaluate(run.critic, run.head, validation, config, device)
             _keep_best(run, metrics)
             save()
         elif run.step % REPORT_EVERY:
@@ -214,7 +228,7 @@ def _gradients(run: _Run, units: Sequence[Unit], config: CriticConfig, device: s
         shares = [sum(len(unit.targets) for unit in part) for part in parts]
         try:
             terms = [
-                _backward(run.critic, part, share / sum(shares), config, device)
+                _backward(run.critic, run.head, part, share / sum(shares), config, device)
                 for part, share in zip(parts, shares, strict=True)
             ]
         except torch.OutOfMemoryError as error:
@@ -240,17 +254,16 @@ def _halve(run: _Run, parts: Sequence[Sequence[Unit]], error: torch.OutOfMemoryE
 
 
 def _backward(
-    critic: PreTrainedModel, units: Sequence[Unit], share: float, config: CriticConfig, device: str
+    critic: PreTrainedModel, head: Head, units: Sequence[Unit], share: float, config: CriticConfig, device: str
 ) -> dict[str, float]:
     """Adds the gradients of `share` times the loss of some units; returns the terms times `share`."""
     batch = collate(units, config.packing).to(device)
     is_bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda")
     with torch.autocast(device, dtype=torch.bfloat16, enabled=is_bfloat16):
-        logits_N = logits_at(critic, batch.ids_BT, batch.rows_N, batch.positions_N, batch.packing)
-    cross_entropy = weighted_bce(logits_N, batch.targets_N, batch.weights_N)
-    contrast = sibling_contrast(logits_N, batch.better_P, batch.worse_P, batch.pair_weights_P)
-    loss = cross_entropy + config.contrast_weight * contrast
-    terms = {"cross_entropy": cross_entropy, "contrast": contrast}
+        outputs_NK = outputs_at(critic, batch.ids_BT, batch.rows_N, batch.positions_N, batch.packing)
+    logits_N = head.logit(outputs_NK)
+    terms = _loss_terms(head, outputs_NK, logits_N, batch, config)
+    loss = sum(terms.values())
     if config.anchor_weight > 0:
         anchor = anchor_divergence(logits_N, batch.initial_N)
         loss = loss + config.anchor_weight * anchor
@@ -259,22 +272,40 @@ def _backward(
     return {name: share * term.item() for name, term in (terms | {"loss": loss}).items()}
 
 
-def _evaluate(critic: PreTrainedModel, units: Sequence[Unit], config: CriticConfig, device: str) -> dict[str, float]:
+def _loss_terms(
+    head: Head, outputs_NK: Tensor, logits_N: Tensor, batch: Batch, config: CriticConfig
+) -> dict[str, Tensor]:
+    """The weighted terms of the loss whose sum is minimised, without the anchor; those that are switched off are 0."""
+    labels = batch.labels()
+    if config.label_smoothing > 0:
+        labels = labels.smoothed(config.label_smoothing)
+    pairs = (batch.better_P, batch.worse_P, batch.pair_weights_P)
+    terms = {
+        "value": config.value_weight * head.loss(outputs_NK, labels),
+        "contrast": config.contrast_weight * PAIR_LOSSES[config.pair_loss](logits_N, *pairs),
+    }
+    if len(batch.bag_outcomes_G):
+        terms["bag"] = bag_loss(head.mean(outputs_NK), batch.bags_GM, batch.bag_outcomes_G, config.bag_pooling)
+    return terms
+
+
+def _evaluate(
+    critic: PreTrainedModel, head: Head, units: Sequence[Unit], config: CriticConfig, device: str
+) -> dict[str, float]:
     """Losses and rankings on the validation problems; empty without any. Undefined numbers are left out."""
     if not units:
         return {}
     groups = ordered_batches(units, config.batch_size)
-    logits_N = torch.cat([_logits(critic, group, config, device) for group in groups])
+    outputs_NK = torch.cat([_outputs(critic, group, config, device) for group in groups])
+    logits_N = head.logit(outputs_NK)
     everything = collate([unit for group in groups for unit in group])
-    cross_entropy = weighted_bce(logits_N, everything.targets_N, everything.weights_N).item()
-    contrast = sibling_contrast(logits_N, everything.better_P, everything.worse_P, everything.pair_weights_P).item()
+    terms = _loss_terms(head, outputs_NK, logits_N, everything, config)
     sure = everything.weights_N >= CONFIDENT_WEIGHT
-    targets, scores = everything.targets_N[sure], torch.sigmoid(logits_N[sure])
+    targets, scores = everything.targets_N[sure], head.mean(outputs_NK)[sure]
     better, worse = logits_N[everything.better_P], logits_N[everything.worse_P]
     metrics = {
-        "validation_loss": cross_entropy + config.contrast_weight * contrast,
-        "validation_cross_entropy": cross_entropy,
-        "validation_contrast": contrast,
+        "validation_loss": sum(term.item() for term in terms.values()),
+        **{f"validation_{name}": term.item() for name, term in terms.items()},
         "validation_sibling_accuracy": pair_accuracy(
             better.tolist(), worse.tolist(), everything.pair_weights_P.tolist()
         ),
@@ -285,21 +316,24 @@ def _evaluate(critic: PreTrainedModel, units: Sequence[Unit], config: CriticConf
 
 
 @torch.no_grad()
-def _logits(critic: PreTrainedModel, units: Sequence[Unit], config: CriticConfig, device: str) -> Tensor:
+def _outputs(critic: PreTrainedModel, units: Sequence[Unit], config: CriticConfig, device: str) -> Tensor:
     critic.eval()
     batch = collate(units, config.packing).to(device)
-    return logits_at(critic, batch.ids_BT, batch.rows_N, batch.positions_N, batch.packing).cpu()
+    return outputs_at(critic, batch.ids_BT, batch.rows_N, batch.positions_N, batch.packing).cpu()
 
 
-def _fill_initial_logits(critic: PreTrainedModel, units: Sequence[Unit], config: CriticConfig, device: str) -> None:
+def _fill_initial_logits(
+    critic: PreTrainedModel, head: Head, units: Sequence[Unit], config: CriticConfig, device: str
+) -> None:
     for group in ordered_batches(units, config.batch_size):
-        logits = iter(_logits(critic, group, config, device).tolist())
+        logits = iter(head.logit(_outputs(critic, group, config, device)).tolist())
         for unit in group:
             unit.initial = list(itertools.islice(logits, len(unit.targets)))
 
 
 def _start(
     critic: PreTrainedModel,
+    head: Head,
     config: CriticConfig,
     validation: Sequence[Unit],
     device: str,
@@ -311,14 +345,14 @@ def _start(
         lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay,
     )  # fmt: skip
     if progress is None:
-        metrics = _evaluate(critic, validation, config, device)
+        metrics = _evaluate(critic, head, validation, config, device)
         on_metrics(0, {**metrics, "num_steps": config.steps})
-        return _Run(critic, optimiser, 0, 0, metrics, _weights(critic))
+        return _Run(critic, head, optimiser, 0, 0, metrics, _weights(critic))
     critic.load_state_dict(progress["weights"], strict=False)
     optimiser.load_state_dict(progress["optimiser"])
     return _Run(
-        critic, optimiser, progress["step"], progress["best_step"], progress["best_metrics"], progress["best_weights"],
-        progress["num_parts"],
+        critic, head, optimiser, progress["step"], progress["best_step"], progress["best_metrics"],
+        progress["best_weights"], progress["num_parts"],
     )  # fmt: skip
 
 
@@ -360,7 +394,7 @@ def _trainable(critic: PreTrainedModel, config: CriticConfig) -> PreTrainedModel
 
 def _split(examples: StepExamples, config: CriticConfig, fold: int | None) -> tuple[StepExamples, StepExamples]:
     training, validation = examples.split(config.validation_fraction, config.seed)
-    if training.num_nodes == 0:
+    if training.num_nodes + training.num_pairs + training.num_bags == 0:
         raise CriticDataError(
             f"no labelled step is left to train on: {len(examples.trees)} trees of {len(examples.problem_ids)} "
             f"problems outside fold {fold}, of which {len(validation.trees)} trees are for validation. Steps have "
@@ -382,7 +416,7 @@ def _fingerprint(examples: StepExamples, config: CriticConfig, fold: int | None,
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _config_dict(config: CriticConfig) -> dict[str, float | int | str]:
+def _config_dict(config: CriticConfig) -> dict[str, float | int | str | tuple[str, ...]]:
     return {name: getattr(config, name) for name in CONFIG_FIELDS}
 
 

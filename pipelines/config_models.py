@@ -373,9 +373,38 @@ class CritiquesConfig(Section):
         return self
 
 
+HeadName = Literal[
+    "bce", "mse", "gce", "attributes", "hl_gauss", "two_hot", "quantile", "beta", "grades", "outcome_classes"
+]  # fmt: skip
+LabelName = Literal[
+    "relative", "monte_carlo", "stepwise_outcome", "outcome", "outcome_bag", "advantage", "siblings", "td_lambda",
+    "rest_mcts", "beta_quantiles", "judge", "consensus", "votes", "formal", "outcome_classes", "preference_pairs",
+]  # fmt: skip
+
+
 class CriticConfig(Section):
     """Training of the process critic on the values of the trees."""
 
+    labels: LabelName = Field("relative", description="what a step is said to be worth, and by whom")
+    head: HeadName = Field("bce", description="how a value is represented")
+    read_at: Literal["step_end", "every_token"] = Field(
+        "step_end", description="where values are learned; every_token: also inside a step, the step's own label"
+    )
+    attributes: tuple[LabelName, ...] = Field(
+        (), max_length=10, description="labels that the head attributes learns beside `labels`"
+    )
+    ensemble: tuple[HeadName, ...] = Field((), max_length=20, description="heads side by side; empty: `head` alone")
+    pooling: Literal["mean", "min", "truncated"] = Field("mean", description="how an ensemble's opinions become one")
+    dropped: float = Field(0.08, ge=0.0, le=0.9, description="highest share of the belief that truncated pooling drops")
+    num_bins: int = Field(51, ge=6, le=1001, description="bins of hl_gauss and two_hot")
+    num_quantiles: int = Field(25, ge=2, le=1001, description="quantiles of the head of that name")
+    num_grades: int = Field(5, ge=2, le=101, description="grades of the head of that name")
+    read_off: Literal["mean", "quantile", "cvar"] = Field("mean", description="what of a belief is the score")
+    risk_level: float = Field(0.1, gt=0.0, le=1.0, description="level of the quantile, share of the CVaR")
+    value_weight: float = Field(1.0, ge=0.0, le=1000.0, description="weight of node values in the loss")
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="share of labels taken for a coin's")
+    pair_loss: Literal["scaled", "plain", "margin"] = Field("scaled", description="what a pair's strength does")
+    bag_pooling: Literal["min", "product", "soft_min"] = Field("min", description="steps to rollout, for outcome_bag")
     steps: int = Field(200, ge=1, le=10_000_000, description="optimiser steps, at most")
     batch_size: int = Field(64, ge=1, le=65_536, description="examples per optimiser step")
     learning_rate: float = Field(3e-4, gt=0.0, le=1.0, description="peak learning rate")
@@ -406,6 +435,13 @@ class CriticConfig(Section):
     calibration: Literal["none", "temperature", "isotonic"] = Field(
         "none", description="map of the scores in `step_scores`, fitted on training's validation problems"
     )
+
+    @model_validator(mode="after")
+    def _attributes_have_their_head(self) -> "CriticConfig":
+        has_head = "attributes" in (self.ensemble or (self.head,))
+        if bool(self.attributes) != has_head:
+            raise ValueError('`attributes` and head = "attributes" belong together: name both, or neither')
+        return self
 
 
 class PromotionConfig(Section):

@@ -237,6 +237,19 @@ RELATIONS: dict[str, pa.Schema] = {
         new_margin=FLOAT,
         weight_factor=FLOAT,
     ),
+    # one row per step that a critic learns the value of, and where its label comes from
+    "step_labels": _schema(
+        tree_id=STRING,  # tree or rollout
+        problem_id=STRING,
+        node=INT,  # index in the tree, root 0
+        step_text=STRING,
+        source=STRING,  # process_critic.labels: relative | monte_carlo | judge | ...
+        target=FLOAT,  # [0, 1]
+        weight=FLOAT,  # above 0
+        num_right=FLOAT,  # right completions or votes behind the target; null = the label is no count
+        num_total=FLOAT,
+        is_guided=BOOL,  # a critic guided the search; null = not known
+    ),
 }
 RELATIONS["known_pairs"] = pa.schema(
     [
@@ -406,6 +419,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         scorer_version=STRING,
         score=FLOAT,  # [0, 1]; null = never scored
         num_samples=INT,  # evidence behind the score; null for a model's estimate
+        disagreement=FLOAT,  # variance of the scores of an ensemble's members, [0, 1/4]; null without an ensemble
         night=STRING,
     ),
     # one row per (rollout, model): what a model says of the completion's tokens; failed ones included

@@ -1,19 +1,139 @@
-"""Methods by which critics are trained."""
+"""Methods by which critics are trained: what steps are said to be worth, and how a value is represented.
+
+`process_critic.labels` names what is judged and by whom, `process_critic.head` (or `ensemble`) the representation.
+"""
 
 from pipelines.catalogue.method import Method
 from pipelines.config import CriticConfig
 
-METHODS = (
-    Method(
-        name="monte_carlo_labels",
-        paper="Math-Shepherd: Verify and Reinforce LLMs Step-by-step without Human Annotations",
-        arxiv="2312.08935",
-        summary="Labels a step by the share of right completions below it in the tree, and siblings by their gap.",
-        reads=("problems", "search_nodes"),
-        writes=("critics",),
-        params=CriticConfig,
-        function="critics.examples.examples_from_trees",
+TREES = ("problems", "search_nodes")
+VALUES = (*TREES, "node_values")
+
+
+def _labels(
+    name: str,
+    paper: str,
+    arxiv: str | None,
+    summary: str,
+    *,
+    function: str,
+    reads: tuple[str, ...] = TREES,
+    query: str | None = None,
+) -> Method:
+    path = f"critics.{function}"
+    return Method(name, paper, arxiv, summary, reads, ("critics",), CriticConfig, path, query)
+
+
+def _head(name: str, paper: str, arxiv: str | None, summary: str, function: str) -> Method:
+    return Method(name, paper, arxiv, summary, TREES, ("critics",), CriticConfig, f"critics.{function}")
+
+
+LABELS = (
+    _labels(
+        "relative_labels", "Reasonmill (after Math-Shepherd)", None,
+        "labels = relative: a step's share of right completions against the best that its parent could reach.",
+        function="labels.relative_labels",
     ),
+    _labels(
+        "monte_carlo_labels", "Math-Shepherd: Verify and Reinforce LLMs Step-by-step without Human Annotations",
+        "2312.08935",
+        "labels = monte_carlo: a step's share of right completions, with their count; weight n / (n + 2) is ours.",
+        function="labels.monte_carlo_labels",
+    ),
+    _labels(
+        "outcome_critic", "Training Verifiers to Solve Math Word Problems", "2110.14168",
+        "labels = outcome: the grade of a whole path, read at its last step only (the paper reads every token).",
+        function="labels.outcome_labels",
+    ),
+    _labels(
+        "stepwise_outcome_critic",
+        "GLoRe: When, Where, and How to Improve LLM Reasoning via Global and Local Refinements", "2402.10963",
+        "labels = stepwise_outcome (SORM): could the policy still solve it; evidence weights are ours, and GLoRe's "
+        "balancing of labels per prefix is left out.",
+        function="labels.stepwise_outcome_labels",
+    ),
+    _labels(
+        "outcome_bags", "Solving the Multiple Instance Problem with Axis-Parallel Rectangles (Dietterich et al., 1997)",
+        None,
+        "labels = outcome_bag: step values learned from outcomes alone, pooled by min, product or soft-min; built from "
+        "the idea of multiple instances, not from one paper's recipe.",
+        function="labels.outcome_bags",
+    ),
+    _labels(
+        "advantage_critic",
+        "Improving Multi-Step Reasoning Abilities of LLMs with Direct Advantage Policy Optimization (DAPO)",
+        "2412.18279",
+        "labels = advantage: child value minus parent value, moved to [0, 1]; regressed by a critic here, "
+        "while DAPO takes the difference of two predicted values.",
+        function="labels.advantage_labels",
+    ),
+    _labels(
+        "sibling_preferences", "Training language models to follow instructions with human feedback", "2203.02155",
+        "labels = siblings: Bradley-Terry pairs of siblings of a tree and no values.",
+        function="labels.sibling_labels",
+    ),
+    _labels(
+        "preference_critic", "HelpSteer2-Preference: Complementing Ratings with Preferences", "2410.01257",
+        "labels = preference_pairs: Bradley-Terry on stored pairs, plain, scaled by strength or with it as a margin "
+        "(pair_loss); strength is the pair's margin here, 1 to 3 in the paper.",
+        function="losses.margin_contrast", reads=("problems", "preference_pairs"), query="critics/preference_pairs",
+    ),
+    _labels(
+        "td_lambda_labels", "Reinforcement Learning: An Introduction, 2nd ed., section 12.1 (Sutton and Barto)", None,
+        "labels = td_lambda: lambda-returns of the trees, from node_values.",
+        function="labels.values_of", reads=VALUES,
+    ),
+    _labels(
+        "rest_mcts_labels", "ReST-MCTS*: LLM Self-Training via Process Reward Guided Tree Search", "2406.03816",
+        "labels = rest_mcts: quality values from node_values; head = mse is the paper's.",
+        function="labels.values_of", reads=VALUES,
+    ),
+    _labels(
+        "quantile_labels", "Distributional Reinforcement Learning with Quantile Regression (QR-DQN)", "1710.10044",
+        "labels = beta_quantiles: a node's posterior quantiles as samples of the label, for heads that learn more than "
+        "a mean.",
+        function="labels.values_of", reads=VALUES,
+    ),
+    _labels(
+        "judge_labels", "PRM800K: Let's Verify Step by Step", "2305.20050",
+        "labels = judge: right before the first error of a verdict, wrong at it, masked behind it; judged by models "
+        "here, weighted by their confidence (ours).",
+        function="labels.labels_until", reads=("problems", "rollouts", "verdicts"), query="critics/judged_rollouts",
+    ),
+    _labels(
+        "consensus_labels", "The Lessons of Developing Process Reward Models in Mathematical Reasoning", "2501.07301",
+        "labels = consensus: only rollouts whose first error judges and Monte Carlo estimates agree on.",
+        function="labels.labels_until",
+        reads=("problems", "rollouts", "verdicts", "first_errors", "step_scores"), query="critics/agreed_rollouts",
+    ),
+    _labels(
+        "vote_labels", "Aligning Crowd Feedback via Distributional Preference Reward Modeling", "2402.09764",
+        "labels = votes: share and distribution of the agents' votes on a step; the paper's Bayesian updates by "
+        "annotator are left out.",
+        function="labels.masked_after_error", reads=("problems", "rollouts", "critiques"), query="critics/voted_steps",
+    ),
+    _labels(
+        "formal_labels", "Reasonmill", None,
+        "labels = formal: what a formal checker says of the steps that it could check, masked behind a refuted one.",
+        function="labels.masked_after_error", reads=("problems", "rollouts", "step_scores"),
+        query="critics/formal_steps",
+    ),
+    _labels(
+        "token_returns", "DVPO: Decoupled value policy optimization with a global value model", "2502.16944",
+        "labels = monte_carlo, read_at = every_token: the mean outcome of all that goes on from a step, learned "
+        "at each of its tokens; the paper trains on the returns of single trajectories.",
+        function="batches.encode_examples",
+    ),
+    _labels(
+        "outcome_classes_critic",
+        "CodeRL: Mastering Code Generation through Pretrained Models and Deep Reinforcement Learning", "2207.01780",
+        "labels = outcome_classes: pass, fail or error (no answer, or cut off) of a whole rollout; the paper has four "
+        "classes of code.",
+        function="heads.OutcomeClassesHead", reads=("problems", "rollouts"), query="critics/outcome_classes",
+    ),
+)  # fmt: skip
+
+CALIBRATION = (
     Method(
         name="temperature_scaling",
         paper="On Calibration of Modern Neural Networks",
@@ -35,3 +155,74 @@ METHODS = (
         function="critics.calibration.fit_isotonic",
     ),
 )
+
+HEADS = (
+    _head(
+        "soft_cross_entropy_head", "Math-Shepherd: Verify and Reinforce LLMs Step-by-step without Human Annotations",
+        "2312.08935", "head = bce: one logit, soft targets; starts as the policy's own verdict.", "heads.BceHead",
+    ),
+    _head(
+        "squared_error_head", "ReST-MCTS*: LLM Self-Training via Process Reward Guided Tree Search", "2406.03816",
+        "head = mse: squared error on sigmoid(logit); the sigmoid is ours.", "heads.MseHead",
+    ),
+    _head(
+        "generalised_cross_entropy_head",
+        "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels", "1805.07836",
+        "head = gce: robust to wrong labels, q = 0.7; soft targets are ours.", "heads.GceHead",
+    ),
+    _head(
+        "attributes_head", "HelpSteer2: Open-source dataset for training top-performing reward models", "2406.08673",
+        "head = attributes: several targets of one step at once, each with an output of its own; attributes are other "
+        "label sources here, people's ratings in the paper, and cross-entropy takes the place of its squared error.",
+        "heads.AttributesHead",
+    ),
+    _head(
+        "hl_gauss_head", "Stop Regressing: Training Value Functions via Classification for Scalable Deep RL",
+        "2403.03950", "head = hl_gauss: a histogram of smeared labels, sigma 0.75 bins, padded by 3 sigma.",
+        "heads.HlGaussHead",
+    ),
+    _head(
+        "two_hot_head", "A Distributional Perspective on Reinforcement Learning (C51)", "1707.06887",
+        "head = two_hot: a histogram on atoms from 0 to 1, labels projected onto their neighbours.",
+        "heads.TwoHotHead",
+    ),
+    _head(
+        "quantile_head", "Distributional Reinforcement Learning with Quantile Regression (QR-DQN)", "1710.10044",
+        "head = quantile: Huber quantile regression, quantiles that cannot cross; kappa 0.05 and not 1, see the code.",
+        "heads.QuantileHead",
+    ),
+    _head(
+        "beta_head", "Beta-binomial likelihood (Skellam, 1948)", None,
+        "head = beta: a Beta distribution of the rate of right completions, learned from counts.", "heads.BetaHead",
+    ),
+    _head(
+        "grades_head", "Aligning Crowd Feedback via Distributional Preference Reward Modeling", "2402.09764",
+        "head = grades: a distribution over ordered grades, optimal-transport loss.", "heads.GradesHead",
+    ),
+    _head(
+        "label_smoothing", "Rethinking the Inception Architecture for Computer Vision", "1512.00567",
+        "label_smoothing > 0: that share of the labels is taken for a coin's.", "losses.smoothed",
+    ),
+)  # fmt: skip
+
+ENSEMBLES = (
+    _head(
+        "ensemble_head", "Deep Exploration via Bootstrapped DQN", "1602.04621",
+        "ensemble: several heads, also of mixed kinds, on one backbone; each leaves a block of problems out (the paper "
+        "resamples); the variance of their means is stored as step_scores.disagreement.",
+        "ensembles.EnsembleHead",
+    ),
+    _head(
+        "truncated_pooling",
+        "Controlling Overestimation Bias with Truncated Mixture of Continuous Distributional Quantile Critics (TQC)",
+        "2005.04269", "pooling = truncated: the members' atoms pooled, the highest share dropped.",
+        "ensembles.truncated_mean",
+    ),
+    _head(
+        "pair_strength_votes", "Secrets of RLHF in Large Language Models Part II: Reward Modeling", "2401.06080",
+        "Mean and spread of several critics' gaps on a pair, from Python; the paper takes ten reward models.",
+        "ensembles.vote_on_pairs",
+    ),
+)  # fmt: skip
+
+METHODS = LABELS + HEADS + ENSEMBLES + CALIBRATION

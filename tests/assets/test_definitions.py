@@ -53,6 +53,22 @@ def test_the_graph_is_the_expected_one(specs):
     assert {key: {dep.asset_key.to_user_string() for dep in spec.deps} for key, spec in specs.items()} == GRAPH
 
 
+@pytest.mark.parametrize(
+    ("labels", "upstream"),
+    [
+        ("judge", {"problems", "rollouts", "verdicts"}),
+        ("td_lambda", {"problems", "search_nodes", "node_values"}),
+        ("consensus", {"problems", "rollouts", "verdicts", "first_errors"}),
+        ("preference_pairs", {"problems"}),
+    ],
+)
+def test_the_critic_is_made_from_what_its_labels_read_and_never_from_what_critics_made_tonight(labels, upstream):
+    settings = Settings.model_validate({"process_critic": {"labels": labels}})
+    (spec,) = [spec for asset in graph(settings) for spec in asset.specs if spec.key == dg.AssetKey("process_critic")]
+    assert {dep.asset_key.to_user_string() for dep in spec.deps} == upstream
+    dg.Definitions.validate_loadable(build_definitions(settings))
+
+
 def test_every_table_is_made_by_exactly_one_asset(specs):
     tables = sorted(spec.metadata["table"] for spec in specs.values())
     assert tables == sorted([*SCHEMAS, "published_version"])

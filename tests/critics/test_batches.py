@@ -36,6 +36,17 @@ def test_an_epoch_holds_every_tree_once_in_a_seeded_order(language_model, toy_tr
     assert order[0] == order[1] != order[2]
 
 
+def test_every_token_of_a_step_can_have_its_label(language_model):
+    nodes = [make_node(0, None, ""), make_node(1, 0, "a", 2, 2), make_node(2, 0, "bb", 0, 2)]
+    examples = StepExamples((tree_example(nodes, "<verify>1\n"),))
+    encoder = load_encoder(language_model)
+    batch = collate(encode_examples(examples, encoder, 8, every_token=True))
+    assert batch.rows_N.tolist() == [0, 0, 1, 1, 1]  # "a\n", "bb\n"
+    assert batch.positions_N.tolist() == [3, 4, 3, 4, 5]
+    assert batch.targets_N[0] == batch.targets_N[1] == 1.0
+    assert (batch.better_P.tolist(), batch.worse_P.tolist()) == ([1], [4])  # pairs are compared at the ends
+
+
 def test_steps_beyond_the_context_are_left_out(language_model):
     nodes = [make_node(0, None, ""), make_node(1, 0, "1" * 20, 2, 2), make_node(2, 1, "2" * 60, 2, 2)]
     (unit,) = encode_examples(StepExamples((tree_example(nodes, "<verify>1\n"),)), load_encoder(language_model), 8)

@@ -3,7 +3,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForTokenClassification
 
 from critics.errors import CheckpointError
-from critics.model import initial_critic, load_encoder, logits_at, pad_rows
+from critics.model import initial_critic, load_encoder, outputs_at, pad_rows
 from tests.critics.conftest import SPECIAL, build_language_model
 
 
@@ -55,8 +55,8 @@ def test_right_padding_does_not_change_a_logit(language_model):
     encoder = load_encoder(language_model)
     short, long = (encoder.encode("<verify>1+2\n", steps)[0] for steps in (["a"], ["b" * 30]))
     with torch.no_grad():
-        alone = logits_at(critic, pad_rows([short]), torch.tensor([0]), torch.tensor([len(short) - 1]))
-        padded = logits_at(critic, pad_rows([short, long]), torch.tensor([0]), torch.tensor([len(short) - 1]))
+        alone = outputs_at(critic, pad_rows([short]), torch.tensor([0]), torch.tensor([len(short) - 1]))
+        padded = outputs_at(critic, pad_rows([short, long]), torch.tensor([0]), torch.tensor([len(short) - 1]))
     assert alone.item() == pytest.approx(padded.item(), abs=1e-5)
 
 

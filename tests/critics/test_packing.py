@@ -8,7 +8,8 @@ from transformers import AutoModelForTokenClassification, LlamaConfig, MistralCo
 
 from critics.batches import Unit, collate
 from critics.errors import CheckpointError
-from critics.model import logits_at
+from critics.evidence import StepLabel
+from critics.model import outputs_at
 from critics.packing import allow_packing, chunks_of, prefix_tree
 
 SIZES = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_labels": 1,
@@ -21,6 +22,11 @@ def make_critic(config=None):
     critic = AutoModelForTokenClassification.from_config(config).eval()
     allow_packing(critic)
     return critic
+
+
+def make_unit(rows, read_row, read_position, targets, weights):
+    labels = [StepLabel(target, weight, target) for target, weight in zip(targets, weights, strict=True)]
+    return Unit(rows, read_row, read_position, targets, weights, [], [], labels, [], 0.0)
 
 
 def random_unit(seed, num_nodes=40, longest_step=6):
@@ -44,7 +50,7 @@ def random_unit(seed, num_nodes=40, longest_step=6):
                 read_position.append(len(nodes[node]) - 1)
                 weights.append(float(below[node]))
     targets = [draw.random() for _ in read_row]
-    return Unit([nodes[leaf] for leaf in leaves], read_row, read_position, targets, weights, [], [])
+    return make_unit([nodes[leaf] for leaf in leaves], read_row, read_position, targets, weights)
 
 
 def on_every_row(unit):
@@ -58,7 +64,7 @@ def on_every_row(unit):
     ]
     reads = [targets[tuple(unit.rows[row][: end + 1])] for row, end in places]
     rows, ends = (list(column) for column in zip(*places, strict=True))
-    return Unit(unit.rows, rows, ends, reads, [1.0] * len(reads), [], [])
+    return make_unit(unit.rows, rows, ends, reads, [1.0] * len(reads))
 
 
 def _path(node, parents):
@@ -66,7 +72,7 @@ def _path(node, parents):
 
 
 def logits_of(critic, batch):
-    return logits_at(critic, batch.ids_BT, batch.rows_N, batch.positions_N, batch.packing)
+    return outputs_at(critic, batch.ids_BT, batch.rows_N, batch.positions_N, batch.packing)[:, 0]
 
 
 def gradients(critic, loss):

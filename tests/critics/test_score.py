@@ -10,10 +10,12 @@ from critics.errors import CheckpointError, CriticDataError, LeakError
 from critics.fold import fold_of
 from critics.model import initial_critic
 from critics.score import (
+    StepOpinion,
     load_critic,
     out_of_fold_scores,
     packed_outputs,
     padded_outputs,
+    pooled_opinions,
     score_rollouts,
     score_solutions,
 )
@@ -26,12 +28,14 @@ PROBLEMS = [f"p{i}" for i in range(12)]
 NIGHT = "2026-11-01"
 
 
-def save_fold_critic(language_model, folder, fold, num_folds=2, seen=None):
+def save_fold_critic(language_model, folder, fold, num_folds=2, seen=None, bias=0.0):
     """An untrained critic that claims to have learned from all problems outside `fold`."""
     if seen is None:
         seen = frozenset(p for p in PROBLEMS if fold_of(p, num_folds) != fold)
     manifest = CriticManifest("process", "", "v", "e", "i", fold, num_folds, "t", len(seen), 0, 0, {}, {}, "now")
-    save_critic(initial_critic(language_model, 0), language_model, folder, manifest, seen)
+    network = initial_critic(language_model, 0)
+    network.score.bias.data.fill_(bias)
+    save_critic(network, language_model, folder, manifest, seen)
     return load_critic(folder)
 
 
@@ -181,3 +185,15 @@ def test_packed_outputs_are_those_of_padded_rows_in_any_order_and_over_several_b
     for one, other in zip(packed, padded, strict=True):
         assert one.flatten().tolist() == pytest.approx(other.flatten().tolist(), abs=1e-5)
     assert packed[0][1] == pytest.approx(packed[5][0])
+
+
+def test_critics_of_several_seeds_are_pooled_and_their_variance_is_the_disagreement(critics, language_model, tmp_path):
+    critics |= {1: save_fold_critic(language_model, tmp_path / "other", 1, bias=1.0)}
+    prompts, steps = ["<verify>1\n"], [["a1", "2" * 60]]
+    first, second = (critic.score(prompts, steps)[0][0] for critic in critics.values())
+    (mean,) = pooled_opinions(list(critics.values()), prompts, steps)
+    assert mean[0].score == pytest.approx((first + second) / 2)
+    assert mean[0].disagreement == pytest.approx((first - second) ** 2 / 4)
+    assert mean[1] is None  # beyond the context
+    assert pooled_opinions(list(critics.values()), prompts, steps, min)[0][0].score == min(first, second)
+    assert pooled_opinions([critics[0]], prompts, steps)[0][0] == StepOpinion(first, None)

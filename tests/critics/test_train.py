@@ -14,7 +14,7 @@ from critics.errors import CheckpointError, CriticDataError, CriticMemoryError, 
 from critics.examples import StepExamples, examples_from_trees
 from critics.fold import fold_of
 from critics.metrics import auroc, pair_accuracy
-from critics.model import initial_critic, load_encoder, logits_at
+from critics.model import initial_critic, load_encoder, outputs_at
 from critics.score import load_critic
 from critics.train import learning_rate_at, train_process_critic
 from pipelines.config import CriticConfig
@@ -196,7 +196,7 @@ def without_memory_for(num_tokens):
     def forward(critic, ids_BT, *places):
         if torch.is_grad_enabled() and ids_BT.numel() >= num_tokens:
             raise torch.OutOfMemoryError(f"tried to allocate {ids_BT.numel()} tokens")
-        return logits_at(critic, ids_BT, *places)
+        return outputs_at(critic, ids_BT, *places)
 
     return forward
 
@@ -211,7 +211,7 @@ def test_where_memory_does_not_suffice_batches_are_halved_and_the_run_goes_on(
             examples, config, language_model, tmp_path / folder,
             on_metrics=lambda step, metrics, seen=seen: seen.append(metrics.get("num_nodes")),
         )  # fmt: skip
-        monkeypatch.setattr(critics.train, "logits_at", without_memory_for(100))
+        monkeypatch.setattr(critics.train, "outputs_at", without_memory_for(100))
     assert critic.metrics["last_step"] == 6
     assert halved == whole
     warnings = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
@@ -224,7 +224,7 @@ def test_where_memory_does_not_suffice_batches_are_halved_and_the_run_goes_on(
 def test_a_single_row_that_memory_does_not_hold_is_an_error_that_names_its_tree(
     examples, language_model, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(critics.train, "logits_at", without_memory_for(1))
+    monkeypatch.setattr(critics.train, "outputs_at", without_memory_for(1))
     with pytest.raises(CriticMemoryError, match=r"step 0: one row of \d+ tokens of tree t\d+ does not fit"):
         train_process_critic(examples, make_config(steps=1), language_model, tmp_path / "c")
 

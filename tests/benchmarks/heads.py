@@ -1,0 +1,345 @@
+"""Which representation of a value, and which labels, make the best step critic? All of them in one table.
+
+    python -m tests.benchmarks heads --problems 300 --seeds 3
+
+For each seed training problems are searched once, and every critic learns from the same trees; all score the same
+samples of frozen held-out problems, of which gold step labels tell what is right. The policy's own log-probability of a
+step (exp of the mean over its tokens) is a row. Thresholds for first-error F1 are tuned on the other half of the
+problems, ECE is after a temperature from the other half. F1, within-problem AUROC and best of n are pooled over seeds,
+with 95 % intervals from a bootstrap over problems; so are differences from the policy's row (n is the group size, steps
+are pooled into a rollout by `reports.aggregate`). `contrast off` is bce without sibling pairs.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from assets.evaluation import EVALUATION, evaluation_problems
+from assets.resources import prompts_of
+from critics.calibration import cross_fitted, fit_temperature
+from critics.fold import unit_hash
+from critics.heads import HEADS
+from critics.label_sources import build_examples
+from critics.metrics import (
+    aggregate_steps,
+    auroc,
+    calibration_error,
+    first_error_step,
+    tune_threshold,
+    within_group_auroc,
+)
+from critics.score import load_critic
+from critics.train import train_process_critic
+from pipelines.config import CriticConfig, Settings, load_settings
+from pipelines.grading import extract_answer, graders_of
+from pipelines.inference.engine_service import stop_engine
+from pipelines.inference.session import Session, generate_session, model_folder
+from pipelines.problems import load_problems
+from pipelines.rollouts import choose_problems, gold_steps, sample_rollouts, search_rollouts
+from pipelines.token_scores import step_ends
+from tests.benchmarks import record
+
+RUN_ID = "benchmark-heads"
+POLICY = "policy log-probability"
+NUM_RESAMPLES = 1000  # of problems
+CRITICS: dict[str, dict[str, object]] = {
+    **{f"head {name}": {"head": name} for name in HEADS if name not in ("outcome_classes", "attributes")},
+    "head attributes": {"head": "attributes", "attributes": ("stepwise_outcome", "monte_carlo")},
+    "contrast off": {"contrast_weight": 0.0},
+    "labels monte_carlo": {"labels": "monte_carlo"},
+    "labels stepwise_outcome": {"labels": "stepwise_outcome"},
+    "labels outcome": {"labels": "outcome"},
+    "labels outcome_bag": {"labels": "outcome_bag"},
+    "labels siblings": {"labels": "siblings"},
+    "labels advantage": {"labels": "advantage"},
+    "ensemble mean": {"ensemble": ("bce", "quantile", "beta")},
+    "ensemble min": {"ensemble": ("bce", "quantile", "beta"), "pooling": "min"},
+}
+"""Row of the table -> what differs from the configured critic."""
+
+
+Scores = Sequence[Sequence[float]]
+"""Scores of the steps of each sample."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A graded sample of a frozen problem."""
+
+    problem_id: str
+    steps: tuple[str, ...]
+    is_right: tuple[bool, ...]  # gold, per step
+    outcome: float
+    logprob_scores: tuple[float, ...]  # exp of the mean log-probability of each step's tokens
+
+    @property
+    def first_error(self) -> int:
+        return first_error_step([float(right) for right in self.is_right])
+
+    @property
+    def num_counted(self) -> int:
+        return len(self.steps) if self.first_error < 0 else self.first_error + 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One critic, its seeds pooled: every measure with its interval, and how far it is from the policy's row."""
+
+    name: str
+    step_auroc: float | None
+    step_auroc_by_seed: list[float | None]
+    ece: float | None
+    intervals: dict[str, tuple[float, float, float]]  # f1, within_auroc, best_of_n -> value, low, high
+    differences: dict[str, tuple[float, float, float]]  # from the policy's row
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--problems", type=int, default=300, help="frozen held-out problems, at most 1200")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--critics", nargs="+", choices=sorted(CRITICS), default=list(CRITICS), help="rows of the table"
+    )
+    parser.add_argument("--search-problems", type=int, help="training problems searched per seed (default: configured)")
+    parser.add_argument("--steps", type=int, help="optimiser steps (default: configured)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run, and write the tables."""
+    settings = load_settings(arguments.config)
+    rollouts, critic = {}, {}
+    if arguments.search_problems is not None:
+        rollouts["num_search_problems"] = arguments.search_problems
+    if arguments.steps is not None:
+        critic["steps"] = arguments.steps
+    settings = settings.model_copy(
+        update={
+            "rollouts": settings.rollouts.model_copy(update=rollouts),
+            "process_critic": settings.process_critic.model_copy(update=critic),
+            "reports": settings.reports.model_copy(update={"num_problems": arguments.problems}),
+        }
+    )
+    try:
+        result = asyncio.run(_measure(settings, arguments.seeds, arguments.critics))
+    finally:
+        stop_engine(settings, RUN_ID)
+    record.save("heads", arguments.out, record.provenance() | result, as_markdown(record.provenance() | result))
+
+
+async def _measure(settings: Settings, num_seeds: int, names: Sequence[str]) -> dict[str, object]:
+    problems, prompts = load_problems(settings), prompts_of(settings)
+    scores: dict[str, list[list[list[float]]]] = {name: [] for name in names}
+    async with generate_session(settings, run_id=RUN_ID) as session:
+        samples = await _samples(settings, session, evaluation_problems(problems, settings.reports))
+        asked = {row["problem_id"]: prompts.verify_prompt(row) for row in problems.to_pylist()}
+        for seed in range(num_seeds):
+            tables = await _trees(settings, session, problems, seed)
+            for name in names:
+                config = settings.process_critic.model_copy(update={"seed": seed, **CRITICS[name]})
+                folder = _trained(settings, tables, config, name)
+                made = load_critic(folder).score([asked[s.problem_id] for s in samples], [s.steps for s in samples])
+                scores[name].append([[0.0 if one is None else one for one in of_steps] for of_steps in made])
+                record.say(f"seed {seed}, {name}: done")
+    policy = [[list(sample.logprob_scores) for sample in samples]]
+    aggregate = settings.reports.aggregate if settings.reports.aggregate != "mean" else "min"
+    return {
+        "num_problems": len({sample.problem_id for sample in samples}),
+        "num_samples": len(samples),
+        "num_seeds": num_seeds,
+        "aggregate": aggregate,
+        "mean_outcome": float(np.mean([sample.outcome for sample in samples])),
+        "pass_at_n": float(np.mean([max(group) for group in _by_problem(samples, [s.outcome for s in samples])])),
+        "rows": [
+            vars(row)
+            for row in (
+                measured(name, samples, of_seeds, policy, aggregate)
+                for name, of_seeds in {POLICY: policy, **scores}.items()
+            )
+        ],
+    }
+
+
+async def _trees(settings: Settings, session: Session, problems: pa.Table, seed: int) -> dict[str, pa.Table]:
+    rollouts = settings.rollouts.model_copy(update={"seed": seed})
+    night = f"benchmark-{seed}"
+    chosen = choose_problems(problems, rollouts.num_search_problems, night=night, seed=seed)
+    trees = await search_rollouts(
+        chosen, session, prompts_of(settings), rollouts, night=night, grade=graders_of(settings),
+        extract_answer=extract_answer, max_model_len=session.max_model_len,
+    )  # fmt: skip
+    return {"problems": chosen, "search_nodes": trees.search_nodes}
+
+
+def _trained(settings: Settings, tables: Mapping[str, pa.Table], config: CriticConfig, name: str) -> Path:
+    verify_prompt = prompts_of(settings).verify_prompt
+    examples = build_examples(config.labels, tables, verify_prompt, attributes=config.attributes)
+    folder = settings.checkpoints_dir / "benchmark-heads" / f"seed-{config.seed}" / name.replace(" ", "-")
+    return train_process_critic(examples, config, model_folder(settings.policy.model), folder).folder
+
+
+async def _samples(settings: Settings, session: Session, problems: pa.Table) -> list[Sample]:
+    """Graded samples whose tokens read as their steps and whose family has gold labels."""
+    drawn = await sample_rollouts(
+        problems, session, prompts_of(settings), settings.rollouts, night=EVALUATION, grade=graders_of(settings),
+        extract_answer=extract_answer, max_model_len=session.max_model_len or settings.policy.max_model_len,
+    )  # fmt: skip
+    gold: dict[str, list[bool]] = {}
+    for row in gold_steps(problems, drawn.rollouts).to_pylist():
+        gold.setdefault(row["rollout_id"], []).append(row["is_right"])
+    samples = []
+    for row in drawn.rollouts.to_pylist():
+        if row["outcome_reward"] is None or row["rollout_id"] not in gold:
+            continue
+        ends = step_ends(session.tokenizer, row["completion_token_ids"], row["steps"])
+        if ends is not None and row["token_logprobs"]:
+            own = tuple(logprob_scores(row["token_logprobs"], ends))
+            samples.append(
+                Sample(
+                    row["problem_id"], tuple(row["steps"]), tuple(gold[row["rollout_id"]]), row["outcome_reward"], own
+                )
+            )
+    return samples
+
+
+def logprob_scores(token_logprobs: Sequence[float], ends: Sequence[int]) -> list[float]:
+    """exp(mean log-probability) of each step's tokens; a step without tokens has the score 0."""
+    starts = [0, *ends[:-1]]
+    parts = [token_logprobs[start:end] for start, end in zip(starts, ends, strict=True)]
+    return [float(np.exp(np.mean(part))) if len(part) else 0.0 for part in parts]
+
+
+def measured(
+    name: str, samples: Sequence[Sample], of_seeds: Sequence[Scores], policy: Sequence[Scores], aggregate: str
+) -> Row:
+    """One row; `of_seeds`: per seed the scores of every sample's steps."""
+    own = [_by_problem_measures(samples, scores, aggregate) for scores in of_seeds]
+    base = [_by_problem_measures(samples, scores, aggregate) for scores in policy]
+    aurocs = [_step_auroc(samples, scores) for scores in of_seeds]
+    eces = [_calibrated_error(samples, scores) for scores in of_seeds]
+    draws = _resamples(len(own[0]))
+    return Row(
+        name,
+        None if None in aurocs else float(np.mean(aurocs)),
+        aurocs,
+        None if None in eces else float(np.mean(eces)),
+        _with_intervals(np.mean(own, axis=0), None, draws),
+        _with_intervals(np.mean(own, axis=0), np.mean(base, axis=0), draws),
+    )
+
+
+def _by_problem_measures(samples: Sequence[Sample], scores: Scores, aggregate: str) -> np.ndarray:
+    """(problems, 7): wrong, located, right, accepted samples; AUROC within and whether it is defined; best of n."""
+    predicted = _cross_fitted_errors(samples, scores)
+    rows = []
+    for members in _members(samples):
+        wrong = [i for i in members if samples[i].first_error >= 0]
+        right = [i for i in members if samples[i].first_error < 0]
+        steps = [(scores[i][k], samples[i].is_right[k]) for i in members for k in range(samples[i].num_counted)]
+        within, num = within_group_auroc([s for s, _ in steps], [r for _, r in steps], [0] * len(steps))
+        pooled = [aggregate_steps(scores[i], aggregate) for i in members]
+        best = [samples[i].outcome for i, one in zip(members, pooled, strict=True) if one == max(pooled)]
+        located = sum(predicted[i] == samples[i].first_error for i in wrong)
+        accepted = sum(predicted[i] == -1 for i in right)
+        rows.append([len(wrong), located, len(right), accepted, within or 0.0, num, float(np.mean(best))])
+    return np.array(rows, dtype=float)
+
+
+def _cross_fitted_errors(samples: Sequence[Sample], scores: Scores) -> list[int]:
+    """Predicted first errors, each at the threshold that is best on the other half of the problems."""
+    half = [unit_hash(sample.problem_id, "threshold") < 0.5 for sample in samples]
+    thresholds = {}
+    for side in (True, False):
+        others = [i for i in range(len(samples)) if half[i] != side]
+        tuned = tune_threshold([scores[i] for i in others], [samples[i].first_error for i in others])
+        thresholds[side] = 0.5 if tuned is None else tuned
+    return [first_error_step(of_steps, thresholds[side]) for of_steps, side in zip(scores, half, strict=True)]
+
+
+def _with_intervals(
+    own: np.ndarray, base: np.ndarray | None, draws: np.ndarray
+) -> dict[str, tuple[float, float, float]]:
+    def value(chosen: np.ndarray, table: np.ndarray) -> tuple[float, float, float]:
+        wrong, located, right, accepted, within, num, best = table[chosen].sum(axis=0)
+        f1 = _f1(located / max(wrong, 1), accepted / max(right, 1))
+        return f1, within / max(num, 1), best / len(chosen)
+
+    def difference(chosen: np.ndarray) -> np.ndarray:
+        return np.array(value(chosen, own)) - (0 if base is None else np.array(value(chosen, base)))
+
+    points = difference(np.arange(len(own)))
+    low, high = np.quantile([difference(chosen) for chosen in draws], [0.025, 0.975], axis=0)
+    names = ("f1", "within_auroc", "best_of_n")
+    return {name: (float(points[i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}
+
+
+def _f1(on_error: float, on_correct: float) -> float:
+    """Harmonic mean; 0 where both are 0."""
+    return 2 * on_error * on_correct / (on_error + on_correct) if on_error + on_correct > 0 else 0.0
+
+
+def _resamples(num_problems: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, num_problems, (NUM_RESAMPLES, num_problems))
+
+
+def _step_auroc(samples: Sequence[Sample], scores: Scores) -> float | None:
+    return auroc(*_counted(samples, scores)[:2])
+
+
+def _calibrated_error(samples: Sequence[Sample], scores: Scores) -> float | None:
+    """ECE after a temperature that was fitted on the other half of the problems."""
+    values, labels, groups = _counted(samples, scores)
+    warmed = cross_fitted(values, labels, groups, fit_temperature)
+    return None if warmed is None else calibration_error(warmed, labels)
+
+
+def _counted(samples: Sequence[Sample], scores: Scores) -> tuple[list[float], list[bool], list[str]]:
+    """Scores, gold labels and problems of the steps up to and including each sample's first wrong one."""
+    values, labels, groups = [], [], []
+    for sample, of_steps in zip(samples, scores, strict=True):
+        num = sample.num_counted
+        values.extend(of_steps[:num])
+        labels.extend(sample.is_right[:num])
+        groups.extend([sample.problem_id] * num)
+    return values, labels, groups
+
+
+def _members(samples: Sequence[Sample]) -> list[list[int]]:
+    found: dict[str, list[int]] = {}
+    for index, sample in enumerate(samples):
+        found.setdefault(sample.problem_id, []).append(index)
+    return list(found.values())
+
+
+def _by_problem(samples: Sequence[Sample], values: Sequence[float]) -> list[list[float]]:
+    return [[values[i] for i in members] for members in _members(samples)]
+
+
+def as_markdown(result: dict) -> list[str]:
+    """The table of a result."""
+    header = ["critic", "step AUROC", "within-problem AUROC", "against policy", "first-error F1", "against policy",
+              "best of n", "against policy", "ECE"]  # fmt: skip
+    rows = []
+    for row in result["rows"]:
+        cells = [row["name"], _number(row["step_auroc"])]
+        for measure in ("within_auroc", "f1", "best_of_n"):
+            cells += [_interval(row["intervals"][measure], ""), _interval(row["differences"][measure], "+")]
+        rows.append([*cells, _number(row["ece"])])
+    setting = (
+        f"{result['num_samples']} samples of {result['num_problems']} frozen held-out problems, {result['num_seeds']} "
+        f"seeds; mean outcome {result['mean_outcome']:.3f}, oracle {result['pass_at_n']:.3f}; steps pooled by "
+        f"{result['aggregate']}."
+    )
+    return [*record.heading(result), setting, "", *record.table(header, rows)]
+
+
+def _interval(numbers: tuple[float, float, float], sign: str) -> str:
+    value, low, high = numbers
+    return f"{value:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
