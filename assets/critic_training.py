@@ -21,8 +21,6 @@ from pipelines.config import CriticConfig
 from pipelines.lake import rows_to_table
 from pipelines.records import ProgressFn, stable_digest
 
-KIND = "process"
-
 
 def checkpoint_folder(checkpoints: Path, night: str, examples: StepExamples, config: CriticConfig, init: Path) -> Path:
     """Where the critics of these examples, this configuration and this initial model belong."""
@@ -71,8 +69,8 @@ def critic_rows(trained: Mapping[int | None, TrainedCritic], root: Path, night: 
         is_inside = critic.folder.is_relative_to(root)
         rows.append(
             {
-                "critic_id": f"{KIND}-{night}-{critic.folder.name}-{critic.digest[:12]}",
-                "kind": KIND,
+                "critic_id": f"{critic.manifest.kind}-{night}-{critic.folder.name}-{critic.digest[:12]}",
+                "kind": critic.manifest.kind,
                 "path": str(critic.folder.relative_to(root) if is_inside else critic.folder),
                 "digest": critic.digest,
                 "night": night,

@@ -35,7 +35,7 @@ TOKENIZER_FILES = (
 class CriticManifest:
     """Where a critic comes from."""
 
-    kind: str  # process
+    kind: str  # process | outcome | preference
     digest: str  # sha256 of config.json and model.safetensors
     data_version: str  # generations of the tables that it learned from
     examples_digest: str  # sha256 of the labelled steps

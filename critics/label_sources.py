@@ -43,6 +43,7 @@ class LabelSource:
     reads: tuple[str, ...]  # tables, `problems` among them
     build: Callable[[Tables, PromptFn, str], StepExamples]  # tables, verify_prompt, split -> examples
     is_verdict: bool = True  # targets on both sides of 1/2 are needed to learn anything
+    kind: str = "process"  # what a critic of these labels judges: process (steps), outcome (rollouts) or preference
 
 
 def tables_read(source: str, attributes: Sequence[str] = ()) -> tuple[str, ...]:
@@ -260,10 +261,10 @@ SOURCES: dict[str, LabelSource] = {
     "relative": LabelSource(TREES, _of_trees(relative_labels)),
     "monte_carlo": LabelSource(TREES, _of_trees(monte_carlo_labels), is_verdict=False),
     "stepwise_outcome": LabelSource(TREES, _of_trees(stepwise_outcome_labels)),
-    "outcome": LabelSource(TREES, _of_trees(outcome_labels)),
+    "outcome": LabelSource(TREES, _of_trees(outcome_labels), kind="outcome"),
     "outcome_bag": LabelSource(TREES, _of_trees(outcome_bags)),
     "advantage": LabelSource(TREES, _of_trees(advantage_labels), is_verdict=False),
-    "siblings": LabelSource(TREES, _of_trees(sibling_labels), is_verdict=False),
+    "siblings": LabelSource(TREES, _of_trees(sibling_labels), is_verdict=False, kind="preference"),
     "td_lambda": LabelSource(VALUES, _of_trees(values_of("td_lambda"), "td_lambda"), is_verdict=False),
     "rest_mcts": LabelSource(VALUES, _of_trees(values_of("rest_mcts"), "rest_mcts"), is_verdict=False),
     "beta_quantiles": LabelSource(VALUES, _of_trees(values_of("beta_quantiles"), "beta_quantiles"), is_verdict=False),
@@ -274,8 +275,10 @@ SOURCES: dict[str, LabelSource] = {
     "votes": LabelSource(("problems", "rollouts", "critiques"), _of_rollouts("voted_steps", _voted, "votes")),
     "formal": LabelSource(("problems", "rollouts", "step_scores"), _of_rollouts("formal_steps", _formal, "formal")),
     "outcome_classes": LabelSource(
-        ("problems", "rollouts"), _of_rollouts("outcome_classes", _classified, "outcome_classes")
+        ("problems", "rollouts"), _of_rollouts("outcome_classes", _classified, "outcome_classes"), kind="outcome"
     ),
-    "preference_pairs": LabelSource(("problems", "preference_pairs"), _of_preference_pairs, is_verdict=False),
+    "preference_pairs": LabelSource(
+        ("problems", "preference_pairs"), _of_preference_pairs, is_verdict=False, kind="preference"
+    ),
 }
 """Name in the configuration -> source."""

@@ -53,7 +53,7 @@ from critics.examples import StepExamples
 from critics.fold import ids_digest
 from critics.head_registry import head_of
 from critics.heads import Head
-from critics.label_sources import check_classes, check_targets
+from critics.label_sources import SOURCES, check_classes, check_targets
 from critics.losses import PAIR_LOSSES, anchor_divergence, bag_loss
 from critics.metrics import auroc, brier, pair_accuracy
 from critics.model import initial_critic, load_encoder, outputs_at
@@ -430,7 +430,7 @@ def _manifest(
     seen: frozenset[str],
 ) -> CriticManifest:
     return CriticManifest(
-        kind="process",
+        kind=SOURCES[config.labels].kind,
         digest="",
         data_version=data_version,
         examples_digest=examples.digest(),

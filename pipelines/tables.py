@@ -523,7 +523,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     # one row per trained critic
     "critics": _schema(
         critic_id=STRING,
-        kind=STRING,  # process
+        kind=STRING,  # process | outcome | preference
         path=STRING,  # folder of the checkpoint, relative to the workspace
         digest=STRING,  # digest of the weights
         night=STRING,

@@ -18,6 +18,7 @@ BASE = CriticConfig(
     num_bins=21, num_quantiles=9,
 )  # fmt: skip
 NIGHT = "n1"
+KINDS = {"outcome": "outcome", "outcome_classes": "outcome", "siblings": "preference", "preference_pairs": "preference"}
 QUICK_HEADS, QUICK_LABELS = ("quantile", "beta"), ("outcome_bag", "votes", "preference_pairs")
 
 
@@ -90,7 +91,8 @@ def test_every_head_learns_which_step_is_right(night, language_model, tmp_path, 
 def test_every_kind_of_label_teaches_which_step_is_right(night, language_model, tmp_path, labels):
     # outcomes are read at the last step: the answer "d" of the trees, the second step of the rollouts
     second = {"outcome": "d", "outcome_classes": "1c"}.get(labels, "")
-    _, scorer = trained(night, language_model, tmp_path, labels=labels)
+    critic, scorer = trained(night, language_model, tmp_path, labels=labels)
+    assert critic.manifest.kind == KINDS.get(labels, "process")
     right, wrong = scorer.score(
         ["<verify>1+9\n"] * 2, [[f"{letter}1", _second_step(letter, second)] for letter in "ab"]
     )
