@@ -61,8 +61,8 @@ WAY_BATCHES = 4  # batches of the largest size by which ways are compared
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lake", type=Path, help="a lake with problems and search_nodes; default: grow trees")
-    parser.add_argument("--trees", type=int, default=24, help="trees, at most")
-    parser.add_argument("--simulations", type=int, default=48, help="simulations of a tree that is grown")
+    parser.add_argument("--trees", type=int, default=10, help="trees, at most")
+    parser.add_argument("--simulations", type=int, default=40, help="simulations of a tree that is grown")
     parser.add_argument("--candidates", type=int, default=8, help="steps proposed per expansion; equal ones merge")
     parser.add_argument("--family", default="countdown", help="starter family of the problems, of the hardest level")
     parser.add_argument("--seed", type=int, default=0)
@@ -76,7 +76,12 @@ def run(arguments: argparse.Namespace) -> None:
         source = f"PUCT on {arguments.family}, {arguments.simulations} simulations, {arguments.candidates} candidates"
         hardest = StarterSource(family=arguments.family, level=4, count=200)  # easier problems' trees hardly branch
         settings = settings.model_copy(update={"problems": ProblemsConfig(sources=(hardest,))})
-        config = settings.rollouts.model_copy(update={"recipe": "puct", "seed": arguments.seed} | search)
+        fixed = {
+            "recipe": "puct",
+            "seed": arguments.seed,
+            "num_evaluations": 1,
+        }  # what a label is worth is no matter here
+        config = settings.rollouts.model_copy(update=fixed | search)
         problems, nodes = grown(settings, config, arguments.trees)
     else:
         source, lake = "search_nodes of a lake", Lake(arguments.lake)
