@@ -46,6 +46,8 @@ RELATIONS: dict[str, pa.Schema] = {
     ),
     # one row per rollout of a problem or of its paraphrase, from a user's file
     "paraphrased_rollouts": _schema(position=INT, problem_id=STRING, is_paraphrase=BOOL, answer=STRING),
+    # one row per sample with how certain its policy was of it, from a user's file
+    "certain_samples": _schema(position=INT, rollout_id=STRING, group_id=STRING, answer=STRING, self_certainty=FLOAT),
     # one row per pair that several judges compared, from a user's file; the probability that the first is better
     "judge_preferences": _schema(position=INT, preferences=FLOATS),
     # one row per scored (instruction, response) of two similar instructions, numbered 1 and 2, from a user's file

@@ -128,6 +128,14 @@ METHODS = (
         "2,283 kept; 56.9 % of the answers were right before, 65.0 % after",
     ),
     _on_tables(
+        "self_certainty_votes", "Scalable Best-of-N Selection for Large Language Models via Self-Certainty",
+        "2502.18581",
+        "Ranks a group's samples by self-certainty and elects one by Borda votes; N counts answered samples.",
+        agreement.SELF_CERTAINTY, "consistent_rollouts/self_certainty",
+        "experimental",
+        None,
+    ),
+    _on_tables(
         "knapsack", "Knapsack RL: Unlocking Exploration of LLMs via Optimizing Budget Allocation", "2509.25849",
         "Rollouts per problem within a budget, by what seeing both outcomes would teach; the rate is a Beta posterior.",
         difficulty.KNAPSACK, None,

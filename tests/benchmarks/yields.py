@@ -143,6 +143,13 @@ def _other_yields(lake: Lake, samples: pa.Table) -> dict[str, dict[str, object]]
         tokens = tokens.append_column("token_entropies", entropies["token_entropies"].take(places))
         flat = pc.list_flatten(_apply("d3s_tokens", tokens)["token_mask"])
         found["d3s_tokens"] = {"num_tokens": len(flat), "num_kept": pc.sum(flat).as_py()}
+    certainties = lake.read("token_scores", columns=["rollout_id", "self_certainty"])
+    if certainties.num_rows:
+        places = pc.index_in(samples["rollout_id"], certainties["rollout_id"])
+        rows = samples.append_column("self_certainty", certainties["self_certainty"].take(places))
+        for name, power in (("self_certainty_votes", 0.5), ("majority (power 0)", 0.0)):
+            elected = samples.filter(_apply("self_certainty_votes", rows, power=power)["is_elected"])
+            found[name] = {"num_groups": elected.num_rows, "right_share": pc.mean(elected["outcome_reward"]).as_py()}
     return found
 
 
