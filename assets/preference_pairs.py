@@ -2,7 +2,9 @@
 
 import dagster as dg
 
+from assets.current_critic import current_critic_dep
 from assets.launchpad import launchpad_config, pipeline_config
+from assets.partitions import last_night_and_tonight
 from assets.specs import Pipeline, asset_traits
 from assets.tree_pages import tree_pages
 from assets.writing import read_night, write_night
@@ -20,11 +22,12 @@ SHOWN_BESIDE = ("search_edges", "gold_steps")  # on the pages of trees; no pair 
 
 def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """The pairs of the configured methods; by default of sibling steps and of whole rollouts."""
-    inputs = tables_of(settings.preference_pairs)
     pipeline = Pipeline("preference_pairs", "1", SOURCES, (settings.preference_pairs,))
     Launchpad = launchpad_config(settings.preference_pairs)
 
-    @dg.asset(**asset_traits(settings, pipeline, "preference_pairs", kinds={"duckdb", "parquet"}, deps=inputs))
+    deps = [*tables_of(settings.preference_pairs), current_critic_dep(last_night_and_tonight())]
+
+    @dg.asset(**asset_traits(settings, pipeline, "preference_pairs", kinds={"duckdb", "parquet"}, deps=deps))
     def preference_pairs(
         context: dg.AssetExecutionContext,
         config: Launchpad,
@@ -34,18 +37,20 @@ def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         """One row per preference pair: two continuations of one prompt, both scores, and which method made it."""
         night = context.partition_key
         with lake.lease(f"preference_pairs/{night}"):
+            section = pipeline_config(config, PairsConfig)
+            inputs = tables_of(section)
             tables = {table: read_night(lake, table, night) for table in inputs}
-            made = make_pairs(PairTables(**tables), pipeline_config(config, PairsConfig), night)
-            kinds = made.pairs["kind"].to_pylist()
-            numbers = {"num_step_pairs": kinds.count("step"), "num_rollout_pairs": kinds.count("rollout")}
-            numbers |= {f"num_mined_{name}": count for name, count in made.num_mined.items()}
-            numbers |= {f"num_removed_{reason}": count for reason, count in made.num_removed.items()}
-            numbers |= pair_numbers(made.pairs, PairTables(**tables))
+            made = make_pairs(PairTables(**tables), section, night)
             seen = {table: read_night(lake, table, night) for table in SHOWN_BESIDE}
             with Warehouse.over({**tables, **seen, "preference_pairs": made.pairs}) as warehouse:
                 pages = tree_pages(settings, warehouse, night)
             return write_night(
-                lake, "preference_pairs", made.pairs, night, upstream=inputs, numbers={**numbers, **pages}
+                lake,
+                "preference_pairs",
+                made.pairs,
+                night,
+                upstream=inputs,
+                numbers=pair_numbers(made, PairTables(**tables)) | pages,
             )
 
     return [preference_pairs]

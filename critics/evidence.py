@@ -15,8 +15,8 @@ Symbols, for a node with parent p, over the graded completions in a node's subtr
 The weight is what protects right steps of hard problems: with m = 0.2, two failures weigh 0.36, with
 m = 0.9 they weigh 0.99. Masked (weight 0): nodes without completions, and the children of a parent
 with S_p = 0, because steps after the first error have no meaning. A critic's own estimates
-(`num_samples` 0) are never evidence; a graded terminal counts as one completion for its ancestors and
-as `TERMINAL_SAMPLES` for itself, because its outcome is certain.
+(`num_samples` 0) are never evidence; a graded terminal counts as the completions that ended there
+(one at least) for its ancestors and as `TERMINAL_SAMPLES` for itself, because its outcome is certain.
 """
 
 from collections.abc import Sequence
@@ -55,11 +55,15 @@ class SiblingPair:
 
 
 def subtree_counts(nodes: Sequence[Evidence]) -> tuple[list[float], list[float]]:
-    """(successes, completions) of every node's subtree; a graded terminal counts as one completion."""
+    """(successes, completions) of every node's subtree; a graded terminal counts as the completions that ended there.
+
+    Equal samples are one leaf of a tree, so that these may be several; where none were counted it is one.
+    """
     num_right, num_samples = [], []
     for node in nodes:
-        num_right.append(node.num_right if node.outcome is None else node.outcome)
-        num_samples.append(float(node.num_samples if node.outcome is None else 1))
+        num_ended = max(1, node.num_samples)
+        num_right.append(node.num_right if node.outcome is None else node.outcome * num_ended)
+        num_samples.append(float(node.num_samples if node.outcome is None else num_ended))
     for index in range(len(nodes) - 1, -1, -1):
         parent = nodes[index].parent
         if parent >= index:

@@ -97,14 +97,17 @@ def make_pairs(
             relation: _relation(warehouse, relation, params)
             for relation in dict.fromkeys(step.relation for step in steps if step.method in MINERS)
         }
-        mined = [_mined(step, relations[step.relation]) for step in steps if step.method in MINERS]
-    pairs = pa.concat_tables(mined)
-    pairs = pairs.set_column(0, "position", pa.array(range(pairs.num_rows), pa.int64()))
-    num_mined = dict(Counter(pairs["method"].to_pylist()))
-    removed: Counter[str] = Counter()
-    with Warehouse.over({"mined_pairs": pairs}) as warehouse:
+        pairs = pa.concat_tables(_mined(step, relations[step.relation]) for step in steps if step.method in MINERS)
+        pairs = pairs.set_column(0, "position", pa.array(range(pairs.num_rows), pa.int64()))
+        num_mined = Counter(pairs["method"].to_pylist())
+        num_removed: Counter[str] = Counter()
+        for step in steps:
+            if step.method not in MINERS:
+                pairs, reasons = _judged(step, pairs, warehouse, params)
+                num_removed.update(f"{step.name}_{reason}" for reason in reasons)
+        warehouse.hold("mined_pairs", pairs)
         rows = warehouse.named(FOLDER + "preference_pairs", night=night)
-    return MadePairs(rows.cast(SCHEMAS["preference_pairs"]), num_mined, dict(removed))
+    return MadePairs(rows.cast(SCHEMAS["preference_pairs"]), dict(num_mined), dict(num_removed))
 
 
 def _relation(warehouse: Warehouse, relation: str, params: Mapping[str, object]) -> pa.Table:
@@ -116,25 +119,47 @@ def _relation(warehouse: Warehouse, relation: str, params: Mapping[str, object])
 
 def _mined(step: Step, table: pa.Table) -> pa.Table:
     """The pairs of one miner under its configured name."""
-    positions = pa.array(range(table.num_rows), pa.int64())
-    pairs = step.curation.run(table.append_column("position", positions), step.params)
+    pairs = step.curation.run(table, step.params)
     names = pa.array([step.name] * pairs.num_rows, pa.string())
     return pairs.set_column(pairs.schema.get_field_index("method"), "method", names)
 
 
-def pair_numbers(pairs: pa.Table, tables: PairTables) -> dict[str, float]:
-    """What a night's pairs cover: `coverage`, the share of tonight's problems that have a pair, and
-    `on_policy_share`, the share of pairs both of whose sides come from the policy of tonight's rollouts.
+def _judged(
+    step: Step, pairs: pa.Table, warehouse: Warehouse, params: Mapping[str, object]
+) -> tuple[pa.Table, list[str]]:
+    """The pairs that a weight or filter leaves, and the reasons of those that it removed."""
+    warehouse.hold("mined_pairs", pairs)
+    decisions = step.curation.run(_relation(warehouse, "known_pairs", params), step.params)
+    for field in RELATIONS["pair_decisions"]:
+        if field.name not in decisions.column_names:
+            decisions = decisions.append_column(field, pa.nulls(decisions.num_rows, field.type))
+    warehouse.hold("pair_decisions", decisions)
+    left = warehouse.named(FOLDER + "decided_pairs").cast(RELATIONS["mined_pairs"])
+    return left, decisions["reason"].drop_null().to_pylist()
+
+
+def pair_numbers(made: MadePairs, tables: PairTables) -> dict[str, float]:
+    """A night's pairs in numbers: `num_step_pairs` and `num_rollout_pairs`, those of the two usual kinds;
+    `num_mined_<method>` and `num_removed_<filter>_<reason>`; `coverage`, the share of tonight's problems that have a
+    pair; `on_policy_share`, the share of pairs both of whose sides come from the policy of tonight's rollouts;
+    `chosen_longer_share`, the share of pairs of unequal length whose chosen side is the longer one.
 
     A share of nothing is left out.
     """
-    seen = pc.unique(pa.concat_arrays([pc.unique(tables.search_nodes["problem_id"]),
-                                       pc.unique(tables.rollouts["problem_id"])]))  # fmt: skip
-    policies = pc.unique(tables.rollouts["policy_version"]).drop_null()
-    numbers = {}
-    if len(seen):
-        numbers["coverage"] = len(pc.unique(pairs["problem_id"])) / len(seen)
+    pairs = made.pairs
+    kinds = pairs["kind"].to_pylist()
+    numbers = {f"num_{kind}_pairs": kinds.count(kind) for kind in ("step", "rollout")}
+    numbers |= {f"num_mined_{name}": count for name, count in made.num_mined.items()}
+    numbers |= {f"num_removed_{reason}": count for reason, count in made.num_removed.items()}
+    seen = set(tables.search_nodes["problem_id"].to_pylist()) | set(tables.rollouts["problem_id"].to_pylist())
+    if seen:
+        numbers["coverage"] = pc.count_distinct(pairs["problem_id"]).as_py() / len(seen)
     if pairs.num_rows:
+        policies = pc.unique(tables.rollouts["policy_version"]).drop_null()
         ours = pc.and_(*(pc.is_in(pairs[side], value_set=policies) for side in ("chosen_policy", "rejected_policy")))
         numbers["on_policy_share"] = pc.sum(ours).as_py() / pairs.num_rows
+    chosen, rejected = (pc.utf8_length(pairs[side]) for side in ("chosen", "rejected"))
+    num_longer, num_unequal = (pc.sum(test(chosen, rejected)).as_py() for test in (pc.greater, pc.not_equal))
+    if num_unequal:
+        numbers["chosen_longer_share"] = num_longer / num_unequal
     return numbers

@@ -64,6 +64,17 @@ RELATIONS: dict[str, pa.Schema] = {
     ),
     "judge_comparisons": _schema(judge=STRING, question_id=STRING, first_id=STRING, second_id=STRING, verdict=STRING),
     "texts": _schema(position=INT, text_id=STRING, text=STRING, group_id=STRING),
+    "judge_labels": _schema(position=INT, row_id=STRING, judge_label=FLOAT),  # judge_label: [0, 1]; null = unread
+    "bias_probes": _schema(
+        position=INT,
+        judge=STRING,
+        bias=STRING,
+        item_id=STRING,
+        is_perturbed=BOOL,
+        verdict=STRING,
+        gold=STRING,
+        pushed_to=STRING,
+    ),
     "subset_counts": _schema(
         judge=STRING, subset_size=INT, num_subsets=INT, num_circle=INT, num_equal=INT, num_bad=INT
     ),
@@ -85,6 +96,7 @@ RELATIONS: dict[str, pa.Schema] = {
     ),
     # one row per node of a search tree, as miners of pairs read it
     "tree_nodes": _schema(
+        position=INT,
         tree_id=STRING,
         node_id=INT,
         parent_id=INT,  # null at the root
@@ -100,6 +112,7 @@ RELATIONS: dict[str, pa.Schema] = {
     ),
     # one row per complete answer to a problem, as miners of pairs read it
     "responses": _schema(
+        position=INT,  # order in which rejection sampling looks at them
         problem_id=STRING,
         group_id=STRING,  # answers are compared within it
         response_id=STRING,
@@ -116,6 +129,7 @@ RELATIONS: dict[str, pa.Schema] = {
     ),
     # one row per critique and its refinements
     "critique_outcomes": _schema(
+        position=INT,
         rollout_id=STRING,
         problem_id=STRING,
         critique_id=STRING,
@@ -124,6 +138,47 @@ RELATIONS: dict[str, pa.Schema] = {
         quality=FLOAT,  # the meta-critique's judgment, larger is better; null = none
         refinement_scores=FLOATS,  # of all refinements made with it; null = none
         policy=STRING,
+    ),
+    # one row per refinement and the answer that it started from
+    "refined_responses": _schema(
+        position=INT,
+        problem_id=STRING,
+        prompt=STRING,
+        original_id=STRING,
+        original=STRING,
+        original_reward=FLOAT,
+        refinement_id=STRING,
+        refinement=STRING,
+        refinement_reward=FLOAT,
+        policy=STRING,
+    ),
+    # one row per comparison of two answers to one problem
+    "comparisons": _schema(
+        position=INT,
+        problem_id=STRING,
+        prompt=STRING,
+        first_id=STRING,
+        second_id=STRING,
+        first=STRING,
+        second=STRING,
+        preference=FLOAT,  # probability that the first is the better one, [0, 1]
+        first_policy=STRING,
+        second_policy=STRING,
+    ),
+    # one row per answer that rejection sampling accepted
+    "accepted_responses": _schema(
+        group_key=STRING,
+        response_id=STRING,
+        position=INT,
+        round=INT,  # from 1
+        seat=INT,  # order of acceptance in the group, from 0
+    ),
+    # one row per sampled text whose tokens are weighed
+    "weighed_samples": _schema(
+        position=INT,
+        token_logprobs=FLOATS,  # under the policy
+        better_logprobs=FLOATS,  # behind a prompt that asks for a better answer
+        worse_logprobs=FLOATS,  # behind one that asks for a worse answer
     ),
     # one row per pair of children of one node, before their prefix is known
     "node_pairs": _schema(
@@ -173,7 +228,31 @@ RELATIONS: dict[str, pa.Schema] = {
         chosen_id=STRING,
         rejected_id=STRING,
     ),
+    # what a weight or filter says of each pair; null leaves it as it was
+    "pair_decisions": _schema(
+        position=INT,
+        kept=BOOL,
+        reason=STRING,  # snake_case word; null when kept
+        score=FLOAT,  # the number that decided
+        is_flipped=BOOL,  # chosen and rejected change places
+        new_soft_label=FLOAT,
+        new_margin=FLOAT,
+        weight_factor=FLOAT,
+    ),
 }
+RELATIONS["known_pairs"] = pa.schema(
+    [
+        *RELATIONS["mined_pairs"],
+        pa.field("chosen_scores", FLOATS),  # one per critic of an ensemble, in one order on both sides
+        pa.field("rejected_scores", FLOATS),
+        pa.field("chosen_logprobs", FLOATS),  # per token, under the policy
+        pa.field("rejected_logprobs", FLOATS),
+        pa.field("chosen_square_logprobs", FLOATS),  # per token, log of the sum of the squared probabilities
+        pa.field("rejected_square_logprobs", FLOATS),
+        pa.field("strengths", FLOATS),  # of annotators: from -3 to 3, above 0 for chosen
+        pa.field("iteration", INT),  # round of training that it was made for
+    ]
+)  # pairs with what is known of their sides
 """Relations that one query or program hands to another; they are never stored."""
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -204,7 +283,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         prior=FLOAT,  # selection weight as the recipe defines it; null at the root
         visit_count=INT,
         value=FLOAT,  # mean backed-up return through this node, [0, 1]; null when never visited
-        raw_value=FLOAT,  # evaluator's estimate at expansion; null when never evaluated
+        raw_value=FLOAT,  # evaluator's estimate at expansion; null when never evaluated, or not known
         num_samples=INT,  # graded completions behind raw_value (0 for a critic's estimate)
         is_terminal=BOOL,
         outcome_reward=FLOAT,  # 0.0 | 1.0 at graded terminals, else null
@@ -442,6 +521,37 @@ SCHEMAS: dict[str, pa.Schema] = {
         num_problems=INT,
         metrics=STRING,  # JSON
     ),
+    # one row per night: tonight's critic against the current one, on problems that neither has seen
+    "critic_trials": _schema(
+        critic_id=STRING,  # tonight's critic of all training problems
+        current_id=STRING,  # the current one's; null where there was none
+        is_promotable=BOOL,
+        reason=STRING,  # first_critic | unchanged | not_comparable | not_worse | worse_on_evaluation |
+        # worse_on_unguided | drift
+        evaluation_difference=FLOAT,  # mean AUROC within frozen evaluation problems, tonight's minus current
+        evaluation_low=FLOAT,  # 95 % interval of the difference, paired bootstrap over problems
+        evaluation_high=FLOAT,
+        num_evaluation_problems=INT,  # with right and wrong samples
+        unguided_difference=FLOAT,  # the same within the problems of tonight's trees that no critic guided
+        unguided_low=FLOAT,
+        unguided_high=FLOAT,
+        num_unguided_problems=INT,
+        drift=FLOAT,  # population stability index of the scores of tonight's samples, at least 0
+        num_drift_steps=INT,
+        metrics=STRING,  # JSON: AUROC within problems of either critic by slice
+        night=STRING,
+    ),
+    # one row per change of the current critic; (night, number) is the key
+    "critic_promotions": _schema(
+        number=INT,  # 0: by the night's own trial; from 1: by hand after it
+        action=STRING,  # promoted | rolled_back
+        reason=STRING,  # of the trial, or by_hand
+        critic_night=STRING,  # night of the critics that are current from here on
+        critic_id=STRING,  # the one of all training problems
+        members=STRING,  # JSON: fold, critic_id, path and digest of every one of them
+        decided_at=STRING,  # ISO 8601, UTC
+        night=STRING,  # from here on; partition
+    ),
     # training sets ------------------------------------------------------------------------------
     "sft": _schema(prompt=STRING, completion=STRING, problem_id=STRING, rollout_id=STRING, origin=STRING, night=STRING),
     "preference": _schema(
@@ -500,6 +610,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     # one row per (critic, metric, slice)
     "critic_report": _schema(critic_id=STRING, metric=STRING, slice=STRING, value=FLOAT, num=INT, night=STRING),
 }
+# one row per independent sample of a frozen evaluation problem, for reports and trials of critics only
+SCHEMAS["evaluation_rollouts"] = SCHEMAS["rollouts"]
 
 TRAINING_SETS = ("sft", "preference", "stepwise", "prompts", "rl_groups")
 UNPARTITIONED = ("problems",)

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.config import TreeExtractsConfig
+from pipelines.reasoning.reopen import REFLECT
 from pipelines.search.beta_quantiles import beta_quantiles, posterior_mean
 from pipelines.search.extraction import step_nodes
 from pipelines.search.retrieval_planner import RETRIEVE
@@ -35,6 +36,7 @@ EDGE_COLUMNS = ["tree_id", "from_node", "to_node"]
 ROLLOUT_COLUMNS = [
     "rollout_id", "problem_id", "tree_id", "leaf_node_id", "steps", "outcome_reward", "finish_reason", "error",
 ]  # fmt: skip
+GIVEN_ACTIONS = pa.array([RETRIEVE, REFLECT])  # steps that the policy did not write
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,10 @@ def _rows(table: str, tables: Mapping[str, pa.Table], night: str, **params: obje
 
 
 def _of_the_policy(nodes: pa.Table) -> pa.Table:
-    """Nodes of trees without documents that were found: what is learnt word by word must be the policy's own."""
-    found = nodes.filter(pc.fill_null(pc.equal(nodes["action"], RETRIEVE), False))["tree_id"].unique()
-    return nodes.filter(pc.invert(pc.is_in(nodes["tree_id"], found)))
+    """Nodes of trees without texts that were put there (documents, triggers): what is learnt word by word must be the
+    policy's own, and the path below a reopened answer is no continuation of it."""
+    given = nodes.filter(pc.is_in(nodes["action"], GIVEN_ACTIONS))["tree_id"].unique()
+    return nodes.filter(pc.invert(pc.is_in(nodes["tree_id"], given)))
 
 
 def _of_problems(rows: pa.Table, problems: pa.Table) -> pa.Table:

@@ -73,6 +73,10 @@ class Warehouse:
         self._connection.execute("set enable_external_access = false")
         self._connection.execute("set lock_configuration = true")
 
+    def hold(self, name: str, rows: pa.Table) -> None:
+        """Makes rows that were computed a relation that later queries read."""
+        self._connection.register(name, rows)
+
     def __enter__(self) -> "Warehouse":
         return self
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, fields
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
+from pipelines.catalogue.audit import METHODS as AUDIT
 from pipelines.catalogue.consistency import METHODS as CONSISTENCY
 from pipelines.catalogue.critics import METHODS as CRITICS
 from pipelines.catalogue.critique import METHODS as CRITIQUE
@@ -40,6 +41,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
     "votes": VOTES,
     "judges": JUDGES,
     "duplicates": DUPLICATES,
+    "audit": AUDIT,
 }
 METHODS: dict[str, Method] = {method.name: method for family in FAMILIES.values() for method in family}
 

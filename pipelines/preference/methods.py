@@ -12,10 +12,27 @@ from pydantic import BaseModel, ValidationError
 from pipelines.config import PairMethodConfig, PairsConfig, allowed_values
 from pipelines.curation import Curation
 from pipelines.errors import ConfigError
+from pipelines.preference.annotations import ANNOTATIONS
+from pipelines.preference.branch_points import BRANCH_POINTS
+from pipelines.preference.critiques import CRITIQUE_PAIRS, REFINEMENT_PAIRS
+from pipelines.preference.cycles import CONTRADICTIONS, CYCLES
+from pipelines.preference.density_ratio import DENSITY_RATIO
+from pipelines.preference.length_control import LENGTH_CONTROL
+from pipelines.preference.lengths import LENGTH_BALANCE
+from pipelines.preference.likelihoods import LIKELIHOOD_WEIGHTS, TOKEN_REWARDS, TOKEN_WEIGHTS
 from pipelines.preference.mcts_dpo import MCTS_DPO
+from pipelines.preference.policies import DISSATISFACTION, SOURCE_MODELS, TUNED_AGAINST_BASE
 from pipelines.preference.ppm_steps import PPM_STEPS
+from pipelines.preference.rejection_sampling import REJECTION_SAMPLING
+from pipelines.preference.score_margins import REPLAY_SHARES, SCORE_MARGINS
 from pipelines.preference.sibling_steps import SIBLING_STEPS
+from pipelines.preference.strata import STRATA
+from pipelines.preference.strength import STRENGTH
+from pipelines.preference.temporal_anchors import TEMPORAL_ANCHORS
+from pipelines.preference.tree_paths import TREE_PATHS
+from pipelines.preference.unpaired import UNPAIRED
 from pipelines.preference.whole_rollouts import WHOLE_ROLLOUTS
+from pipelines.preference.win_rates import WIN_RATES
 from pipelines.rows import near_names
 
 
@@ -32,16 +49,53 @@ MINERS: Mapping[str, Miner] = {
     "rollout_pairs": Miner(WHOLE_ROLLOUTS, "responses"),
     "ppm_step_pairs": Miner(PPM_STEPS, "tree_nodes"),
     "mcts_dpo_pairs": Miner(MCTS_DPO, "tree_nodes"),
+    "tree_path_pairs": Miner(TREE_PATHS, "tree_nodes"),
+    "branch_point_pairs": Miner(BRANCH_POINTS, "responses"),
+    "rso": Miner(REJECTION_SAMPLING, "responses"),
+    "dno_pairs": Miner(SCORE_MARGINS, "responses"),
+    "temporal_pairs": Miner(TEMPORAL_ANCHORS, "responses"),
+    "density_ratio_pairs": Miner(DENSITY_RATIO, "responses"),
+    "wrpo_pairs": Miner(SOURCE_MODELS, "responses"),
+    "tuned_against_base": Miner(TUNED_AGAINST_BASE, "responses"),
+    "stratified_pairs": Miner(STRATA, "responses"),
+    "marv_critique_pairs": Miner(CRITIQUE_PAIRS, "critique_outcomes"),
+    "refinement_pairs": Miner(REFINEMENT_PAIRS, "refined_responses"),
 }
 """Method -> what proposes pairs."""
 
-JUDGES: Mapping[str, Curation] = {}
+JUDGES: Mapping[str, Curation] = {
+    "preference_strength": STRENGTH,
+    "length_balance": LENGTH_BALANCE,
+    "contradictions": CONTRADICTIONS,
+    "intransitive_pairs": CYCLES,
+    "likelihood_weights": LIKELIHOOD_WEIGHTS,
+}
 """Method -> what weighs, turns round or removes pairs."""
+
+ON_TABLES: Mapping[str, Curation] = {
+    "spo_pairs": WIN_RATES,
+    "drift_pairs": DISSATISFACTION,
+    "annotator_strengths": ANNOTATIONS,
+    "replay_shares": REPLAY_SHARES,
+    "length_controlled_rates": LENGTH_CONTROL,
+    "unpaired": UNPAIRED,
+    "token_rewards": TOKEN_REWARDS,
+    "token_weights": TOKEN_WEIGHTS,
+}
+"""Methods whose columns the lake does not have: they run on a table of the user's own only."""
+
+
+def curation_named(name: str) -> Curation:
+    """The curation of a method by name, whatever kind of method it is."""
+    return MINERS[name].curation if name in MINERS else {**JUDGES, **ON_TABLES}[name]
+
 
 SOURCES = {
     "tree_nodes": ("problems", "search_nodes", "rollouts"),
     "responses": ("problems", "rollouts", "step_scores"),
-    "known_pairs": ("step_scores", "token_scores"),
+    "critique_outcomes": ("problems", "rollouts", "critiques", "refinements"),
+    "refined_responses": ("problems", "rollouts", "refinements"),
+    "known_pairs": ("rollouts", "step_scores", "critiques", "token_scores"),
 }
 """Relation -> tables of the lake that it is made from."""
 
@@ -84,8 +138,11 @@ def steps_of(config: PairsConfig, separator: str = "\n") -> tuple[Step, ...]:
 
 def tables_of(config: PairsConfig) -> tuple[str, ...]:
     """Tables of the lake that the configured methods read, those of the default methods always among them."""
-    needed = [*SOURCES["tree_nodes"], "step_scores"]
-    return tuple(dict.fromkeys([*needed, *(table for step in steps_of(config) for table in SOURCES[step.relation])]))
+    steps = steps_of(config)
+    needed = [*SOURCES["tree_nodes"], "step_scores", *(table for step in steps for table in SOURCES[step.relation])]
+    if any(step.method == "density_ratio_pairs" for step in steps):
+        needed.append("token_scores")
+    return tuple(dict.fromkeys(needed))
 
 
 def _step(index: int, entry: PairMethodConfig, config: PairsConfig, separator: str) -> Step:

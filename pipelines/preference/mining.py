@@ -5,6 +5,7 @@ with a query of its own, and every miner's proposals go the same way: equal text
 no more of a problem than `max_pairs_per_problem`. Both scores stand beside every pair, and margin is their difference.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pyarrow as pa
@@ -76,8 +77,21 @@ PAIR = {
     "chosen_score": "what made it the better one; null: not known",
     "rejected_score": "the same for the worse one",
     "margin": "gap of the two; null: not known",
+    "chosen_scores": "every critic's score of chosen, in one order; null: none",
+    "rejected_scores": "every critic's score of rejected, in the same order; null: none",
+    "chosen_logprobs": "log-probability of every token of chosen under the policy; null: not known",
+    "rejected_logprobs": "the same for rejected",
+    "chosen_square_logprobs": "per token of chosen, log of the sum of the squared probabilities of all tokens",
+    "rejected_square_logprobs": "the same for rejected",
+    "strengths": "every annotator's strength from -3 to 3, above 0 for chosen; null: none",
+    "iteration": "round of training that the pair was made for",
 }
 OPTIONAL_IN_TREES = ("prompt", "action", "raw_value", "outcome_reward", "policy")
+NEVER_NULL = (
+    "tree_id", "node_id", "response_id", "rollout_id", "critique_id", "original_id", "refinement_id", "first_id",
+    "second_id", "response", "chosen", "rejected", "critique", "original", "refinement", "first", "second",
+)  # fmt: skip
+"""Ids and texts without which a row says nothing: where a method needs one, a null is refused with its row."""
 REQUIRED_OF_ANSWERS = ("problem_id", "response_id", "response")
 REQUIRED_OF_PAIRS = ("problem_id", "chosen", "rejected")
 
@@ -85,7 +99,10 @@ REQUIRED_OF_PAIRS = ("problem_id", "chosen", "rejected")
 def columns(relation: str, meanings: dict[str, str], required: tuple[str, ...]) -> tuple[Column, ...]:
     """Columns of a relation with their meanings."""
     schema = RELATIONS[relation]
-    return tuple(Column(name, schema.field(name).type, text, name in required) for name, text in meanings.items())
+    return tuple(
+        Column(name, schema.field(name).type, text, name in required, name not in required or name not in NEVER_NULL)
+        for name, text in meanings.items()
+    )
 
 
 TREE_COLUMNS = columns("tree_nodes", TREE, tuple(name for name in TREE if name not in OPTIONAL_IN_TREES))
@@ -93,26 +110,56 @@ TREE_COLUMNS = columns("tree_nodes", TREE, tuple(name for name in TREE if name n
 
 def answer_columns(*needed: str) -> tuple[Column, ...]:
     """Columns of whole answers, `needed` of which there must be besides ids and texts."""
-    return columns("responses", ANSWER, (*REQUIRED_OF_ANSWERS, *needed))
+    usual = ("group_id", "prompt", "outcome_reward", "score", "policy")
+    return _named_columns("responses", ANSWER, REQUIRED_OF_ANSWERS, needed, usual)
 
 
 def pair_columns(*needed: str) -> tuple[Column, ...]:
     """Columns of pairs, `needed` of which there must be besides the texts."""
-    return columns("mined_pairs", PAIR, (*REQUIRED_OF_PAIRS, *needed))
+    return _named_columns("known_pairs", PAIR, REQUIRED_OF_PAIRS, needed, ("prompt",))
 
 
-def values_for(query: str, params: BaseModel) -> dict[str, object]:
-    """The named parameters of a query from the fields of a method's parameters; `salt` from the seed."""
-    fields = params.model_dump()
+def _named_columns(
+    relation: str, meanings: dict[str, str], required: tuple[str, ...], needed: tuple[str, ...], usual: tuple[str, ...]
+) -> tuple[Column, ...]:
+    read = {name: text for name, text in meanings.items() if name in (*required, *needed, *usual)}
+    return columns(relation, read, (*required, *needed))
+
+
+def values_for(query: str, params: BaseModel, more: Mapping[str, object]) -> dict[str, object]:
+    """The named parameters of a query: fields of the method's parameters, `more`, and `salt` from the seed."""
+    fields = {**params.model_dump(), **more}
     return {name: str(fields["seed"]) if name == "salt" else fields[name] for name in queries.read(query).params}
 
 
-def limited(candidates: pa.Table, method: str, kind: str, params: MinerParams) -> pa.Table:
-    """The relation `pair_candidates` as a miner's result."""
-    with Warehouse.over({"pair_candidates": candidates}) as warehouse:
-        limit = params.max_pairs_per_problem
-        pairs = warehouse.named(FOLDER + "mined_pairs", method=method, kind=kind, max_pairs_per_problem=limit)
-    return pairs.cast(RELATIONS["mined_pairs"])
+def answered(query: str, relations: Mapping[str, pa.Table], params: BaseModel) -> pa.Table:
+    """The rows of a query of this folder over relations; a column of theirs that is not given is null."""
+    return answered_in_turn({"": query}, relations, params, {})
+
+
+def answered_in_turn(
+    named: Mapping[str, str],
+    relations: Mapping[str, pa.Table],
+    params: BaseModel,
+    more: Mapping[str, object],
+) -> pa.Table:
+    """The rows of the last one of several queries, each of which also reads what those before it yield, under the
+    names of their relations. `more` are parameters besides those of the method.
+    """
+    with Warehouse.over({name: _complete(name, table) for name, table in relations.items()}) as warehouse:
+        for name, query in named.items():
+            rows = warehouse.named(FOLDER + query, **values_for(FOLDER + query, params, more))
+            if name:
+                warehouse.hold(name, _complete(name, rows))
+    return rows
+
+
+def _complete(relation: str, table: pa.Table) -> pa.Table:
+    """The table with every column of its relation."""
+    for field in RELATIONS[relation]:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table
 
 
 def miner(
@@ -122,33 +169,40 @@ def miner(
     reads: tuple[Column, ...],
     query: str,
     relation: str = "responses",
+    before: Mapping[str, str] | None = None,
 ) -> Curation:
-    """A miner whose query turns `relation` into `pair_candidates`."""
-    query = FOLDER + query
+    """A miner whose query yields `pair_candidates`, from the table as `relation` and from what the queries `before` it
+    yield, each under the name of its relation."""
+
+    queries_in_turn = {**(before or {}), "pair_candidates": query, "": "mined_pairs"}
 
     def run(table: pa.Table, params: BaseModel) -> pa.Table:
-        with Warehouse.over({relation: table}) as warehouse:
-            candidates = warehouse.named(query, **values_for(query, params))
-        return limited(candidates, method, kind, params)
+        pairs = answered_in_turn(queries_in_turn, {relation: table}, params, {"method": method, "kind": kind})
+        return pairs.cast(RELATIONS["mined_pairs"])
 
     return Curation(params=params, reads=reads, writes=PAIRS, grain="table", run=run)
 
 
 def step_miner(method: str, kind: str, params: type[TreeParams], query: str) -> Curation:
     """A miner whose query turns `tree_nodes` into `node_pairs`; the shared prefix is put before both sides."""
-    query = FOLDER + query
+    return miner(method, kind, params, TREE_COLUMNS, "step_candidates", "tree_nodes", {"node_pairs": query})
+
+
+def pair_judge(params: type[PairParams], reads: tuple[Column, ...], query: str, writes: pa.Schema) -> Curation:
+    """A weight or filter over pairs (relation `known_pairs`): one row per pair, by position."""
 
     def run(table: pa.Table, params: BaseModel) -> pa.Table:
-        with Warehouse.over({"tree_nodes": table}) as warehouse:
-            pairs = warehouse.named(query, **values_for(query, params))
-        with Warehouse.over({"tree_nodes": table, "node_pairs": pairs}) as warehouse:
-            candidates = warehouse.named(FOLDER + "step_candidates", separator=params.separator)
-        return limited(candidates, method, kind, params)
+        return answered(query, {"known_pairs": table}, params).select(["position", *writes.names])
 
-    return Curation(params=params, reads=TREE_COLUMNS, writes=PAIRS, grain="table", run=run)
+    return Curation(params=params, reads=reads, writes=writes, grain="rows", run=run)
 
 
 def requiring(curation: Curation, *names: str) -> Curation:
-    """The same method, without which columns of its table it cannot work."""
-    return replace(curation, reads=tuple(replace(one, is_required=one.is_required or one.name in names)
-                                         for one in curation.reads))  # fmt: skip
+    """The same method for tables that must have these columns too."""
+    reads = (replace(column, is_required=column.is_required or column.name in names) for column in curation.reads)
+    return replace(curation, reads=tuple(reads))
+
+
+def reading_too(curation: Curation, relation: str, meanings: dict[str, str], *names: str) -> Curation:
+    """The same method, which also looks at these columns where a table has them."""
+    return replace(curation, reads=(*curation.reads, *columns(relation, {name: meanings[name] for name in names}, ())))

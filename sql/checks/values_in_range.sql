@@ -54,7 +54,8 @@ with judged as (
     where chosen = rejected
     union all
     select 'preference_pairs', pair_id, night, 'margin ' || margin from preference_pairs
-    where margin < 0 and soft_label is null or not isfinite(margin)
+    where not isfinite(margin)
+        or (margin < 0 and soft_label is null and coalesce(margin = round(chosen_score - rejected_score, 9), true))
     union all
     select 'preference_pairs', pair_id, night, 'soft_label ' || soft_label from preference_pairs
     where soft_label not between 0.5 and 1 or isnan(soft_label)

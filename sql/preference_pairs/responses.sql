@@ -1,7 +1,7 @@
 -- Independent samples as the miners of pairs read them, whatever table they come from.
 --
 -- what:   score = mean step score of one scorer. strong_logprob and weak_logprob are the completion's log-probabilities
---         under two models of token_scores.
+--         under two models of token_scores, of which `policy` is the one that wrote the rollout.
 -- in:     problems, rollouts, step_scores, token_scores
 -- params: $source and $scorer_version of the step scores, $strong_model, $weak_model, $separator (ends every step)
 -- out:    responses, one row per finished sample with text
@@ -17,15 +17,21 @@ with scores as (
 
 likelihoods as (
     select
-        rollout_id,
-        max(sum_logprob) filter (where model_id = $strong_model) as strong_logprob,
-        max(sum_logprob) filter (where model_id = $weak_model) as weak_logprob
-    from token_scores
-    where error is null
-    group by rollout_id
+        scored.rollout_id,
+        max(scored.sum_logprob) filter (
+            where scored.model_id = if($strong_model = 'policy', rollouts.policy_id, $strong_model)
+        ) as strong_logprob,
+        max(scored.sum_logprob) filter (
+            where scored.model_id = if($weak_model = 'policy', rollouts.policy_id, $weak_model)
+        ) as weak_logprob
+    from token_scores as scored
+    inner join rollouts on rollouts.rollout_id = scored.rollout_id
+    where scored.error is null
+    group by scored.rollout_id
 )
 
 select
+    row_number() over (order by rollouts.rollout_id) - 1 as position,
     rollouts.problem_id,
     rollouts.group_id,
     rollouts.rollout_id as response_id,

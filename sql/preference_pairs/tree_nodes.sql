@@ -5,7 +5,8 @@
 -- in:     problems, search_nodes, rollouts
 -- params: none
 -- out:    tree_nodes, one row per node
--- note:   a tree without rollouts has no known policy.
+-- note:   a tree without rollouts has no known policy. An answer that was opened again (a `reflect` step follows it) is
+--         worth what came after the correction, not what it says: it has no value here.
 
 with ends as (
     select tree_id, leaf_node_id as node_id, max(outcome_reward) as outcome_reward
@@ -23,9 +24,16 @@ policies as (
     from rollouts
     where tree_id is not null
     group by tree_id
+),
+
+reopened as (
+    select distinct tree_id, parent_id as node_id
+    from search_nodes
+    where action = 'reflect'
 )
 
 select
+    row_number() over (order by node.tree_id, node.node_id) - 1 as position,
     node.tree_id,
     node.node_id,
     node.parent_id,
@@ -33,7 +41,7 @@ select
     if(node.parent_id is null, problems.prompt, null) as prompt,
     node.step_text,
     node.action,
-    node.value,
+    if(reopened.node_id is null, node.value, null) as value,
     node.raw_value,
     node.visit_count,
     ends.outcome_reward,
@@ -42,3 +50,4 @@ from search_nodes as node
 inner join problems on problems.problem_id = node.problem_id
 left join ends on ends.tree_id = node.tree_id and ends.node_id = node.node_id
 left join policies on policies.tree_id = node.tree_id
+left join reopened on reopened.tree_id = node.tree_id and reopened.node_id = node.node_id

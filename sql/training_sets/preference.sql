@@ -4,13 +4,14 @@
 -- in:     problems (training split), preference_pairs (`prompt` = exact policy prompt and shared prefix)
 -- params: $night
 -- out:    one row per distinct (prompt, chosen, rejected)
--- note:   a pair found both ways round (chosen here, rejected there) contradicts itself; both are dropped.
+-- note:   a pair found both ways round (chosen here, rejected there) contradicts itself; both are dropped. Pairs
+--         of critiques answer another prompt than the policy's and stay in preference_pairs.
 
 with pairs as (
     select preference_pairs.*
     from preference_pairs
     inner join problems on problems.problem_id = preference_pairs.problem_id
-    where problems.split = 'train'
+    where problems.split = 'train' and preference_pairs.kind is distinct from 'critique'
 ),
 
 distinct_pairs as (

@@ -9,9 +9,9 @@
 -- in:     search_nodes, search_edges
 -- params: $night
 -- out:    one row per node with at least one graded completion, and method
--- note:   a graded terminal counts as one completion, a critic's estimate (num_samples 0) as none. Below a node is what
---         its edges lead to, merged ones of search_edges included; an edge to a node that is not deeper is left out, so
---         that no walk is endless. The interval takes the completions for independent; those of `monte_carlo` are not
+-- note:   a graded terminal counts as the completions that ended there, one or more (equal samples are one leaf), a
+--         critic's estimate (num_samples 0) as none. Below a node is what its edges lead to, merged ones of search_edges
+--         included; an edge to a node that is not deeper is left out, so that no walk is endless. The interval takes the completions for independent; those of `monte_carlo` are not
 --         quite, since they share steps.
 
 with recursive
@@ -36,8 +36,9 @@ evidence as (
         node_id,
         problem_id,
         coalesce(is_terminal, false) and outcome_reward is not null as is_graded,
-        if(is_graded, 1, coalesce(num_samples, 0)) as num_completions,
-        round(if(is_graded, outcome_reward, coalesce(raw_value * num_samples, 0)))::bigint as num_right
+        if(is_graded, greatest(1, coalesce(num_samples, 0)), coalesce(num_samples, 0)) as num_completions,
+        round(if(is_graded, outcome_reward * num_completions, coalesce(raw_value * num_samples, 0)))::bigint
+            as num_right
     from search_nodes
 ),
 

@@ -1,8 +1,7 @@
 """Measured comparisons, none of them a test.
 
-`critic` (`make benchmark`), `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
-`memory` the machinery, `packing` the training of critics, `prof_scale` PROF over many rollouts; `judges` compares
-recorded judges of steps (--data); `yields` runs every curation method on a lake; `readme` writes the first three down.
+`critic` (`make benchmark`), `recipes` and `starter` measure models; `readme` writes them down. The others, each told at
+the head of its file, measure the machinery, the training of critics, and methods on recorded data (--data).
 """
 
 import argparse
@@ -10,12 +9,18 @@ from pathlib import Path
 
 from pipelines.config import load_settings
 from tests.benchmarks import (
+    agents,
     busy,
     critic_comparison,
+    critic_scoring,
+    curation,
+    duplicates,
     judges,
+    label_cost,
     memory,
     overhead,
     packing,
+    pairs,
     peer,
     prof_scale,
     readme,
@@ -27,9 +32,23 @@ from tests.benchmarks import (
 from tests.benchmarks.record import RESULTS
 
 MODULES = {
-    "overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges,
-    "packing": packing, "yields": yields, "prof_scale": prof_scale,
-}  # fmt: skip
+    "overhead": overhead,
+    "busy": busy,
+    "peer": peer,
+    "resume": resume,
+    "memory": memory,
+    "judges": judges,
+    "step_judges": judges,
+    "label_cost": label_cost,
+    "packing": packing,
+    "pairs": pairs,
+    "critic_scoring": critic_scoring,
+    "yields": yields,
+    "prof_scale": prof_scale,
+    "agents": agents,
+    "duplicates": duplicates,
+    "curation": curation,
+}
 
 
 def main() -> None:

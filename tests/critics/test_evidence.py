@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from critics.evidence import Evidence, label_nodes, sibling_pairs, subtree_counts
 
 
-def test_counts_are_summed_over_subtrees_and_a_terminal_counts_once():
-    nodes = [Evidence(-1, 2, 1), Evidence(0, 2, 2), Evidence(1, 5, 5, outcome=1.0), Evidence(0, 2, 0)]
-    assert subtree_counts(nodes) == ([4.0, 3.0, 1.0, 0.0], [7.0, 3.0, 1.0, 2.0])
+def test_counts_are_summed_over_subtrees_and_a_terminal_counts_as_what_ended_there():
+    nodes = [Evidence(-1, 2, 1), Evidence(0, 2, 2), Evidence(1, 5, 5, outcome=1.0), Evidence(0, 0, 0, outcome=0.0)]
+    assert subtree_counts(nodes) == ([8.0, 7.0, 5.0, 0.0], [10.0, 7.0, 5.0, 1.0])
 
 
 def test_labels_are_relative_to_what_the_parent_could_reach():

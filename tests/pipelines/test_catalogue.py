@@ -42,7 +42,9 @@ def test_a_recipe_is_listed_with_what_holds_when_nothing_is_configured():
     assert rows["best_of_n"]["parameters"] == {"num_simulations": 8, "num_candidates": 8}  # no limit of steps
     assert rows["prefix_tree_values"]["parameters"] == {"group_size": 8}
     assert {key for row in rows.values() for key in row["parameters"]} <= set(RolloutsConfig.model_fields)
-    assert {row["tier"] for row in rows.values()} == {"experimental"}
+    assert {name for name, row in rows.items() if row["tier"] == "verified"} == {
+        "puct", "uct", "rest_mcts", "best_first", "mcts_self_refine", "best_of_n",
+    }  # fmt: skip
 
 
 def test_the_meaning_of_a_recipes_parameter_is_the_comment_beside_it():

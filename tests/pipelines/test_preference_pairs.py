@@ -1,10 +1,14 @@
 """Pairs from a tree small enough to draw, and from groups of whole rollouts."""
 
+import math
+
 import pyarrow as pa
 import pytest
 
-from pipelines.config import PairMethodConfig, PairsConfig
-from pipelines.preference_pairs import build_pairs
+from pipelines.config import PairMethodConfig, PairsConfig, parse_settings
+from pipelines.errors import ConfigError
+from pipelines.preference.methods import steps_of, tables_of
+from pipelines.preference_pairs import MadePairs, PairTables, build_pairs, make_pairs, pair_numbers
 from pipelines.rows import rows_to_table
 from pipelines.tables import SCHEMAS
 
@@ -67,6 +71,14 @@ def test_a_gap_below_the_margin_gives_no_pair():
 def test_siblings_without_enough_visits_or_without_a_value_are_unknown_and_not_bad():
     rarely = [*TREE[:2], make_node(2, 0, "1+2=4", 0.3, visits=1), make_node(5, 0, "1+2=5", None, visits=0)]
     assert step_pairs(rarely, min_visits=2) == []
+
+
+def test_an_answer_that_was_opened_again_is_worth_nothing_of_what_came_after():
+    """The wrong answer 6 was followed by a trigger and by the right answer 5: that does not make 6 better than 8."""
+    nodes = [make_node(0, None, "", 0.5), make_node(1, 0, "#### 6", 1.0), make_node(2, 0, "#### 8", 0.0)]
+    trigger = make_node(3, 1, "Wait.", 1.0) | {"action": "reflect"}
+    assert [pair["chosen"] for pair in step_pairs(nodes)] == ["#### 6\n"]
+    assert step_pairs([*nodes, trigger, make_node(4, 3, "#### 5", 1.0)]) == []
 
 
 def test_the_limit_prefers_one_pair_per_node():
@@ -230,3 +242,206 @@ def test_process_preference_pairs_keep_the_margin_the_visits_the_distance_and_th
     assert ppm_pairs(MIXED, min_edit_distance=3) == {}
     assert len(ppm_pairs(MIXED, max_pairs_per_problem=4)) == 4
     assert set(ppm_pairs(MIXED, max_pairs_per_problem=1)) == {("r2", "w2")}
+
+
+# the list of methods ------------------------------------------------------------------------------
+
+
+def methods(*entries: tuple[str, dict] | str) -> PairsConfig:
+    listed = [(entry, {}) if isinstance(entry, str) else entry for entry in entries]
+    return PairsConfig(methods=tuple(PairMethodConfig(method=name, parameters=more) for name, more in listed))
+
+
+GROUP = [make_rollout("r", 1.0, "right"), make_rollout("w1", 0.0, "wrong one"), make_rollout("w2", 0.0, "no")]
+
+
+def made_from(config: PairsConfig, **tables: list[dict]) -> MadePairs:
+    given = {"search_nodes": TREE, "rollouts": GROUP} | tables
+    rows = {name: rows_to_table(name, listed) for name, listed in given.items()}
+    return make_pairs(PairTables(problems=PROBLEMS, **rows), config, NIGHT)
+
+
+def test_what_is_configured_by_default_are_sibling_steps_and_whole_rollouts():
+    made = made_from(PairsConfig())
+    assert made.num_mined == {"sibling_step_pairs": 2, "rollout_pairs": 2}
+    assert made.pairs["method"].to_pylist() == ["sibling_step_pairs"] * 2 + ["rollout_pairs"] * 2
+
+
+def test_every_row_has_both_scores_and_the_policies_that_wrote_its_sides():
+    rollouts = [row | {"policy_version": "v7"} for row in GROUP]
+    rollouts.append(end_row(3, 1.0) | {"policy_version": "v8"})
+    rows = made_from(PairsConfig(), rollouts=rollouts).pairs.to_pylist()
+    for row in rows:
+        assert row["margin"] == pytest.approx(row["chosen_score"] - row["rejected_score"])
+        assert row["weight"] == 1.0
+        policy = "v8" if row["kind"] == "step" else "v7"
+        assert (row["chosen_policy"], row["rejected_policy"]) == (policy, policy)
+
+
+def test_filters_run_in_order_over_the_pairs_of_all_miners_and_their_removals_are_counted():
+    """The text "right" is longer than "no" and shorter than the two others: one of the longer two goes."""
+    contrary = make_rollout("w3", 0.0, "wrong too")
+    made = made_from(methods("rollout_pairs", "length_balance"), rollouts=[*GROUP, contrary])
+    assert made.num_mined == {"rollout_pairs": 3}
+    assert made.num_removed == {"length_balance_length_imbalance": 1}
+    assert made.pairs.num_rows == 2
+
+
+def test_an_ensemble_of_scorers_turns_round_a_pair_that_it_contradicts():
+    scores = [
+        {"rollout_id": name, "step": 0, "source": source, "scorer_version": "v", "score": score, "night": NIGHT}
+        for name, of_both in {"r": (0.2, 0.1), "w1": (0.9, 0.8), "w2": (0.0, 0.0)}.items()
+        for source, score in zip(("critic", "judge"), of_both, strict=True)
+    ]
+    config = methods(("rollout_pairs", {"min_margin": 0.0}), ("preference_strength", {"low_share": 0.5}))
+    rows = made_from(config, step_scores=scores).pairs.to_pylist()
+    assert {(row["chosen_id"], row["rejected_id"]): row["margin"] for row in rows} == pytest.approx(
+        {("w1", "r"): -0.3, ("r", "w2"): 1.2}
+    )
+
+
+def test_agents_that_judged_steps_are_members_of_the_ensemble():
+    """Agent a calls one of two steps of r right and none of w1: gap 0.5; b the other way round, -1. mu = -0.25."""
+    verdicts = {("r", "a"): ["right", "wrong"], ("w1", "a"): ["wrong"], ("r", "b"): ["wrong"], ("w1", "b"): ["right"]}
+    critiques = [
+        {"critique_id": f"{name}{agent}", "rollout_id": name, "agent": agent, "step_verdicts": steps}
+        for (name, agent), steps in verdicts.items()
+    ]
+    config = methods("rollout_pairs", ("preference_strength", {"mode": "margin"}))
+    rows = made_from(config, critiques=critiques).pairs.to_pylist()
+    assert {row["rejected_id"]: row["margin"] for row in rows} == {"w1": -0.25, "w2": 1.0}
+
+
+def test_the_density_ratio_is_that_of_the_two_named_models():
+    tokens = [
+        {"rollout_id": name, "model_id": model, "sum_logprob": logprob, "night": NIGHT}
+        for name, of_both in {"r": (-1.0, -5.0), "w1": (-2.0, -1.0)}.items()
+        for model, logprob in zip(("tiny", "base"), of_both, strict=True)
+    ]
+    rollouts = [row | {"policy_id": "tiny"} for row in GROUP]
+    config = PairsConfig(methods=(PairMethodConfig(method="density_ratio_pairs"),), weak_model="base")
+    (pair,) = made_from(config, rollouts=rollouts, token_scores=tokens).pairs.to_pylist()
+    assert (pair["chosen_id"], pair["rejected_id"], pair["margin"]) == ("r", "w1", 5.0)
+
+
+def test_pairs_weigh_by_the_likelihoods_that_are_stored():
+    tokens = [
+        {"rollout_id": name, "model_id": model, "token_logprobs": [logprob], "night": NIGHT}
+        for name, logprob in {"r": -1.0, "w1": -2.0}.items()
+        for model, logprob in (("tiny", logprob), ("other", -9.0))
+    ]
+    rollouts = [row | {"policy_id": "tiny"} for row in GROUP]
+    config = methods("rollout_pairs", ("likelihood_weights", {"alignment": "none"}))
+    rows = made_from(config, rollouts=rollouts, token_scores=tokens).pairs.to_pylist()
+    weights = {row["rejected_id"]: row["weight"] for row in rows}
+    assert weights == pytest.approx({"w1": math.exp(-3), "w2": 1.0})
+
+
+def test_critiques_and_refinements_become_pairs():
+    critique = {"rollout_id": "w1", "problem_id": "p"}
+    critiques = [critique | {"critique_id": name, "text": f"see {name}"} for name in ("c1", "c2")]
+    refinements = [
+        critique
+        | {"refinement_id": f"f{name}", "critique_id": name, "steps": [f"new {name}"], "outcome_reward": reward}
+        for name, reward in (("c1", 1.0), ("c2", 0.0))
+    ]
+    config = methods("refinement_pairs", "marv_critique_pairs")
+    rows = made_from(config, critiques=critiques, refinements=refinements).pairs.to_pylist()
+    assert [(row["kind"], row["chosen"], row["rejected"]) for row in rows] == [
+        ("refinement", "new c1\n", "wrong one\n"), ("critique", "see c1", "see c2"),
+    ]  # fmt: skip
+    assert rows[1]["prompt"] == "1+2*3\nwrong one\n"
+
+
+def test_a_pair_that_two_methods_find_is_one_pair_of_the_first():
+    graded = [end_row(3, 1.0), end_row(4, 0.0)]
+    made = made_from(methods("mcts_dpo_pairs", "sibling_step_pairs"), rollouts=graded)
+    assert made.num_mined == {"mcts_dpo_pairs": 2, "sibling_step_pairs": 2}
+    assert made.pairs["method"].to_pylist() == ["mcts_dpo_pairs"] * 2
+
+
+def test_the_same_method_can_run_twice_under_two_names():
+    entries = [PairMethodConfig(method="rso", name=f"rso_{beta}", parameters={"beta": beta}) for beta in (0.1, 0.9)]
+    config = PairsConfig(methods=tuple(entries))
+    scores = [
+        {
+            "rollout_id": row["rollout_id"],
+            "step": 0,
+            "source": "critic",
+            "scorer_version": "v",
+            "score": score,
+            "night": NIGHT,
+        }
+        for row, score in zip(GROUP, (0.9, 0.5, 0.1), strict=True)
+    ]
+    made = made_from(config, step_scores=scores)
+    assert set(made.num_mined) == {"rso_0.1", "rso_0.9"}
+
+
+def test_coverage_and_the_share_of_pairs_of_tonights_policy_are_reported():
+    rollouts = [row | {"policy_version": "v"} for row in GROUP] + [make_rollout("x", 1.0, "y") | {"problem_id": "q"}]
+    tables = PairTables(PROBLEMS, NO_NODES, rows_to_table("rollouts", rollouts))
+    made = make_pairs(tables, PairsConfig(), NIGHT)
+    assert pair_numbers(made, tables) == {
+        "num_step_pairs": 0, "num_rollout_pairs": 2, "num_mined_rollout_pairs": 2, "coverage": 0.5,
+        "on_policy_share": 1.0, "chosen_longer_share": 0.5,
+    }  # fmt: skip
+    nothing = PairTables(PROBLEMS, NO_NODES, NO_ROLLOUTS)
+    assert pair_numbers(make_pairs(nothing, PairsConfig(), NIGHT), nothing) == {
+        "num_step_pairs": 0, "num_rollout_pairs": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (methods("sibling_steps"), r'methods\[0\].method = "sibling_steps" .* did you mean sibling_step_pairs'),
+        (methods(("rso", {"betta": 1.0})), r'"rso" has no parameter "betta" .*did you mean beta'),
+        (
+            methods(("rso", {"beta": 0.0})),
+            r"methods\[0\].parameters.beta = 0.0 is not possible; allowed is a number above",
+        ),
+        (methods(("rso", {"beta": "1"})), r"parameters.beta = '1' is not possible"),
+        (methods("rso", "rso"), r'the name "rso" 2 times'),
+        (methods("length_balance"), r'begins with "length_balance", which works on pairs'),
+        (methods("rso", "length_balance", "dno_pairs"), r'"dno_pairs", which makes pairs, behind a weight or filter'),
+        (methods("unpaired"), r'"unpaired" is no method over pairs'),
+    ],
+)
+def test_a_list_that_cannot_work_is_refused_with_what_would_be_right(config, message):
+    with pytest.raises(ConfigError, match=message):
+        steps_of(config)
+
+
+def test_methods_are_configured_as_tables_of_the_toml_file(tmp_path):
+    text = """
+        [[preference_pairs.methods]]
+        method = "rso"
+        parameters = { beta = 1, pairing = "tournament" }
+        [[preference_pairs.methods]]
+        method = "length_balance"
+        name = "even"
+    """
+    rso, even = steps_of(parse_settings(text, tmp_path / "reasonmill.toml").preference_pairs)
+    assert (rso.params.beta, rso.params.pairing, rso.params.max_pairs_per_problem) == (1.0, "tournament", 8)
+    assert (even.name, even.params.max_share) == ("even", 0.5)
+    with pytest.raises(ConfigError, match=r"unknown key `preference_pairs.methods\[0\].parameter`. Did you mean"):
+        parse_settings('[[preference_pairs.methods]]\nmethod = "rso"\nparameter = {}\n', tmp_path / "reasonmill.toml")
+
+
+def test_the_limit_and_the_margin_of_the_section_hold_where_a_method_sets_none():
+    config = PairsConfig(
+        methods=(PairMethodConfig(method="rollout_pairs"), PairMethodConfig(method="sibling_step_pairs",
+                 parameters={"min_margin": 0.5}), PairMethodConfig(method="mcts_dpo_pairs")),
+        min_margin=0.1, max_pairs_per_problem=3,
+    )  # fmt: skip
+    rollouts, siblings, path = (step.params for step in steps_of(config, "|"))
+    assert (rollouts.min_margin, rollouts.max_pairs_per_problem) == (0.1, 3)
+    assert (siblings.min_margin, siblings.separator, path.max_pairs_per_problem) == (0.5, "|", 3)
+
+
+def test_the_tables_that_are_read_follow_from_the_methods():
+    usual = ("problems", "search_nodes", "rollouts", "step_scores")
+    assert tables_of(PairsConfig()) == usual
+    assert tables_of(methods("refinement_pairs")) == (*usual, "refinements")
+    assert tables_of(methods("density_ratio_pairs", "likelihood_weights")) == (*usual, "critiques", "token_scores")

@@ -98,6 +98,14 @@ def test_monte_carlo_values_count_every_completion_below_a_node_once():
     assert values(extract(TREE), "monte_carlo")[0] == pytest.approx(1 / 3)
 
 
+def test_equal_samples_that_end_in_one_leaf_count_as_often_as_they_came():
+    """Best of 16 whose samples are 14 times one right solution and twice one wrong solution: 14 of 16, not 1 of 2."""
+    leaves = [make_node(1, 0, "#### 9", 1, outcome=1.0), make_node(2, 0, "#### 8", 1, outcome=0.0)]
+    nodes = [make_node(0, None, "", 0), leaves[0] | {"num_samples": 14}, leaves[1] | {"num_samples": 2}]
+    counts = values(extract(nodes), "monte_carlo", "num_right", "num_completions", "value")
+    assert counts == {0: (14, 16, 0.875), 1: (14, 14, 1.0), 2: (0, 2, 0.0)}
+
+
 def test_the_interval_is_wilsons():
     """For 0 of n it is [0, z^2 / (n + z^2)]; for 4 of 10 the textbook has 0.168 to 0.687."""
     bounds = values(extract(TREE), "monte_carlo", "low", "high")
@@ -227,6 +235,14 @@ def test_splices_are_filtered_by_the_gap_and_by_the_right_paths_value():
 def test_of_several_right_ways_on_the_better_one_is_taken():
     nodes = [*TREE, make_node(7, 1, "3*3=9", 2, right=0), make_node(8, 7, "#### 9", 3, outcome=1.0)]
     assert splices(nodes)[0]["right_node_ids"] == [3]  # value 1 against 1/5
+
+
+@pytest.mark.parametrize("action", ["retrieve", "reflect"])
+def test_trees_with_words_that_were_put_there_teach_no_words(action):
+    given = [node | {"action": action if node["node_id"] == 4 else None} for node in TREE]
+    made = extract(given, min_completions=1, min_value_gap=-1.0, min_right_value=0.0)
+    assert (made.splices.num_rows, made.reflections.num_rows) == (0, 0)
+    assert extract(TREE, min_completions=1, min_value_gap=-1.0, min_right_value=0.0).splices.num_rows > 0
 
 
 def test_the_same_splice_in_two_trees_is_one_splice():

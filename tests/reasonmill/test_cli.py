@@ -51,6 +51,14 @@ def test_init_writes_a_file_once_and_validate_accepts_it(tmp_path):
     assert run("--config", "mine", "config", "validate", cwd=tmp_path).returncode == 0
 
 
+def test_validate_names_a_method_over_pairs_that_is_none(tmp_path):
+    (tmp_path / "reasonmill.toml").write_text('[[preference_pairs.methods]]\nmethod = "rsoo"\n')
+    refused = run("config", "validate", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert 'preference_pairs.methods[0].method = "rsoo"' in refused.stderr
+    assert "did you mean rso?" in refused.stderr
+
+
 def test_show_prints_where_each_value_came_from(tmp_path):
     (tmp_path / "reasonmill.toml").write_text("[rollouts]\ngroup_size = 16\n")
     shown = run("config", "show", cwd=tmp_path).stdout
@@ -85,6 +93,22 @@ def test_the_command_line_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[rollouts]\nrecipe = "putc"', "puct"),
+        ('[rollouts]\nrecipe = "beam"\nparameters = { wdith = 3 }', "wdith"),
+        ('[consistency]\nuse = ["porf"]\n[[consistency.methods]]\nname = "porf"', "did you mean prof?"),
+    ],
+)
+def test_validate_finds_names_and_parameters_that_are_not_there(tmp_path, text, named):
+    file = tmp_path / "reasonmill.toml"
+    file.write_text(text)
+    found = CliRunner().invoke(main.app, ["config", "validate", str(file)])
+    assert found.exit_code != 0
+    assert named in f"{found.output}{found.exception}"
 
 
 def test_methods_are_listed_and_shown(tmp_path):
