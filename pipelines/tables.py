@@ -32,6 +32,8 @@ RELATIONS: dict[str, pa.Schema] = {
         num_tokens=INT,
         sum_logprob=FLOAT,
         finish_reason=STRING,  # stop | length | error
+        text_id=STRING,  # the rollout's id, for methods over texts
+        text=STRING,  # its steps, one per line; null = it has none
         exclusion=STRING,  # why it takes no part; null = nothing is known against it
         score_exclusion=STRING,  # why it takes no part where step scores are read
     ),

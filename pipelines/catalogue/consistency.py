@@ -41,7 +41,8 @@ METHODS = (
         "Removes the right rollouts with the worst steps and the wrong ones with the best, balancing both.",
         prof.PROF, "consistent_rollouts/prof",
         "verified",
-        "50 % kept; of the right answers 16.0 % were flawed before, 10.7 % after (by lot: 15.4 %)",
+        "50 % kept; of the right answers 16.0 % were flawed before, 10.7 % after (by lot: 15.4 %). "
+        "1 M samples from Parquet to Parquet on two busy cores: 2.7 times DuckDB's plain copy, 1.1 GiB",
     ),
     _judging(
         "prof_ratio", PROF_PAPER, "2509.03403",

@@ -16,6 +16,7 @@ from pipelines.catalogue import METHODS
 from pipelines.config import ConsistencyMethodConfig, load_settings
 from pipelines.consistency.filters import OwnInputs, filter_of, judge_in_turn, judging_methods
 from pipelines.consistency.scorer import required_scorer_version
+from pipelines.curation import Curation
 from pipelines.lake import Lake
 from pipelines.tables import SCHEMAS
 from pipelines.warehouse import Warehouse
@@ -38,7 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
     lake = Lake(load_settings(arguments.config).lake_url)
     samples = _samples(lake)
     flawed = _flawed(lake)
-    filters = {name: _filter_yield(name, samples, flawed) for name in judging_methods()}
+    names = [name for name, curation in judging_methods().items() if not _needs_more(name, curation)]
+    filters = {name: _filter_yield(name, samples, flawed) for name in names}
     others = _other_yields(lake, samples)
     result = provenance() | {
         "num_rollouts": samples.num_rows,
@@ -48,6 +50,12 @@ def run(arguments: argparse.Namespace) -> None:
         "others": others,
     }
     save("yields", arguments.out, result, _markdown(result))
+
+
+def _needs_more(name: str, curation: Curation) -> bool:
+    """Whether a parameter has neither a default nor a value here, such as the benchmark texts of `contamination`."""
+    required = {key for key, info in curation.params.model_fields.items() if info.is_required()}
+    return not required <= set(PARAMETERS.get(name, {}))
 
 
 def _samples(lake: Lake) -> pa.Table:
