@@ -133,8 +133,8 @@ METHODS = (
         "2502.18581",
         "Ranks a group's samples by self-certainty and elects one by Borda votes; N counts answered samples.",
         agreement.SELF_CERTAINTY, "consistent_rollouts/self_certainty",
-        "experimental",
-        None,
+        "verified",
+        "the elected answer is right in 56.8 % of 400 groups (by majority: 56.3 %)",
     ),
     _on_tables(
         "knapsack", "Knapsack RL: Unlocking Exploration of LLMs via Optimizing Budget Allocation", "2509.25849",
