@@ -32,6 +32,8 @@ RELATIONS: dict[str, pa.Schema] = {
         num_tokens=INT,
         sum_logprob=FLOAT,
         finish_reason=STRING,  # stop | length | error
+        text_id=STRING,  # the rollout's id, for methods over texts
+        text=STRING,  # its steps, one per line; null = it has none
         exclusion=STRING,  # why it takes no part; null = nothing is known against it
         score_exclusion=STRING,  # why it takes no part where step scores are read
     ),
@@ -46,6 +48,8 @@ RELATIONS: dict[str, pa.Schema] = {
     ),
     # one row per rollout of a problem or of its paraphrase, from a user's file
     "paraphrased_rollouts": _schema(position=INT, problem_id=STRING, is_paraphrase=BOOL, answer=STRING),
+    # one row per sample with how certain its policy was of it, from a user's file
+    "certain_samples": _schema(position=INT, rollout_id=STRING, group_id=STRING, answer=STRING, self_certainty=FLOAT),
     # one row per pair that several judges compared, from a user's file; the probability that the first is better
     "judge_preferences": _schema(position=INT, preferences=FLOATS),
     # one row per scored (instruction, response) of two similar instructions, numbered 1 and 2, from a user's file

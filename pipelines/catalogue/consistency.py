@@ -41,7 +41,8 @@ METHODS = (
         "Removes the right rollouts with the worst steps and the wrong ones with the best, balancing both.",
         prof.PROF, "consistent_rollouts/prof",
         "verified",
-        "50 % kept; of the right answers 16.0 % were flawed before, 10.7 % after (by lot: 15.4 %)",
+        "50 % kept; of the right answers 16.0 % were flawed before, 10.7 % after (by lot: 15.4 %). "
+        "1 M samples from Parquet to Parquet on two busy cores: 2.7 times DuckDB's plain copy, 1.1 GiB",
     ),
     _judging(
         "prof_ratio", PROF_PAPER, "2509.03403",
@@ -126,6 +127,14 @@ METHODS = (
         agreement.SELF_CONSISTENCY, "consistent_rollouts/self_consistency",
         "experimental",
         "2,283 kept; 56.9 % of the answers were right before, 65.0 % after",
+    ),
+    _on_tables(
+        "self_certainty_votes", "Scalable Best-of-N Selection for Large Language Models via Self-Certainty",
+        "2502.18581",
+        "Ranks a group's samples by self-certainty and elects one by Borda votes; N counts answered samples.",
+        agreement.SELF_CERTAINTY, "consistent_rollouts/self_certainty",
+        "verified",
+        "the elected answer is right in 56.8 % of 400 groups (by majority: 56.3 %)",
     ),
     _on_tables(
         "knapsack", "Knapsack RL: Unlocking Exploration of LLMs via Optimizing Budget Allocation", "2509.25849",

@@ -1,8 +1,8 @@
 """What agrees with what: samples with each other, paraphrases with originals, judges with judges, rewards with facts.
 
-Self-consistency (arXiv 2203.11171) as a filter, Co-Reward's cross labels (2508.00410), SCIR's agreeing pairs
-(2502.08922; its penalty's exact form is deduced) and the accuracy of a reward model on Contrast Instructions
-(2309.16155). Formulas, ties and degenerate cases stand in the queries.
+Self-consistency (arXiv 2203.11171) as a filter, votes by self-certainty (2502.18581), Co-Reward's cross labels
+(2508.00410), SCIR's agreeing pairs (2502.08922; its penalty's exact form is deduced) and the accuracy of a reward
+model on Contrast Instructions (2309.16155). Formulas, ties and degenerate cases stand in the queries.
 """
 
 import pyarrow as pa
@@ -17,6 +17,14 @@ class SelfConsistencyParams(Section):
     """How large the majority must be."""
 
     min_share: float = Field(0.5, ge=0.0, le=1.0, description="share of the group that must give the majority's answer")
+
+
+class SelfCertaintyParams(Section):
+    """The default of the released script."""
+
+    power: float = Field(
+        0.5, ge=0.0, le=1000.0, description="0 is the majority, a high one the most certain sample (p)"
+    )
 
 
 class NoParams(Section):
@@ -35,6 +43,19 @@ SELF_CONSISTENCY = Curation(
     writes=DECISION,
     grain="rows",
     run=by_query("consistent_rollouts/self_consistency"),
+)
+SELF_CERTAINTY = Curation(
+    params=SelfCertaintyParams,
+    reads=(
+        PROBLEM_ID,
+        ROLLOUT_ID,
+        ANSWER,
+        Column("self_certainty", pa.float64(), "mean over tokens of KL(uniform || p), nats; null = not known"),
+        GROUP_ID,
+    ),
+    writes=pa.schema([("votes", pa.float64()), ("answer_votes", pa.float64()), ("is_elected", pa.bool_())]),
+    grain="rows",
+    run=by_query("consistent_rollouts/self_certainty", "certain_samples"),
 )
 CO_REWARD = Curation(
     params=NoParams,

@@ -134,9 +134,11 @@ def params_of(method: ConsistencyMethodConfig, model: type[BaseModel]) -> BaseMo
         if not first["loc"]:
             raise ConfigError(f"{where} (keys consistency.methods.parameters): {first['msg']}.") from None
         key = str(first["loc"][0])
-        value = f"{key} = {method.parameters[key]!r}" if key in method.parameters else f"{key} is missing"
+        wrong = (
+            f"{key} = {method.parameters[key]!r} is not possible" if key in method.parameters else f"{key} is missing"
+        )
         raise ConfigError(
-            f"{where}: {value} (key consistency.methods.parameters.{key}) is not possible; {key} is "
+            f"{where}: {wrong} (key consistency.methods.parameters.{key}); {key} is "
             f"{allowed_values(model.model_fields[key])}."
         ) from None
 

@@ -56,6 +56,8 @@ select
     num_tokens,
     sum_logprob,
     finish_reason,
+    rollout_id as text_id,
+    array_to_string(steps, chr(10)) as text,
     exclusion,
     score_exclusion
 from judged

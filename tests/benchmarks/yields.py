@@ -16,6 +16,7 @@ from pipelines.catalogue import METHODS
 from pipelines.config import ConsistencyMethodConfig, load_settings
 from pipelines.consistency.filters import OwnInputs, filter_of, judge_in_turn, judging_methods
 from pipelines.consistency.scorer import required_scorer_version
+from pipelines.curation import Curation
 from pipelines.lake import Lake
 from pipelines.tables import SCHEMAS
 from pipelines.warehouse import Warehouse
@@ -38,7 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
     lake = Lake(load_settings(arguments.config).lake_url)
     samples = _samples(lake)
     flawed = _flawed(lake)
-    filters = {name: _filter_yield(name, samples, flawed) for name in judging_methods()}
+    names = [name for name, curation in judging_methods().items() if not _needs_more(name, curation)]
+    filters = {name: _filter_yield(name, samples, flawed) for name in names}
     others = _other_yields(lake, samples)
     result = provenance() | {
         "num_rollouts": samples.num_rows,
@@ -48,6 +50,12 @@ def run(arguments: argparse.Namespace) -> None:
         "others": others,
     }
     save("yields", arguments.out, result, _markdown(result))
+
+
+def _needs_more(name: str, curation: Curation) -> bool:
+    """Whether a parameter has neither a default nor a value here, such as the benchmark texts of `contamination`."""
+    required = {key for key, info in curation.params.model_fields.items() if info.is_required()}
+    return not required <= set(PARAMETERS.get(name, {}))
 
 
 def _samples(lake: Lake) -> pa.Table:
@@ -143,6 +151,13 @@ def _other_yields(lake: Lake, samples: pa.Table) -> dict[str, dict[str, object]]
         tokens = tokens.append_column("token_entropies", entropies["token_entropies"].take(places))
         flat = pc.list_flatten(_apply("d3s_tokens", tokens)["token_mask"])
         found["d3s_tokens"] = {"num_tokens": len(flat), "num_kept": pc.sum(flat).as_py()}
+    certainties = lake.read("token_scores", columns=["rollout_id", "self_certainty"])
+    if certainties.num_rows:
+        places = pc.index_in(samples["rollout_id"], certainties["rollout_id"])
+        rows = samples.append_column("self_certainty", certainties["self_certainty"].take(places))
+        for name, power in (("self_certainty_votes", 0.5), ("majority (power 0)", 0.0)):
+            elected = samples.filter(_apply("self_certainty_votes", rows, power=power)["is_elected"])
+            found[name] = {"num_groups": elected.num_rows, "right_share": pc.mean(elected["outcome_reward"]).as_py()}
     return found
 
 

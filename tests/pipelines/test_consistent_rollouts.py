@@ -101,6 +101,15 @@ def test_in_a_list_each_filter_sees_only_what_the_one_before_it_kept():
     assert set(made.consistent_rollouts["method"].to_pylist()) == {"mine+prof"}
 
 
+def test_a_method_over_texts_filters_the_solutions_of_a_group():
+    rows = rollouts().to_pylist()
+    rows[1] |= {"steps": ["x", "z"]}
+    texts = ConsistencyMethodConfig(name="exact_duplicates")
+    config = ConsistencyConfig(methods=(texts,), use="exact_duplicates")
+    made = filter_rollouts(rows_to_table("rollouts", rows), step_scores(), config, NIGHT)
+    assert made.consistent_rollouts["rollout_id"].to_pylist() == ["r0", "r1"]  # r2 and w say what r0 says
+
+
 def test_what_a_filter_never_sees_has_its_reason():
     rows = rollouts().to_pylist()
     rows[1] |= {"error": "ServerError: 500", "outcome_reward": None}

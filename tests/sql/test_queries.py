@@ -18,7 +18,7 @@ EXAMPLES = {  # values for named parameters; every other number is 1 and every o
     "rank_wrong": True, "td_lambda": 0.5, "transitions": ["wait"], "balance": "equal",
     "keep_share": 0.5, "normalise": True, "signed": True, "threshold": 0.0, "target_size": 2, "sample_counts": [1],
     "thresholds": [0.0], "by_all": False, "negative_weight": 1.0, "gamma": 20.0, "rho": 1.5, "alpha": 0.5,
-    "weight": 0.8, "eta": 1.0, "window": 300, "temperature": 0.1,
+    "weight": 0.8, "eta": 1.0, "window": 300, "temperature": 0.1, "power": 0.5,
     "by_perplexity": False,
     "only_right": True,
     "by_uncertainty": True,

@@ -30,6 +30,25 @@ def test_groups_of_one_agree_with_themselves_and_groups_without_answers_with_nob
     assert reasons(run_method("self_consistency", [answers("7")[0] | {"group_id": None}])) == ["not_in_group"]
 
 
+def test_certain_samples_have_more_votes_and_the_power_decides_how_many():
+    rows = [
+        row | {"self_certainty": one}
+        for row, one in zip(answers("x", "y", "y", None), (0.9, 0.8, 0.1, 5.0), strict=True)
+    ]
+    plain = run_method(
+        "self_certainty_votes", rows, power=1.0
+    )  # 3/3, 2/3, 1/3: one for x, one for y; x is more certain
+    assert [row["votes"] for row in plain] == pytest.approx([1.0, 2 / 3, 1 / 3, None])
+    assert [row["answer_votes"] for row in plain] == pytest.approx([1.0, 1.0, 1.0, None])
+    assert [row["is_elected"] for row in plain] == [True, False, False, False]
+    majority = run_method("self_certainty_votes", rows, power=0.0)
+    assert [row["is_elected"] for row in majority] == [False, True, False, False]
+    chosen = run_method("self_certainty_votes", rows)  # sqrt: 1 against .8165 + .5774
+    assert [row["is_elected"] for row in chosen] == [False, True, False, False]
+    rows[0]["self_certainty"] = None  # ranks last: y 1 + 2/3, x 1/3
+    assert run_method("self_certainty_votes", rows, power=1.0)[0]["votes"] == pytest.approx(1 / 3)
+
+
 def sides(original: list[str | None], paraphrase: list[str | None]) -> list[dict]:
     return [
         {"problem_id": "p", "is_paraphrase": side, "answer": answer}
