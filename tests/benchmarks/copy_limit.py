@@ -63,7 +63,7 @@ def as_markdown(times: list[Timed]) -> list[str]:
     names = "what | rows | seconds | cpu s | rows/s | plain copy, s | cpu s | share of the copy's speed | peak MiB"
     lines = [f"| {names} |", "|---" * 9 + "|"]
     return lines + [
-        f"| {one.what} | {one.num_rows:,} | {one.seconds:.2f} | {one.cpu_s:.2f} | {one.rows_per_s:,.0f} | {one.copy_s:.3f} "
-        f"| {one.copy_cpu_s:.3f} | {one.share_of_copy:.4f} | {one.peak_mib} |"
+        f"| {one.what} | {one.num_rows:,} | {one.seconds:.2f} | {one.cpu_s:.2f} | {one.rows_per_s:,.0f} "
+        f"| {one.copy_s:.3f} | {one.copy_cpu_s:.3f} | {one.share_of_copy:.4f} | {one.peak_mib} |"
         for one in times
     ]
