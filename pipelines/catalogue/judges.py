@@ -7,6 +7,7 @@ from pipelines.judges import (
     length_control,
     position_consistency,
     score_comparison,
+    step_votes,
     transitivity,
     trustjudge_pairs,
     trustjudge_scores,
@@ -83,6 +84,20 @@ METHODS = (
         query="judges/position_consistency",
         curation=position_consistency.CURATION,
         tier="verified",
+    ),
+    Method(
+        name="step_votes",
+        paper="Training Language Models to Critique With Multi-agent Feedback (MultiCritique)",
+        arxiv="2410.15287",
+        summary="Several agents' verdicts on steps become one, by weighted shares per step (the vote is ours; the "
+        "paper's aggregator is a language model).",
+        reads=(),
+        writes=(),
+        params=step_votes.StepVotesParams,
+        function="pipelines.judges.step_votes.run",
+        curation=step_votes.CURATION,
+        measured="AgentProcessBench, 20 judges, threshold of other queries: first-error F1 0.651, 0.687, 0.658 on "
+        "bfcl, hotpotqa, tau2 against 0.364, 0.363, 0.381 of the mean judge; plain majority 0.319, 0.285, 0.388",
     ),
     Method(
         name="judge_bias",

@@ -16,6 +16,7 @@ Degenerate cases: equal texts (after normalisation) have J = 1 and the reason `e
 no shingle and the reason `no_text`; in a bucket of many texts each is compared with the first MAX_COMPARED of them.
 """
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from pipelines.duplicates.shingles import Bytes, chunks, distinct, mixed, shingl
 MAX_COMPARED = 32  # of a bucket's texts, those by which the others are compared
 SLACK = 0.15  # a pair whose estimate is below threshold - SLACK is not looked at exactly
 PAIRS_AT_ONCE = 1 << 17
-NUM_THREADS = 2
+NUM_THREADS = os.cpu_count() or 1
 
 WRITES = pa.schema(
     [*DECISION, ("duplicate_of", pa.string()), ("estimated_jaccard", pa.float64()), ("jaccard", pa.float64())]

@@ -210,3 +210,10 @@ def test_semantic_blocks_give_what_looking_at_every_kept_row_gives(monkeypatch):
             assert twin[i] == -1
             kept.append(i)
     assert 0 < len(kept) < 60
+
+
+def test_a_crowd_of_near_duplicates_leaves_the_first():
+    # more than are compared by one bucket: 40 texts that differ in their last word alone
+    rows = texts(**{f"t{i:02d}": f"{TEN} eleven twelve w{i}" for i in range(40)})  # 12 of 14 words are shared
+    made = twins(run_minhash(rows))
+    assert made == [(None, None)] + [("near_duplicate", "t00")] * 39
