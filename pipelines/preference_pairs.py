@@ -101,11 +101,12 @@ def make_pairs(
         pairs = pairs.set_column(0, "position", pa.array(range(pairs.num_rows), pa.int64()))
         num_mined = Counter(pairs["method"].to_pylist())
         num_removed: Counter[str] = Counter()
+        pairs = _distinct(pairs, warehouse)
         for step in steps:
             if step.method not in MINERS:
                 pairs, reasons = _judged(step, pairs, warehouse, params)
                 num_removed.update(f"{step.name}_{reason}" for reason in reasons)
-        warehouse.hold("mined_pairs", pairs)
+        warehouse.hold("mined_pairs", _distinct(pairs, warehouse))
         rows = warehouse.named(FOLDER + "preference_pairs", night=night)
     return MadePairs(rows.cast(SCHEMAS["preference_pairs"]), dict(num_mined), dict(num_removed))
 
@@ -122,6 +123,12 @@ def _mined(step: Step, table: pa.Table) -> pa.Table:
     pairs = step.curation.run(table, step.params)
     names = pa.array([step.name] * pairs.num_rows, pa.string())
     return pairs.set_column(pairs.schema.get_field_index("method"), "method", names)
+
+
+def _distinct(pairs: pa.Table, warehouse: Warehouse) -> pa.Table:
+    """The pairs, each once."""
+    warehouse.hold("mined_pairs", pairs)
+    return warehouse.named(FOLDER + "distinct_pairs").cast(RELATIONS["mined_pairs"])
 
 
 def _judged(

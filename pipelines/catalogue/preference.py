@@ -247,6 +247,8 @@ METHODS = (
         None,
         (),
         (),
+        measured="mt-bench data, 38 comparisons by GPT-4, both orders averaged: phi-3 wins 44.7 % against phi-3-dpo, "
+        "42.0 % with length controlled; its answers are the longer ones in 61 %",
     ),
     _method(
         "contradictions",

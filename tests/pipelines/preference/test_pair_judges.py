@@ -32,6 +32,7 @@ def test_strength_is_the_mean_and_deviation_of_the_members_gaps():
 
 def test_the_lowest_fifth_below_zero_is_turned_round_or_dropped():
     assert [row["is_flipped"] for row in applied("preference_strength", ENSEMBLE)] == [True, False, False, False, False]
+    assert [row["new_margin"] for row in applied("preference_strength", ENSEMBLE)] == [1.5, None, None, None, None]
     dropped = applied("preference_strength", ENSEMBLE, mode="drop")
     assert [row["reason"] for row in dropped] == ["likely_mislabelled", None, None, None, None]
     agreed = [voted(1.0), voted(2.0), voted(3.0)]
