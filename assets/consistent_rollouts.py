@@ -4,7 +4,9 @@ from functools import partial
 
 import dagster as dg
 
+from assets.current_critic import current_critic_dep
 from assets.launchpad import launchpad_config, pipeline_config
+from assets.partitions import last_night_and_tonight
 from assets.specs import Pipeline, asset_traits
 from assets.writing import read_night, write_tables
 from pipelines.config import ConsistencyConfig, Settings
@@ -35,13 +37,14 @@ def consistent_rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Process consistency filters over the groups of independent samples."""
     pipeline = Pipeline("consistent_rollouts", "1", SOURCES, (settings.consistency,), workspace=("filters",))
     Launchpad = launchpad_config(settings.consistency)
+    current = current_critic_dep(last_night_and_tonight())
 
     @dg.multi_asset(
         name="consistent_rollouts",
         specs=[
             dg.AssetSpec(
                 description=text,
-                **asset_traits(settings, pipeline, table, kinds={"duckdb", "parquet"}, deps=INPUTS),
+                **asset_traits(settings, pipeline, table, kinds={"duckdb", "parquet"}, deps=[*INPUTS, current]),
             )
             for table, text in DESCRIPTIONS.items()
         ],

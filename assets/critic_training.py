@@ -7,13 +7,15 @@ the checkpoints that the table `critics` still names.
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 
+from critics.calibrated import calibrate_critic
 from critics.checkpoint import folder_digest
 from critics.examples import StepExamples
+from critics.score import load_critic
 from critics.train import TrainedCritic, train_process_critic
 from pipelines.config import CriticConfig
 from pipelines.lake import rows_to_table
@@ -24,7 +26,8 @@ KIND = "process"
 
 def checkpoint_folder(checkpoints: Path, night: str, examples: StepExamples, config: CriticConfig, init: Path) -> Path:
     """Where the critics of these examples, this configuration and this initial model belong."""
-    key = stable_digest(examples.digest(), config.model_dump(mode="json"), folder_digest(init), length=12)
+    learned = config.model_dump(mode="json", exclude={"calibration"})
+    key = stable_digest(examples.digest(), learned, folder_digest(init), length=12)
     return checkpoints / "process_critic" / night / key
 
 
@@ -83,8 +86,23 @@ def critic_rows(trained: Mapping[int | None, TrainedCritic], root: Path, night: 
     return rows_to_table("critics", rows)
 
 
-def remove_superseded(folder: Path) -> None:
-    """Removes the checkpoints of the same night that an earlier materialisation left beside `folder`."""
+def calibrate_critics(
+    trained: Mapping[int | None, TrainedCritic], examples: StepExamples, config: CriticConfig
+) -> dict[str, float]:
+    """Writes each critic's calibration beside its weights; what it did for the full critic, as metadata numbers."""
+    found = {}
+    for fold, critic in trained.items():
+        seen = examples.without_fold(fold, config.num_folds)
+        scorer = load_critic(critic.folder)
+        found[fold] = calibrate_critic(critic.folder, scorer, seen, config.validation_fraction, config.seed)
+    return {} if found[None] is None else found[None].numbers()
+
+
+def remove_superseded(folder: Path, kept: Collection[Path]) -> None:
+    """Removes the checkpoints of the same night that an earlier materialisation left beside `folder`.
+
+    kept: checkpoints that must stay, because they are the current ones or were so once.
+    """
     for other in folder.parent.iterdir():
-        if other != folder and other.is_dir():
+        if other != folder and other.is_dir() and not any(path.is_relative_to(other) for path in kept):
             shutil.rmtree(other, ignore_errors=True)

@@ -1,22 +1,32 @@
 """Assets `process_critic` and `step_scores`."""
 
 import json
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.critic_training import checkpoint_folder, critic_rows, remove_superseded, train_critics
+from assets.critic_training import (
+    calibrate_critics,
+    checkpoint_folder,
+    critic_rows,
+    remove_superseded,
+    train_critics,
+)
+from assets.current_critic import changed, current_critic_dep
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.partitions import last_night_and_tonight
 from assets.resources import RunServices, prompts_of
 from assets.specs import TRAINER_POOL, Pipeline, asset_traits
 from assets.writing import lineage_of, read_night, write_night
+from critics.calibrated import CalibratedScorer, CalibrationName, calibrated
+from critics.errors import CheckpointError
 from critics.examples import examples_from_trees
-from critics.score import StepScorer, load_critic, out_of_fold_scores
-from pipelines.config import CriticConfig, Settings
+from critics.registry import CriticSet, Member, current_before, current_set, promoted_paths, trained_set
+from critics.score import LoadScorer, StepScorer, load_critic, load_served_critic, out_of_fold_scores
+from pipelines.config import CriticConfig, RolloutsConfig, Settings
 from pipelines.errors import LakeError
 from pipelines.inference.session import model_folder
 from pipelines.inference.tokens import check_model_folder
@@ -24,10 +34,13 @@ from pipelines.lake import Lake
 
 TRAINING_SOURCES = (
     "critics/batches.py", "critics/checkpoint.py", "critics/evidence.py", "critics/examples.py", "critics/fold.py",
-    "critics/losses.py", "critics/model.py", "critics/packing.py", "critics/train.py", "assets/critic_training.py",
-    "pipelines/search/extraction.py",
+    "critics/losses.py", "critics/model.py", "critics/packing.py", "critics/train.py", "critics/calibrated.py",
+    "critics/calibration.py", "assets/critic_training.py", "pipelines/search/extraction.py",
 )  # fmt: skip
-SCORING_SOURCES = ("critics/score.py", "critics/model.py", "critics/fold.py")
+SCORING_SOURCES = (
+    "critics/score.py", "critics/model.py", "critics/packing.py", "critics/fold.py", "critics/calibrated.py",
+    "critics/registry.py",
+)  # fmt: skip
 
 
 def critic_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -36,7 +49,8 @@ def critic_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def _process_critic(settings: Settings) -> dg.AssetsDefinition:
-    config = (settings.process_critic, settings.policy)
+    learned = settings.process_critic.model_copy(update={"calibration": "none"})  # it changes scores, not weights
+    config = (learned, settings.policy)
     pipeline = Pipeline("process_critic", "1", TRAINING_SOURCES, config, workspace=("prompts",))
     Launchpad = launchpad_config(settings.process_critic)
     inputs = ("problems", "search_nodes")
@@ -65,30 +79,38 @@ def _process_critic(settings: Settings) -> dg.AssetsDefinition:
                 data_version=json.dumps(lineage_of(lake, inputs, night)), on_progress=services.progress(context),
             )  # fmt: skip
             rows = critic_rows(trained, settings.root, night)
-            numbers = {"critic": str(trained[None].folder), **trained[None].metrics}
+            calibration = calibrate_critics(trained, examples, chosen)
+            numbers = {"critic": str(trained[None].folder), **trained[None].metrics, **calibration}
             result = write_night(
                 lake, "critics", rows, night, upstream=inputs, numbers=numbers, asset_key="process_critic"
             )
-            remove_superseded(folder)
+            if current_before(lake, night) is None:  # the first critics are the current ones at once
+                context.log_event(changed(trained_set(rows), night))
+            remove_superseded(folder, {settings.in_workspace(path) for path in promoted_paths(lake)})
             return result
 
     return process_critic
 
 
 def _step_scores(settings: Settings) -> dg.AssetsDefinition:
-    pipeline = Pipeline("step_scores", "1", SCORING_SOURCES, (settings.policy,), workspace=("prompts",))
-    critic = dg.AssetDep("process_critic", partition_mapping=last_night_and_tonight())
+    config = (settings.policy, settings.process_critic)
+    pipeline = Pipeline("step_scores", "2", SCORING_SOURCES, config, workspace=("prompts",))
+    current = current_critic_dep(last_night_and_tonight())
 
     @dg.asset(
         pool=TRAINER_POOL,
         **asset_traits(
-            settings, pipeline, "step_scores", kinds={"pytorch", "parquet"}, deps=["problems", "rollouts", critic]
+            settings,
+            pipeline,
+            "step_scores",
+            kinds={"pytorch", "parquet"},
+            deps=["problems", "rollouts", "process_critic", current],
         ),
     )
     def step_scores(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
     ) -> dg.MaterializeResult:
-        """One row per step of an independent sample, scored by a critic that never saw the sample's problem."""
+        """One row per step of an independent sample, scored by a current critic that never saw the sample's problem."""
         night = context.partition_key
         with lake.lease(f"step_scores/{night}"):
             critics = scoring_critics(lake, night)
@@ -96,12 +118,12 @@ def _step_scores(settings: Settings) -> dg.AssetsDefinition:
             rows = out_of_fold_scores(
                 samples,
                 read_night(lake, "problems", night),
-                fold_scorers(settings, critics),
+                fold_scorers(settings, critics, settings.process_critic.calibration),
                 prompts_of(settings).verify_prompt,
                 night,
             )
-            numbers = {"mean_score": pc.mean(rows["score"]).as_py() or 0.0, "critic_night": critics["night"][0].as_py()}
-            inputs = {f"critics/{critics['night'][0].as_py()}": lake.generation("critics", critics["night"][0].as_py())}
+            numbers = {"mean_score": pc.mean(rows["score"]).as_py() or 0.0, "critic_night": critics.night}
+            inputs = {f"critics/{critics.night}": lake.generation("critics", critics.night)}
             return write_night(
                 lake, "step_scores", rows, night, upstream=["problems", "rollouts"], numbers=numbers, also_from=inputs
             )
@@ -123,19 +145,43 @@ def independent_samples(rollouts: pa.Table) -> pa.Table:
     return rollouts.filter(pc.and_(rollouts["group_id"].is_valid(), rollouts["error"].is_null()))
 
 
-def scoring_critics(lake: Lake, night: str) -> pa.Table:
-    """Rows of `critics` that score a night: last night's, or on the first night tonight's.
+def scoring_critics(lake: Lake, night: str) -> CriticSet:
+    """The critics that score a night: the current ones as of it, or tonight's where none was promoted yet.
 
-    Fold critics are used on every night, because a problem may come back: the critic of its own fold never saw it.
+    In a night's own run these are the ones of before, because its critic is tried last; once that was promoted, they
+    are tonight's, and what was scored before is stale. Fold critics are used on every night, because a problem may come
+    back: the critic of its own fold never saw it.
     """
-    earlier = [partition for partition in lake.partitions("critics") if partition < night]
-    rows = lake.read("critics", earlier[-1] if earlier else night)
-    if rows.num_rows == 0:
+    critics = current_set(lake, night) or trained_set(lake.read("critics", night))
+    if critics is None:
         raise LakeError(f"There is no critic for the night {night} or before it; materialise process_critic first.")
-    return rows
+    return critics
 
 
-def fold_scorers(settings: Settings, critics: pa.Table) -> Mapping[int, StepScorer]:
-    """Fold -> its loaded critic."""
-    rows = [row for row in critics.to_pylist() if row["fold"] is not None]
-    return {row["fold"]: load_critic(settings.in_workspace(row["path"])) for row in rows}
+def fold_scorers(
+    settings: Settings, critics: CriticSet, calibration: CalibrationName = "none", load: LoadScorer = load_critic
+) -> dict[int, StepScorer | CalibratedScorer]:
+    """Fold -> its loaded critic, behind the map of its own calibration."""
+    return {fold: member_scorer(settings, member, calibration, load) for fold, member in critics.folds.items()}
+
+
+def member_scorer(
+    settings: Settings, member: Member, calibration: CalibrationName = "none", load: LoadScorer = load_critic
+) -> StepScorer | CalibratedScorer:
+    """The loaded critic; CheckpointError where the folder holds other weights than it was registered with."""
+    folder = settings.in_workspace(member.path)
+    scorer = load(folder)
+    if scorer.manifest.digest != member.digest:
+        raise CheckpointError(
+            f"{folder} holds weights {scorer.manifest.digest[:12]}, but {member.critic_id} was registered with "
+            f"{member.digest[:12]}: materialise critic_trials and critic_promotions of the night that trained again, "
+            "or make another critic current (reasonmill critic rollback)."
+        )
+    return calibrated(scorer, folder, calibration)
+
+
+def guide_loader(settings: Settings, config: RolloutsConfig, run_id: str, owner_pid: int) -> LoadScorer:
+    """How a run's guided search loads critics: into its own process, or each onto an engine of the run."""
+    if config.guide_on == "torch":
+        return load_critic
+    return partial(load_served_critic, settings=settings, run_id=run_id, owner_pid=owner_pid)

@@ -13,9 +13,11 @@ from assets.checks import table_checks
 from assets.consistent_rollouts import consistent_rollouts_assets
 from assets.critics import critic_assets
 from assets.critiques import critiques_assets
+from assets.current_critic import current_critic_spec
 from assets.partitions import nightly_partitions
 from assets.preference_pairs import preference_pairs_assets
 from assets.problems import problems_assets
+from assets.promotion import promotion_assets
 from assets.publishing import publishing_assets
 from assets.reports import reports_assets
 from assets.resources import RunServices
@@ -39,6 +41,7 @@ PIPELINES = (
     training_sets_assets,
     publishing_assets,
     reports_assets,
+    promotion_assets,
 )
 
 
@@ -50,7 +53,7 @@ def build_definitions(settings: Settings, services: RunServices | None = None) -
         assets = graph(settings)
         job = night_job(nightly_partitions(settings.schedule))
         return dg.Definitions(
-            assets=assets,
+            assets=[*assets, current_critic_spec(settings)],
             asset_checks=table_checks(assets),
             jobs=[job],
             schedules=[night_schedule(settings.schedule, job.name)],

@@ -7,11 +7,14 @@ the response store answers them.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.resources import prompts_of
-from critics.report import critic_report
+from critics.calibrated import Calibration
+from critics.figures import inline_figure, write_report_figures
+from critics.report import by_slice, critic_report, labelled_steps, scored_rollouts
 from critics.score import StepScorer, score_rollouts
 from pipelines.config import ReportsConfig, RolloutsConfig, Settings
 from pipelines.grading import extract_answer, graders_of
@@ -34,6 +37,8 @@ from pipelines.strategies import (
 )
 from pipelines.tables import SCHEMAS
 
+TABLES = ("evaluation_rollouts", "policy_report", "critic_report")
+CURVES = ("selected_score_", "selective_accuracy_")  # metrics that the figures show and the metadata does not
 EVALUATION = "evaluation"  # stands in for the night in seeds: the same samples every night
 
 
@@ -78,7 +83,7 @@ async def measure(
         scorer.score, prompts, aggregate=AGGREGATES[config.aggregate],
         count_tokens=lambda text: len(session.tokenizer.encode(text)),
     )  # fmt: skip
-    solutions = await solve_with_critic(*asked, evaluate=evaluate, **known)
+    solutions = await solve_with_critic(*asked, evaluate=evaluate, trees_in_flight=sampling.trees_in_flight, **known)
     num_failed = sum(solution.error is not None for solution in solutions)
     check_error_rate(num_failed, len(solutions), settings.engine.max_error_fraction, f"{EVALUATION} with the critic")
     return Measured(problems, at_zero.rollouts, sampled.rollouts, step_scores, solutions)
@@ -92,6 +97,7 @@ def sampling_config(settings: Settings, config: ReportsConfig) -> RolloutsConfig
             "num_simulations": config.num_simulations,
             "num_candidates": config.num_candidates,
             "seed": config.seed,
+            "parameters": {},  # those are of the recipe of the night, and the report has its own
         }
     )
 
@@ -116,16 +122,22 @@ def report_tables(
     critic_id: str,
     training_metrics: Mapping[str, float],
     night: str,
+    calibration: Calibration | None = None,
 ) -> dict[str, pa.Table]:
-    """`policy_report` and `critic_report` of one night; without evaluation problems both are empty."""
+    """`evaluation_rollouts` and both reports of one night; without evaluation problems all are empty."""
     if measured.problems.num_rows == 0:
-        return {name: SCHEMAS[name].empty_table() for name in ("policy_report", "critic_report")}
+        return {name: SCHEMAS[name].empty_table() for name in TABLES}
     policy = report_rows(strategies(measured, config), night, config.num_bootstrap, config.seed)
     critic = critic_report(
         measured.problems, measured.samples, measured.step_scores, gold_steps(measured.problems, measured.samples),
         critic_id=critic_id, night=night, training_metrics=training_metrics,
+        greedy=measured.greedy, calibration=calibration,
     )  # fmt: skip
-    return {"policy_report": rows_to_table("policy_report", policy), "critic_report": critic}
+    samples = measured.samples.set_column(
+        measured.samples.schema.get_field_index("night"), "night", pa.repeat(night, measured.samples.num_rows)
+    )
+    tables = (samples, rows_to_table("policy_report", policy), critic)
+    return dict(zip(TABLES, tables, strict=True))
 
 
 def evaluation_progress(on_progress: ProgressFn) -> ProgressFn:
@@ -144,6 +156,20 @@ def accuracies(policy_report: pa.Table) -> dict[str, float]:
 
 
 def headline_metrics(report: pa.Table) -> dict[str, float]:
-    """Metrics of the slice `all` of `critic_report` as metadata numbers; undefined ones are left out."""
+    """Metrics of the slice `all` of `critic_report` as metadata numbers, without curves and undefined ones."""
     rows = report.filter(pc.equal(report["slice"], "all")).select(["metric", "value"]).to_pylist()
-    return {row["metric"]: row["value"] for row in rows if row["value"] is not None}
+    shown = [row for row in rows if row["value"] is not None and not row["metric"].startswith(CURVES)]
+    return {row["metric"]: row["value"] for row in shown}
+
+
+def report_figures(settings: Settings, measured: Measured, report: pa.Table, night: str) -> dict[str, dg.MetadataValue]:
+    """Writes the figures of `critic_report` to the workspace's state folder; their paths, and one of them inline."""
+    if report.num_rows == 0:
+        return {}
+    gold = gold_steps(measured.problems, measured.samples)
+    steps = labelled_steps(scored_rollouts(measured.problems, measured.samples, measured.step_scores, gold))
+    values, title = by_slice(report), f"{report['critic_id'][0].as_py()}, {measured.problems.num_rows:,} problems"
+    paths = write_report_figures(settings.state_dir / "reports" / night, values, steps, title)
+    shown = {f"figure_{path.stem}": dg.MetadataValue.path(str(path)) for path in paths}
+    inline = inline_figure(values, title)
+    return shown if inline is None else {**shown, "best_of_n": dg.MetadataValue.md(inline)}

@@ -1,9 +1,8 @@
-"""Last night's critics as the guide of tonight's search.
+"""The current critics as the guide of tonight's search.
 
 A problem's tree is guided by the critic of the problem's own fold, which has never seen the problem: a critic that had
-learned from its earlier trees would lead the search to what it remembers of them. The search depends on the critics of
-an earlier night and the critics on tonight's search, which Dagster's graph would call a cycle: so the dependence is not
-declared there, and stands in the lineage of what was made.
+learned from its earlier trees would lead the search to what it remembers of them. They are those that were current when
+the night began: a critic that learned from tonight's search never guides it, also when the search is made again.
 """
 
 from collections.abc import Mapping
@@ -11,12 +10,14 @@ from dataclasses import dataclass
 
 from assets.critics import fold_scorers
 from critics.fold import fold_of
-from critics.score import StepScorer, ensemble_version
+from critics.registry import current_before
+from critics.score import LoadScorer, StepScorer, ensemble_version, load_critic
 from pipelines.config import Settings
 from pipelines.inference.session import Session
 from pipelines.lake import Lake
-from pipelines.reasoning.evaluate import critic_evaluator
+from pipelines.reasoning.evaluate import AGGREGATES, AggregateFn, critic_evaluator
 from pipelines.reasoning.prompts import PromptStyle
+from pipelines.search.recipes import Recipe
 from pipelines.search.types import EvaluateFn, Evaluation, Path
 
 
@@ -32,11 +33,14 @@ class Guide:
         """One name for the set of critics."""
         return ensemble_version(self.scorers)
 
-    def evaluator(self, prompts: PromptStyle, session: Session) -> EvaluateFn:
-        """Values a path by the product of its step scores; belongs to one event loop."""
+    def evaluator(
+        self, prompts: PromptStyle, session: Session, aggregate: AggregateFn = AGGREGATES["product"]
+    ) -> EvaluateFn:
+        """Values a path by an aggregate of its step scores; belongs to one event loop."""
         by_fold = {
             fold: critic_evaluator(
-                scorer.score, prompts, count_tokens=lambda text: len(session.tokenizer.encode(text))
+                scorer.score, prompts, aggregate=aggregate,
+                count_tokens=lambda text: len(session.tokenizer.encode(text)),
             )
             for fold, scorer in self.scorers.items()
         }  # fmt: skip
@@ -46,11 +50,14 @@ class Guide:
 
         return evaluate
 
+    def critics(self, recipe: Recipe, prompts: PromptStyle, session: Session) -> dict[str, EvaluateFn]:
+        """What a recipe can ask for beside `evaluator`: a judge of the last step alone, called process."""
+        if "critics" not in recipe.needs:
+            return {}
+        return {"process": self.evaluator(prompts, session, AGGREGATES["last"])}
 
-def last_guide(settings: Settings, lake: Lake, night: str) -> Guide | None:
-    """The critics of the last night before this one that has any; None on the first night."""
-    for earlier in sorted((partition for partition in lake.partitions("critics") if partition < night), reverse=True):
-        scorers = fold_scorers(settings, lake.read("critics", earlier))
-        if scorers:
-            return Guide(scorers, earlier)
-    return None
+
+def current_guide(settings: Settings, lake: Lake, night: str, load: LoadScorer = load_critic) -> Guide | None:
+    """The critics that were current when the night began; None where none was promoted before."""
+    critics = current_before(lake, night)
+    return None if critics is None else Guide(fold_scorers(settings, critics, load=load), critics.night)

@@ -12,6 +12,11 @@ def nightly_partitions(schedule: ScheduleConfig) -> dg.DailyPartitionsDefinition
     )
 
 
+def last_night() -> dg.TimeWindowPartitionMapping:
+    """Maps a night to the night before it, where there is one."""
+    return dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1, allow_nonexistent_upstream_partitions=True)
+
+
 def last_night_and_tonight() -> dg.TimeWindowPartitionMapping:
     """Maps a night to the night before it, where there is one, and itself."""
     return dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=0, allow_nonexistent_upstream_partitions=True)

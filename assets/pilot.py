@@ -21,7 +21,7 @@ from pipelines.critiques import select_rollouts
 from pipelines.errors import ReasonmillError
 from pipelines.estimate import StageCosts, UnitCost, tokens_per_s, unit_cost
 from pipelines.inference.session import Session
-from pipelines.inference.types import Completion, GenerationRequest
+from pipelines.inference.types import Completion, GenerationRequest, ScoreRequest, TokenScores
 from pipelines.lake import Lake
 from pipelines.problem_rows import Rollouts
 from pipelines.reasoning.metering import MeteredSession
@@ -43,7 +43,7 @@ class StageMeter:
 
     def metered(self) -> Session:
         """The session to work with."""
-        return replace(self.session, generate=self._generate)
+        return replace(self.session, generate=self._generate, score=self._score)
 
     def usage(self, stage: str) -> TokenUsage:
         """What a stage has cost so far; zero where it has asked for nothing."""
@@ -51,8 +51,13 @@ class StageMeter:
 
     async def _generate(self, request: GenerationRequest) -> Completion:
         is_refinement = self.stage == CRITIQUES and request.purpose == "refine"
-        stage = REFINEMENTS if is_refinement else self.stage
-        return await self._meters.setdefault(stage, MeteredSession(self.session)).generate(request)
+        return await self._meter(REFINEMENTS if is_refinement else self.stage).generate(request)
+
+    async def _score(self, request: ScoreRequest) -> TokenScores:
+        return await self._meter(self.stage).score(request)
+
+    def _meter(self, stage: str) -> MeteredSession:
+        return self._meters.setdefault(stage, MeteredSession(self.session))
 
 
 async def run_pilot(
@@ -60,8 +65,10 @@ async def run_pilot(
 ) -> list[StageCosts]:
     """Search, samples, critiques and refinements of `num_problems` of tonight's problems, and what they cost.
 
-    ReasonmillError when the night has no problem.
+    No token limit is applied: a unit's cost is what it would be, not what was left. ReasonmillError when the night has
+    no problem.
     """
+    settings = settings.model_copy(update={"rollouts": settings.rollouts.model_copy(update={"max_total_tokens": None})})
     plan = plan_night(settings, settings.rollouts, lake, problems, night)
     sampling = _sampling(session, settings, plan)
     await _each(_only(plan.to_sample, 1), sampling)  # a fresh engine's first answers take longer than all later ones

@@ -2,7 +2,9 @@
 
 import dagster as dg
 
+from assets.current_critic import current_critic_dep
 from assets.launchpad import launchpad_config, pipeline_config
+from assets.partitions import last_night_and_tonight
 from assets.specs import Pipeline, asset_traits
 from assets.tree_pages import tree_pages
 from assets.writing import read_night, write_night
@@ -23,15 +25,9 @@ def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     pipeline = Pipeline("preference_pairs", "1", SOURCES, (settings.preference_pairs,))
     Launchpad = launchpad_config(settings.preference_pairs)
 
-    @dg.asset(
-        **asset_traits(
-            settings,
-            pipeline,
-            "preference_pairs",
-            kinds={"duckdb", "parquet"},
-            deps=tables_of(settings.preference_pairs),
-        )
-    )
+    deps = [*tables_of(settings.preference_pairs), current_critic_dep(last_night_and_tonight())]
+
+    @dg.asset(**asset_traits(settings, pipeline, "preference_pairs", kinds={"duckdb", "parquet"}, deps=deps))
     def preference_pairs(
         context: dg.AssetExecutionContext,
         config: Launchpad,

@@ -1,4 +1,4 @@
-"""Assets `policy_report` and `critic_report`."""
+"""Assets `evaluation_rollouts`, `policy_report` and `critic_report`."""
 
 import json
 from functools import partial
@@ -6,24 +6,39 @@ from functools import partial
 import dagster as dg
 
 from assets.checks import work_result, work_spec
-from assets.evaluation import accuracies, evaluation_problems, headline_metrics, measure, report_tables
+from assets.evaluation import (
+    accuracies,
+    evaluation_problems,
+    headline_metrics,
+    measure,
+    report_figures,
+    report_tables,
+)
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.resources import RunServices
+from assets.rollouts import search_section
 from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.writing import read_night, write_tables
+from critics.calibrated import read_calibration
 from critics.score import load_critic
 from pipelines.config import ReportsConfig, Settings
 from pipelines.errors import LakeError
 from pipelines.lake import Lake
 
 SOURCES = (
-    "assets/evaluation.py", "critics/report.py", "critics/metrics.py", "critics/score.py", "pipelines/strategies.py",
+    "assets/evaluation.py", "critics/report.py", "critics/metrics.py", "critics/score.py", "critics/calibrated.py",
+    "critics/calibration.py", "pipelines/strategies.py",
     "pipelines/reasoning", "pipelines/search", "pipelines/grading", "pipelines/rollouts.py",
     "pipelines/problem_rows.py",
 )  # fmt: skip
 INPUTS = ("problems", "critics")
-KINDS = {"policy_report": {"vllm", "pytorch", "parquet"}, "critic_report": {"pytorch", "parquet"}}
+KINDS = {
+    "evaluation_rollouts": {"vllm", "parquet"},
+    "policy_report": {"vllm", "pytorch", "parquet"},
+    "critic_report": {"pytorch", "parquet"},
+}
 DESCRIPTIONS = {
+    "evaluation_rollouts": "One row per independent sample of a frozen evaluation problem; never trained on.",
     "policy_report": "One row per way of answering the frozen evaluation problems: accuracy, bounds, tokens.",
     "critic_report": "One row per metric and slice of tonight's critic on the frozen evaluation problems.",
 }
@@ -31,7 +46,7 @@ DESCRIPTIONS = {
 
 def reports_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Both reports, from one set of samples."""
-    config = (settings.reports, settings.policy, settings.rollouts)
+    config = (settings.reports, settings.policy, search_section(settings))
     pipeline = Pipeline("reports", "1", SOURCES, config, workspace=("graders", "prompts"))
     Launchpad = launchpad_config(settings.reports)
 
@@ -53,14 +68,19 @@ def reports_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         with lake.lease(f"reports/{night}"):
             chosen = pipeline_config(config, ReportsConfig)
             critic = full_critic(lake, night)
-            scorer = load_critic(settings.in_workspace(critic["path"]))
+            folder = settings.in_workspace(critic["path"])
+            scorer = load_critic(folder)
             problems = evaluation_problems(read_night(lake, "problems", night), chosen)
             work = partial(measure, settings=settings, config=chosen, problems=problems, scorer=scorer)
             measured, use = services.generate(context, work)
-            tables = report_tables(measured, chosen, critic["critic_id"], json.loads(critic["metrics"]), night)
+            tables = report_tables(
+                measured, chosen, critic["critic_id"], json.loads(critic["metrics"]), night,
+                read_calibration(folder, critic["digest"]),
+            )  # fmt: skip
+            figures = report_figures(settings, measured, tables["critic_report"], night)
             numbers = {
                 "policy_report": accuracies(tables["policy_report"]) | use.numbers(),
-                "critic_report": headline_metrics(tables["critic_report"]),
+                "critic_report": headline_metrics(tables["critic_report"]) | figures,
             }
             yield from write_tables(lake, tables, night, upstream=INPUTS, numbers=numbers, engine=use.engine)
             yield work_result("policy_report", tables["policy_report"].num_rows, use, is_wanted=problems.num_rows > 0)

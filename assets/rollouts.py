@@ -14,15 +14,19 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from assets.checks import work_result, work_spec
-from assets.guidance import Guide, last_guide
+from assets.critics import guide_loader
+from assets.current_critic import current_critic_dep
+from assets.guidance import Guide, current_guide
 from assets.launchpad import launchpad_config, pipeline_config
-from assets.resources import RunServices, prompts_of
+from assets.partitions import last_night
+from assets.resources import RunServices, engine_owner_pid, prompts_of, root_run_id
 from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.tree_pages import tree_pages
 from assets.writing import ENGINE, NightStream, lineage_of, read_night, stream_tables
+from critics.score import LoadScorer, load_critic
 from pipelines.budget import PassCount, TokenBudget, allocate_simulations, unguided_problems
 from pipelines.config import RolloutsConfig, Settings
-from pipelines.extensions import extension_names, load_extension
+from pipelines.configured import chosen_recipe, own_recipes
 from pipelines.grading import extract_answer, graders_of
 from pipelines.inference.session import Session
 from pipelines.lake import Lake
@@ -31,7 +35,7 @@ from pipelines.records import ProgressFn
 from pipelines.retrieval.corpus import Corpus, load_corpus
 from pipelines.rollouts import check_error_rate, choose_problems, gold_steps, sample_rollouts, search_rollouts
 from pipelines.row_stream import KeepFn
-from pipelines.search.recipes import NEEDS, RECIPES, Recipe, recipe_named
+from pipelines.search.recipes import NEEDS, RECIPES
 from pipelines.warehouse import Warehouse
 
 SOURCES = (
@@ -69,8 +73,19 @@ class NightPlan:
     lineage: Mapping[str, str]  # `table/partition` -> generation of what was read of earlier nights
 
 
-def plan_night(settings: Settings, config: RolloutsConfig, lake: Lake, problems: pa.Table, night: str) -> NightPlan:
-    """Draws tonight's problems and shares the simulations out by what earlier nights tell of them."""
+def plan_night(
+    settings: Settings,
+    config: RolloutsConfig,
+    lake: Lake,
+    problems: pa.Table,
+    night: str,
+    load: LoadScorer = load_critic,
+) -> NightPlan:
+    """Draws tonight's problems and shares the simulations out by what earlier nights tell of them.
+
+    ConfigError where the configured recipe or a parameter of it is not there: before anything is sampled.
+    """
+    chosen_recipe(settings, config)
     draw = partial(choose_problems, problems, night=night, seed=config.seed)
     to_search = draw(math.ceil(round(config.num_search_problems * config.oversample, 9)))
     ids = to_search["problem_id"].to_pylist()
@@ -80,7 +95,7 @@ def plan_night(settings: Settings, config: RolloutsConfig, lake: Lake, problems:
         seen = pass_history(lake, night)
         earlier = [manifest for manifest in lake.manifests("rollouts") if manifest.partition < night]
         lineage |= {f"rollouts/{manifest.partition}": manifest.generation for manifest in earlier}
-    guide = last_guide(settings, lake, night) if config.guided else None
+    guide = current_guide(settings, lake, night, load) if config.guided else None
     if guide is not None:
         lineage[f"critics/{guide.night}"] = lake.generation("critics", guide.night)
     return NightPlan(
@@ -113,13 +128,15 @@ async def explore(
     known["max_model_len"] = session.max_model_len or settings.policy.max_model_len
     known["on_progress"] = on_progress
     known["is_spent"] = TokenBudget(config.max_total_tokens, session.stats).is_spent
-    prompts = prompts_of(settings)
+    prompts, recipes = prompts_of(settings), own_recipes(settings, config)
     guided = {}
     if plan.guide is not None:
+        critics = plan.guide.critics(chosen_recipe(settings, config), prompts, session)
         guided = {"evaluate": plan.guide.evaluator(prompts, session), "evaluator_version": plan.guide.version}
+        guided["critics"] = critics
     sampled = await sample_rollouts(plan.to_sample, session, prompts, config, **known)
     searched = await search_rollouts(
-        plan.to_search, session, prompts, config, recipes=own_recipes(settings, config),
+        plan.to_search, session, prompts, config, recipes=recipes,
         reviewer=settings.critiques.agents[0], corpus=corpus_of(settings, config), **known, **guided,
         unguided=plan.unguided, simulations=plan.simulations, num_wanted=plan.num_wanted,
     )  # fmt: skip
@@ -131,17 +148,9 @@ def problems_of(plan: NightPlan) -> pa.Table:
     return pa.concat_tables([plan.to_search, plan.to_sample])
 
 
-def own_recipes(settings: Settings, config: RolloutsConfig) -> dict[str, Recipe]:
-    """The user's recipe under its name, if the configured recipe is one of the user's."""
-    if config.recipe not in extension_names(settings, "recipes"):
-        return {}
-    recipe = load_extension(settings, "recipes", config.recipe)
-    return {config.recipe: recipe if isinstance(recipe, Recipe) else recipe()}
-
-
 def corpus_of(settings: Settings, config: RolloutsConfig) -> Corpus | None:
     """The user's corpus, read where the configured recipe looks things up and a corpus is named; else None."""
-    recipe = recipe_named(config.recipe, own_recipes(settings, config))
+    recipe = chosen_recipe(settings, config)
     if "retrieval" not in recipe.needs or settings.retrieval.corpus is None:
         return None
     return load_corpus(settings.in_workspace(settings.retrieval.corpus), settings.retrieval)
@@ -158,7 +167,12 @@ def sections_of(settings: Settings) -> tuple[BaseModel, ...]:
     needs = needs_of(settings)
     reviewer = (settings.critiques.agents[0],) if "refine" in needs else ()
     retrieval = (settings.retrieval,) if "retrieval" in needs else ()
-    return (settings.rollouts, settings.policy, *reviewer, *retrieval)
+    return (search_section(settings), settings.policy, *reviewer, *retrieval)
+
+
+def search_section(settings: Settings) -> RolloutsConfig:
+    """The section `rollouts` with the default number of trees at once, which changes no tree and makes none stale."""
+    return settings.rollouts.model_copy(update={"trees_in_flight": RolloutsConfig().trees_in_flight})
 
 
 @dataclass
@@ -212,12 +226,13 @@ def rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     workspace = ("graders", "recipes", "prompts", *(("corpus",) if "retrieval" in needs_of(settings) else ()))
     pipeline = Pipeline("rollouts", "1", SOURCES, sections_of(settings), workspace=workspace)
     Launchpad = launchpad_config(settings.rollouts)
+    guides = [current_critic_dep(last_night())] if settings.rollouts.guided else []
 
     @dg.multi_asset(
         name="rollouts",
         pool=ENGINE_POOL,
         check_specs=[work_spec(settings, "rollouts")],
-        specs=table_specs(settings, pipeline, DESCRIPTIONS, kinds=KINDS, deps=["problems"]),
+        specs=table_specs(settings, pipeline, DESCRIPTIONS, kinds=KINDS, deps=["problems", *guides]),
     )
     def rollouts(
         context: dg.AssetExecutionContext,
@@ -230,7 +245,8 @@ def rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         night = context.partition_key
         with lake.lease(f"rollouts/{night}"):
             chosen, problems = pipeline_config(config, RolloutsConfig), read_night(lake, "problems", night)
-            plan, yields = plan_night(settings, chosen, lake, problems, night), RolloutYields()
+            load = guide_loader(settings, chosen, root_run_id(context), engine_owner_pid(context))
+            plan, yields = plan_night(settings, chosen, lake, problems, night, load), RolloutYields()
             with stream_tables(lake, DESCRIPTIONS, night) as stream:
                 keep = keeping(stream, problems_of(plan), yields)
                 work = partial(explore, settings=settings, config=chosen, plan=plan, keep=keep)

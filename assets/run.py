@@ -14,6 +14,7 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 
 from assets.definitions import build_definitions
 from assets.partitions import nightly_partitions
+from assets.promotion import PROMOTABLE
 from assets.resources import RunServices
 from assets.writing import read_night
 from pipelines.config import Settings
@@ -36,14 +37,14 @@ class RunSummary:
     """What a run left behind.
 
     Attributes:
-        success: every selected asset was made and no blocking check failed.
+        success: every selected asset was made and no blocking check failed, but for the promotion of the critic.
         tables: (table, rows, tokens) of every table written; tokens None where the table counts none.
         policy_report, critic_report: rows of tonight's reports, empty where they were not made.
         seconds_per_stage: wall time per step, in the order of their ends; checks are left out.
         tokens_per_s: completion tokens that the engine generated per second of generating stages.
         dataset_path: folder of the published version; None where none was published.
         critic_path: checkpoint folder of the critic of all training problems; None where none was trained.
-        errors: descriptions of checks that failed without blocking.
+        errors: descriptions of checks that failed without blocking, and why tonight's critic was not promoted.
     """
 
     success: bool
@@ -87,11 +88,14 @@ def materialize_night(
                 asset_selection=selected_keys(job, selection),
                 run_id=run_id,
             )
+            events = result.all_events
         except DagsterAssetCheckFailedError as error:
-            raise BlockedByCheckError(explain_checks(instance, run_id, night)) from error
+            events = events_of(instance, run_id)
+            if not only_promotion_is_blocked(events):
+                raise BlockedByCheckError(explain_checks(events, night)) from error
         finally:
             stop_engine(settings, run_id)
-        return summary_of(result.all_events, Lake(settings.lake_url), night)
+        return summary_of(events, Lake(settings.lake_url), night)
 
 
 def require_night(settings: Settings, night: str) -> None:
@@ -123,10 +127,24 @@ def selected_keys(job: dg.JobDefinition, selection: str | None) -> list[dg.Asset
         ) from error
 
 
-def explain_checks(instance: dg.DagsterInstance, run_id: str, night: str) -> str:
+def events_of(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
+    """What a run recorded, also one that failed."""
+    return [log.dagster_event for log in instance.all_logs(run_id) if log.dagster_event]
+
+
+def only_promotion_is_blocked(events: Sequence[dg.DagsterEvent]) -> bool:
+    """Whether all that failed is the promotion of tonight's critic, which comes last: the night itself is done."""
+    blocked = {
+        evaluation.check_name
+        for evaluation in check_evaluations(events)
+        if not evaluation.passed and evaluation.blocking and evaluation.severity is dg.AssetCheckSeverity.ERROR
+    }
+    return blocked == {PROMOTABLE}
+
+
+def explain_checks(events: Sequence[dg.DagsterEvent], night: str) -> str:
     """Which checks of a run failed, and on what."""
-    logs = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
-    failed = failed_checks([log.dagster_event for log in logs if log.dagster_event])
+    failed = failed_checks(events)
     return (
         f"The night {night} was stopped because {len(failed)} check(s) found tables that would spoil what follows. "
         f"{'; '.join(failed)}. What was written before stays; mend the cause and run the night again."
@@ -135,8 +153,12 @@ def explain_checks(instance: dg.DagsterInstance, run_id: str, night: str) -> str
 
 def failed_checks(events: Sequence[dg.DagsterEvent]) -> list[str]:
     """`asset.check: description (numbers)` of every check that did not pass."""
-    evaluations = [event.event_specific_data for event in events if event.event_type_value == CHECK_EVALUATION]
-    return [_describe(evaluation) for evaluation in evaluations if not evaluation.passed]
+    return [_describe(evaluation) for evaluation in check_evaluations(events) if not evaluation.passed]
+
+
+def check_evaluations(events: Sequence[dg.DagsterEvent]) -> list[dg.AssetCheckEvaluation]:
+    """The evaluations of all checks, in order."""
+    return [event.event_specific_data for event in events if event.event_type_value == CHECK_EVALUATION]
 
 
 def _describe(evaluation: dg.AssetCheckEvaluation) -> str:

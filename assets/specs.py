@@ -80,13 +80,13 @@ def with_upstream_versions(assets: Sequence[dg.AssetsDefinition]) -> list[dg.Ass
     """The same assets, whose code versions also cover the code versions of everything they are made from.
 
     Dagster calls an asset stale when its own version or its inputs' data changed, and looks no further: without this
-    a changed filter would leave the datasets made with the old one looking fresh.
+    a changed filter would leave the datasets made with the old one looking fresh. An external asset has no code.
     """
     specs = {spec.key: spec for asset in assets for spec in asset.specs}
 
     @cache
     def full_version(key: dg.AssetKey) -> str:
-        upstream = sorted(full_version(dep.asset_key) for dep in specs[key].deps)
+        upstream = sorted(full_version(dep.asset_key) for dep in specs[key].deps if dep.asset_key in specs)
         return f"{specs[key].code_version}-{text_digest(upstream)[:8]}"
 
     return list(dg.map_asset_specs(lambda spec: spec.replace_attributes(code_version=full_version(spec.key)), assets))

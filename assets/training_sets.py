@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from assets.current_critic import current_critic_dep
 from assets.launchpad import launchpad_config, pipeline_config
+from assets.partitions import last_night_and_tonight
 from assets.resources import prompts_of
 from assets.specs import Pipeline, table_specs
 from assets.writing import read_night, write_tables
@@ -43,11 +45,16 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     config = (settings.training_sets, settings.policy)
     pipeline = Pipeline("training_sets", "1", SOURCES, config, workspace=("prompts",))
     Launchpad = launchpad_config(settings.training_sets)
+    current = current_critic_dep(last_night_and_tonight())
 
     @dg.multi_asset(
         name="training_sets",
         specs=table_specs(
-            settings, pipeline, DESCRIPTIONS, kinds=dict.fromkeys(DESCRIPTIONS, {"duckdb", "parquet"}), deps=INPUTS
+            settings,
+            pipeline,
+            DESCRIPTIONS,
+            kinds=dict.fromkeys(DESCRIPTIONS, {"duckdb", "parquet"}),
+            deps=[*INPUTS, current],
         ),
     )
     def training_sets(

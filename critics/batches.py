@@ -8,10 +8,12 @@ The order of batches depends on the seed alone, so a resumed run sees the batche
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from critics.errors import CriticDataError, VocabularyError
 from critics.examples import Row, StepExamples, TreeExample
 from critics.model import STEP_SEPARATOR, StepEncoder, pad_rows
 from critics.packing import WAYS, Packing, prefix_tree
@@ -68,6 +70,36 @@ def encode_examples(examples: StepExamples, encoder: StepEncoder, batch_size: in
             if unit.targets:
                 units.append(unit)
     return units
+
+
+def check_vocabulary(examples: StepExamples, encoder: StepEncoder, folder: Path) -> None:
+    """VocabularyError for the first tree with a character that a model folder's tokenizer has no token for."""
+    for tree in examples.trees:
+        for node, text in enumerate((tree.prompt, *tree.steps[1:])):
+            if not encoder.knows(text):
+                unknown = "".join(sorted({character for character in text if not encoder.knows(character)}))
+                what = f"step of node {node}" if node else "prompt"
+                raise VocabularyError(
+                    f"The tokenizer of {folder} has no token for {unknown or text!r} in the {what} of tree "
+                    f"{tree.tree_id}: {text[:80]!r}. Start from a model with the vocabulary of the policy that made "
+                    "the trees (process_critic.init)."
+                )
+
+
+def check_lengths(examples: StepExamples, encoder: StepEncoder, max_cut_share: float) -> None:
+    """CriticDataError where more than this share of the labelled steps ends beyond the encoder's context."""
+    cut: list[tuple[str, int]] = []  # tree, node of each labelled step that was cut off
+    for tree in examples.trees:
+        for row in tree.rows:
+            _, ends = encoder.encode(tree.prompt, [tree.steps[node] for node in row.path])
+            cut += [(tree.tree_id, row.path[i]) for i in row.read if i >= len(ends)]
+    if cut and (len(cut) > max_cut_share * examples.num_nodes or len(cut) == examples.num_nodes):
+        tree_id, node = cut[0]
+        raise CriticDataError(
+            f"{len(cut)} of {examples.num_nodes} labelled steps end beyond the critic's context of "
+            f"{encoder.max_length} tokens (the first: node {node} of tree {tree_id}); at most {max_cut_share:.0%} may "
+            "be left out (process_critic.max_cut_share). Take a model with a longer context, or shorter steps."
+        )
 
 
 def epoch_batches(units: Sequence[Unit], batch_size: int, seed: int, epoch: int) -> Iterator[list[Unit]]:

@@ -2,6 +2,7 @@
 
 `CriticDataError`   the labelled steps cannot train or evaluate a critic (none left, one class, ids missing)
 `CheckpointError`   a folder is no checkpoint of a critic, or does not fit its data
+`VocabularyError`   a checkpoint's vocabulary is not that of its tokenizer, or has no token for the data's characters
 `CriticMemoryError` one row of tokens does not fit into memory
 `LeakError`         a rollout would be scored by a critic that learned from its problem
 """
@@ -19,6 +20,10 @@ class CriticDataError(CriticError):
 
 class CheckpointError(CriticError):
     """A folder holds no usable critic or initial model."""
+
+
+class VocabularyError(CheckpointError):
+    """The vocabularies of network, tokenizer and data differ."""
 
 
 class CriticMemoryError(CriticError):

@@ -6,6 +6,7 @@ AUROC also rewards knowing which problems are easy, so the two are always report
 """
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -192,6 +193,39 @@ def pass_at_n(outcomes: Sequence[float], groups: Sequence[Hashable], n: int) -> 
     return best_of_n(outcomes, outcomes, groups, n)
 
 
+def majority_of_n(
+    answers: Sequence[str | None], outcomes: Sequence[float], groups: Sequence[Hashable], n: int
+) -> tuple[float | None, int]:
+    """(expected outcome of the most frequent of n answers of a problem, number of problems).
+
+    Exact over all subsets of size n, like `best_of_n`; equally frequent answers share, an answer's outcome is the mean
+    of its rollouts', None never votes, and a subset without any answer is wrong.
+    """
+    values = []
+    for members in _members(groups).values():
+        if len(members) >= n:
+            counts = Counter(answers[i] for i in members)
+            right = {
+                answer: np.mean([outcomes[i] for i in members if answers[i] == answer])
+                for answer in counts
+                if answer is not None
+            }
+            values.append(sum(r * _chance_of_majority(counts, a, n) for a, r in right.items() if r > 0))
+    return (float(np.mean(values)) if values else None), len(values)
+
+
+def selective_accuracy(scores: Sequence[float], outcomes: Sequence[float], coverage: float) -> float | None:
+    """Mean outcome of the highest-scored ceil(coverage * N) of N items; equal scores share their mean outcome.
+
+    coverage: in (0, 1]; 1 is the plain mean. None without items.
+    """
+    if len(scores) == 0:
+        return None
+    ranked = _outcomes_by_rank(scores, outcomes)
+    num_answered = max(1, math.ceil(round(coverage * len(ranked), 9)))
+    return sum(ranked[:num_answered]) / num_answered
+
+
 def brier(probabilities: Sequence[float], labels: Sequence[float]) -> float | None:
     """Mean squared distance between probability and label."""
     if len(probabilities) == 0:
@@ -250,6 +284,38 @@ def _share_holding(intervals: Sequence[tuple[float, float]], thresholds_C: np.nd
     lows, highs = (np.sort([interval[side] for interval in intervals if interval[0] < interval[1]]) for side in (0, 1))
     holding_C = np.searchsorted(lows, thresholds_C, "left") - np.searchsorted(highs, thresholds_C, "left")
     return holding_C / len(intervals)
+
+
+def _chance_of_majority(counts: Mapping[str | None, int], answer: str, n: int) -> float:
+    """Chance that `answer` wins a vote of n drawn without replacement, a tie of t answers counting 1 / t.
+
+    For every number k of its votes: ways to draw the other n - k so that no other answer has more, by how many of them
+    have k as well. Answers with fewer than k rollouts in all cannot tie, so they and None are one urn.
+    """
+    total, chance = math.comb(sum(counts.values()), n), 0.0
+    for k in range(1, min(counts[answer], n) + 1):
+        rivals = [num for other, num in counts.items() if other not in (answer, None) and num >= k]
+        num_free = sum(counts.values()) - counts[answer] - sum(rivals)
+        ways = {0: np.array([float(math.comb(num_free, used)) for used in range(n - k + 1)])}  # ties -> by votes drawn
+        for rival in rivals:
+            ways = _with_rival(ways, rival, k)
+        shares = sum(by_used[n - k] / (num_tied + 1) for num_tied, by_used in ways.items())
+        chance += math.comb(counts[answer], k) * shares / total
+    return chance
+
+
+def _with_rival(ways: Mapping[int, np.ndarray], rival: int, k: int) -> dict[int, np.ndarray]:
+    """The ways after a further answer with `rival` rollouts has drawn up to k votes."""
+    size = len(next(iter(ways.values())))
+    found: dict[int, np.ndarray] = {}
+    fewer = np.array([float(math.comb(rival, votes)) for votes in range(k)])
+    for num_tied, by_used in ways.items():
+        without = np.convolve(by_used, fewer)[:size]
+        found[num_tied] = found.get(num_tied, np.zeros(size)) + without
+        if k < size:
+            tied = np.concatenate([np.zeros(k), float(math.comb(rival, k)) * by_used[: size - k]])
+            found[num_tied + 1] = found.get(num_tied + 1, np.zeros(size)) + tied
+    return found
 
 
 def _outcomes_by_rank(scores: Sequence[float], outcomes: Sequence[float]) -> list[float]:

@@ -25,7 +25,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from critics.errors import CheckpointError
+from critics.errors import CheckpointError, VocabularyError
 from critics.packing import Packing
 
 RIGHT_TOKEN, WRONG_TOKEN = "<right>", "<wrong>"
@@ -71,8 +71,16 @@ class StepEncoder:
 def load_encoder(folder: Path) -> StepEncoder:
     """The encoder of a model folder."""
     _check_folder(folder)
-    config = AutoConfig.from_pretrained(folder)
-    return StepEncoder(AutoTokenizer.from_pretrained(folder), config.get_text_config().max_position_embeddings)
+    config = AutoConfig.from_pretrained(folder).get_text_config()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= config.vocab_size:
+        raise VocabularyError(
+            f"The tokenizer of {folder} has token ids up to {largest}, its network only {config.vocab_size} embeddings "
+            f"(0 to {config.vocab_size - 1}): they are of different models. Take the tokenizer that the network "
+            "learned with."
+        )
+    return StepEncoder(tokenizer, config.max_position_embeddings)
 
 
 def initial_critic(folder: Path, seed: int) -> PreTrainedModel:

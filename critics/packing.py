@@ -14,7 +14,7 @@ attention is replaced, through transformers' own registry:
              one path and its own, and all chunks are one batch of dense scaled dot products. No key is repeated per
              leaf; the work per token is depth + C.
     flex     torch FlexAttention with a block mask of the rule above. torch 2.13 has no backward of it on the CPU, so
-             that it trains on GPUs only.
+             that it trains on GPUs only; its values are tested, on the CPU, and no GPU was at hand for the rest.
 
 Degenerate case: a single row is plain causal attention. Values and gradients equal those of the rows evaluated one by
 one (float32, 1e-5), where a token that several rows share is one token. What else was tried is in the record of
@@ -23,7 +23,7 @@ one (float32, 1e-5), where a token that several rows share is one token. What el
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -63,7 +63,28 @@ class Chunks:
         return Chunks(self.keys_GK.to(device), self.visible_GCK.to(device))
 
 
-Visibility = Chunks | BlockMask
+@dataclass(frozen=True)
+class Descendants:
+    """What every query sees, as FlexAttention's block mask: blocks in which no query sees a key are skipped."""
+
+    last_descendants_U: Tensor
+
+    def to(self, device: str) -> "Descendants":
+        """The same on another device."""
+        return Descendants(self.last_descendants_U.to(device))
+
+    @cached_property
+    def block_mask(self) -> BlockMask:
+        """Made once per batch, where the tensor is."""
+        last_U = self.last_descendants_U
+
+        def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            return (key <= query) & (query <= last_U[key])
+
+        return create_block_mask(sees, None, None, len(last_U), len(last_U), device=last_U.device)
+
+
+Visibility = Chunks | Descendants
 
 
 @dataclass(frozen=True)
@@ -113,39 +134,41 @@ def chunks_of(tree: PrefixTree, chunk: int = CHUNK) -> Chunks:
     return Chunks(torch.from_numpy(np.maximum(keys_GK, 0)), torch.from_numpy(visible_GCK))
 
 
-def block_mask_of(tree: PrefixTree) -> BlockMask:
-    """The block mask of FlexAttention: blocks of which no query sees a key are skipped."""
-    last_U = torch.from_numpy(tree.last_descendants)
-
-    def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return (key <= query) & (query <= last_U.to(query.device)[key])
-
-    return create_block_mask(sees, 1, 1, len(last_U), len(last_U), device="cpu")
+def descendants_of(tree: PrefixTree) -> Descendants:
+    """The same rule for FlexAttention."""
+    return Descendants(torch.from_numpy(tree.last_descendants))
 
 
-WAYS: Mapping[str, Callable[[PrefixTree], Visibility]] = {"chunks": chunks_of, "flex": block_mask_of}
+WAYS: Mapping[str, Callable[[PrefixTree], Visibility]] = {"chunks": chunks_of, "flex": descendants_of}
 
 
 def allow_packing(critic: PreTrainedModel) -> None:
     """Replace a critic's attention by one that also takes packed rows; plain rows are evaluated as before.
 
-    Raises CheckpointError for networks in which a token's ancestors are not all that it sees (sliding windows, linear
-    attention) or whose attention cannot be replaced.
+    Raises CheckpointError where `hindrances` finds any.
     """
-    config = critic.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or []) - {"full_attention"}
-    window = getattr(config, "sliding_window", None)
-    hindrances = [f"layers of {kind}" for kind in sorted(kinds)]
-    hindrances += [f"a sliding window of {window} tokens"] if window and not kinds else []
-    hindrances += [] if critic._supports_attention_backend else ["an attention that cannot be replaced"]
-    if hindrances:
+    found = hindrances(critic)
+    if found:
         raise CheckpointError(
-            f"The backbone {config.model_type} has {' and '.join(hindrances)}: its rows cannot be packed. Set "
+            f"The backbone {critic.config.model_type} has {' and '.join(found)}: its rows cannot be packed. Set "
             'process_critic.packing = "off".'
         )
     AttentionInterface.register(ATTENTION, _attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     critic.set_attn_implementation(ATTENTION)
+
+
+def hindrances(critic: PreTrainedModel) -> list[str]:
+    """What keeps a backbone's rows from being packed: a token may see less than its ancestors, or what cannot be
+    replaced decides what it sees. Empty where nothing does.
+    """
+    config = critic.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or []) - {"full_attention"}
+    window = getattr(config, "sliding_window", None)
+    found = [f"layers of {kind}" for kind in sorted(kinds)]
+    found += [f"a sliding window of {window} tokens"] if window and not kinds else []
+    found += [] if critic._supports_attention_backend else ["an attention that cannot be replaced"]
+    return found
 
 
 def _attention(
@@ -167,7 +190,7 @@ def _attention(
         )
     if isinstance(visibility, Chunks):
         return chunked_attention(query, key, value, visibility, scaling, dropout), None
-    return block_masked_attention(query, key, value, visibility, scaling), None
+    return block_masked_attention(query, key, value, visibility.block_mask, scaling), None
 
 
 def chunked_attention(

@@ -10,26 +10,29 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from critics.checkpoint import CriticManifest, read_manifest, read_training_problems
 from critics.errors import CriticDataError, LeakError
 from critics.fold import fold_of
-from critics.model import STEP_SEPARATOR, StepEncoder, load_encoder, load_network, pad_rows
+from critics.model import STEP_SEPARATOR, StepEncoder, load_encoder, load_network, outputs_at, pad_rows
+from critics.packing import Packing, allow_packing, chunks_of, hindrances, prefix_tree
 from pipelines.config import Settings
 from pipelines.inference.pooling import ServedClassifier
 from pipelines.step_labels.solution import LabelledSolution
 from pipelines.tables import SCHEMAS
 
 TOKENS_PER_BATCH = 16_384
+PACKED_TOKENS = 8_192
+SERVED_ROWS = 4_096  # whose outputs are held at once
 
 
-OutputsFn = Callable[[Sequence[Sequence[int]]], Tensor]
-"""Rows of token ids -> the critic's float32 outputs (rows, longest, labels); arbitrary behind the end of a row."""
+OutputsFn = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], list[Tensor]]
+"""(rows of token ids, positions in each) -> per row the critic's float32 outputs (positions, labels) there."""
 
 
 class StepScorer:
@@ -59,22 +62,25 @@ class StepScorer:
         self._encoder.remember(prompt for prompt, _ in unique)
         self._encoder.remember(step + STEP_SEPARATOR for _, texts in unique for step in texts)
         encoded = [self._encoder.encode(prompt, texts) for prompt, texts in unique]
-        scores: dict[tuple[str, tuple[str, ...]], list[float | None]] = {}
-        for members in _batches_by_length([len(ids) for ids, _ in encoded]):
-            probabilities_BT = self._probabilities([encoded[i][0] for i in members])
-            for row, i in enumerate(members):
-                scores[unique[i]] = [probabilities_BT[row][end] for end in encoded[i][1]]
+        readable = [(key, *one) for key, one in zip(unique, encoded, strict=True) if one[1]]
+        outputs = self._outputs([ids for _, ids, _ in readable], [ends for _, _, ends in readable])
+        scores = {
+            key: torch.sigmoid(outputs_NK[:, 0]).tolist()
+            for (key, _, _), outputs_NK in zip(readable, outputs, strict=True)
+        }
         return [_padded(scores.get(key, []), len(key[1])) for key in keys]
 
-    def _probabilities(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
-        return torch.sigmoid(self._outputs(rows)[..., 0]).tolist()
+
+LoadScorer = Callable[[Path], StepScorer]
+"""A checkpoint folder -> its scorer."""
 
 
 def load_critic(folder: Path | str, device: str | None = None) -> StepScorer:
     """The scorer of a checkpoint folder; device None takes CUDA if there is one. CheckpointError if it is none."""
     folder = Path(folder)
     manifest = read_manifest(folder)
-    outputs = forward_pass(load_network(folder), device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network = load_network(folder).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    outputs = padded_outputs(network) if hindrances(network) else packed_outputs(network)
     return StepScorer(outputs, load_encoder(folder), manifest, read_training_problems(folder))
 
 
@@ -89,19 +95,53 @@ def load_served_critic(folder: Path | str, settings: Settings, run_id: str, owne
     served = ServedClassifier(settings, folder, run_id, owner_pid)
     encoder.max_length = min(encoder.max_length, served.max_model_len)
 
-    def outputs(rows: Sequence[Sequence[int]]) -> Tensor:
-        return pad_sequence([torch.tensor(outputs_TK) for outputs_TK in served.outputs(rows)], batch_first=True)
+    def outputs(rows: Sequence[Sequence[int]], ends: Sequence[Sequence[int]]) -> list[Tensor]:
+        made: list[Tensor] = []
+        for start in range(0, len(rows), SERVED_ROWS):
+            answers = served.outputs(rows[start : start + SERVED_ROWS])
+            some = ends[start : start + SERVED_ROWS]
+            made += [torch.from_numpy(answer[of_row]) for answer, of_row in zip(answers, some, strict=True)]
+        return made
 
     return StepScorer(outputs, encoder, manifest, read_training_problems(folder))
 
 
-def forward_pass(critic: PreTrainedModel, device: str) -> OutputsFn:
-    """A network of this process, on right-padded rows."""
-    critic.to(device)
+def padded_outputs(critic: PreTrainedModel) -> OutputsFn:
+    """A network of this process on right-padded rows of similar lengths."""
 
     @torch.no_grad()
-    def outputs(rows: Sequence[Sequence[int]]) -> Tensor:
-        return critic(input_ids=pad_rows(rows).to(device), use_cache=False).logits.float()
+    def outputs(rows: Sequence[Sequence[int]], ends: Sequence[Sequence[int]]) -> list[Tensor]:
+        made: list[Tensor] = [torch.empty(0)] * len(rows)
+        for members in _batches_by_length([len(row) for row in rows]):
+            places = [(row, end) for row, index in enumerate(members) for end in ends[index]]
+            rows_N, ends_N = torch.tensor(places, device=critic.device).T
+            outputs_NK = outputs_at(critic, pad_rows([rows[i] for i in members]).to(critic.device), rows_N, ends_N)
+            for index, of_row in zip(members, outputs_NK.cpu().split([len(ends[i]) for i in members]), strict=True):
+                made[index] = of_row
+        return made
+
+    return outputs
+
+
+def packed_outputs(critic: PreTrainedModel) -> OutputsFn:
+    """A network of this process; what neighbouring rows share is computed once (packing.py), so sorted rows are best.
+
+    Raises CheckpointError where the backbone cannot be packed.
+    """
+    allow_packing(critic)
+
+    @torch.no_grad()
+    def outputs(rows: Sequence[Sequence[int]], ends: Sequence[Sequence[int]]) -> list[Tensor]:
+        made: list[Tensor] = []
+        for members in _batches_in_order([len(row) for row in rows]):
+            tree = prefix_tree([rows[i] for i in members])
+            packing = Packing(torch.from_numpy(tree.positions)[None], chunks_of(tree)).to(critic.device)
+            ids_1U = torch.from_numpy(tree.token_ids)[None].to(critic.device)
+            places = [tokens[ends[i]] for i, tokens in zip(members, tree.tokens_of_rows, strict=True)]
+            places_N = torch.from_numpy(np.concatenate(places)).to(critic.device)
+            outputs_NK = outputs_at(critic, ids_1U, torch.zeros_like(places_N), places_N, packing)
+            made += outputs_NK.cpu().split([len(ends[i]) for i in members])
+        return made
 
     return outputs
 
@@ -246,6 +286,18 @@ def _batches_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
         group.append(i)
     if group:
         yield group
+
+
+def _batches_in_order(lengths: Sequence[int]) -> Iterator[range]:
+    """Neighbours in groups of at most PACKED_TOKENS tokens before packing."""
+    start, num_tokens = 0, 0
+    for i, length in enumerate(lengths):
+        if i > start and num_tokens + length > PACKED_TOKENS:
+            yield range(start, i)
+            start, num_tokens = i, 0
+        num_tokens += length
+    if start < len(lengths):
+        yield range(start, len(lengths))
 
 
 def _padded(scores: Sequence[float | None], length: int) -> list[float | None]:

@@ -27,7 +27,16 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from critics.adapters import merged, with_adapters
-from critics.batches import Unit, collate, encode_examples, epoch_batches, in_parts, ordered_batches
+from critics.batches import (
+    Unit,
+    check_lengths,
+    check_vocabulary,
+    collate,
+    encode_examples,
+    epoch_batches,
+    in_parts,
+    ordered_batches,
+)
 from critics.checkpoint import (
     CriticManifest,
     folder_digest,
@@ -44,6 +53,7 @@ from critics.metrics import auroc, brier, pair_accuracy
 from critics.model import initial_critic, load_encoder, logits_at
 from critics.packing import allow_packing
 from pipelines.config import CriticConfig
+from pipelines.errors import ConfigError
 
 WARMUP_SHARE = 0.1  # of all steps
 FINAL_LEARNING_RATE = 0.1  # share of the peak at the last step
@@ -105,14 +115,22 @@ def train_process_critic(
     fold: problems of this fold are left out (`config.num_folds` folds); None trains on all of them.
     data_version: names the tables behind `examples`, for the manifest.
     device: None takes CUDA (bf16 autocast) if there is one, else the CPU (float32).
-    Raises CriticDataError where no labelled step is left.
+    Raises CriticDataError where no labelled step is left or too many lie beyond the context, VocabularyError for texts
+    that the initial model has no tokens for, CriticMemoryError, ConfigError.
     """
     init_folder, out_folder = Path(init_folder), Path(out_folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if config.packing == "flex" and device == "cpu":
+        raise ConfigError(
+            'process_critic.packing = "flex" trains on GPUs only, because torch has no backward pass of FlexAttention '
+            'on the CPU; set "chunks".'
+        )
     examples = examples.without_fold(fold, config.num_folds)
     training, validation = _split(examples, config, fold)
     encoder = load_encoder(init_folder)
+    check_vocabulary(examples, encoder, init_folder)
     units = [encode_examples(part, encoder, config.batch_size) for part in (training, validation)]
+    check_lengths(examples, encoder, config.max_cut_share)
     if not units[0]:
         raise CriticDataError(
             f"none of the {training.num_nodes} labelled steps of {len(training.trees)} trees fits into the "

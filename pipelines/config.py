@@ -34,6 +34,7 @@ from pipelines.config_models import (
     PluginSource,
     PolicyConfig,
     ProblemsConfig,
+    PromotionConfig,
     PublishingConfig,
     ReportsConfig,
     RetrievalConfig,
@@ -53,8 +54,9 @@ from pipelines.errors import ConfigError
 __all__ = [
     "STARTER_AGENTS", "AgentConfig", "ConsistencyConfig", "ConsistencyMethodConfig", "CriticConfig", "CritiquesConfig",
     "EngineConfig", "ExtensionsConfig", "FileSource", "PairMethodConfig", "PairsConfig", "PathsConfig", "PluginSource",
-    "PolicyConfig", "ProblemsConfig", "PublishingConfig", "ReportsConfig", "RetrievalConfig", "RolloutsConfig",
-    "ScheduleConfig", "Section", "Settings", "SourceConfig", "StarterSource", "StrategyConfig", "TokenScoresConfig",
+    "PolicyConfig", "ProblemsConfig", "PromotionConfig", "PublishingConfig", "ReportsConfig", "RetrievalConfig",
+    "RolloutsConfig", "ScheduleConfig", "Section", "Settings", "SourceConfig", "StarterSource", "StrategyConfig",
+    "TokenScoresConfig",
     "TrainingSetsConfig",
     "TreeExtractsConfig", "allowed_values", "effective", "key_lines", "load_settings", "parse_settings",
 ]  # fmt: skip

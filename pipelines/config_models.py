@@ -130,7 +130,9 @@ class EngineConfig(Section):
         None, pattern=r"^https?://", description="base URL for mode = url, such as http://host:8000/v1"
     )
     urls: tuple[ServerUrl, ...] = Field(
-        (), description="instead of url: several servers of the same model; the first names it in the response store"
+        (),
+        description="instead of url: several servers of the same model; in the response store it is named by "
+        "the first, and by the files of policy.model: replace those with the weights that are served",
     )
     num_workers: int = Field(
         1, ge=1, le=1024, description="engines to start in mode = server or ray, each with GPUs of its own"
@@ -232,9 +234,27 @@ class RolloutsConfig(Section):
     max_total_tokens: int | None = Field(
         None, ge=1, description="prompt and completion tokens of search and samples per run; default: no limit"
     )
-    guided: bool = Field(False, description="search with last night's critic instead of graded completions")
+    guided: bool = Field(False, description="search with the current critic instead of graded completions")
+    guide_on: Literal["torch", "engine"] = Field(
+        "torch",
+        description='guided: "torch" scores in the step\'s own process, "engine" on vLLM, one engine per critic',
+    )
     unguided_share: float = Field(
         0.1, ge=0.0, le=1.0, description="guided: share of the problems that is searched without the critic"
+    )
+    trees_in_flight: int = Field(
+        256,
+        ge=1,
+        le=65_536,
+        description="trees searched at once; fewer take less memory, more keep an engine busy whose trees are narrow",
+    )
+    simulations_in_flight: int = Field(
+        1,
+        ge=1,
+        le=4096,
+        description="simulations at once in one tree, of recipes that descend by visits; 1 is exactly sequential and "
+        "reproducible. Raise it, to 4 or 8, where few large trees leave the engine idle; where there are many "
+        "trees it gains nothing, and with more than 1 a tree depends on the order of the answers",
     )
     num_candidates: int = Field(
         8,
@@ -383,6 +403,30 @@ class CriticConfig(Section):
         0.1, ge=0.0, le=1.0, description="share of labelled steps beyond the context above which training is an error"
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation and order")
+    calibration: Literal["none", "temperature", "isotonic"] = Field(
+        "none", description="map of the scores in `step_scores`, fitted on training's validation problems"
+    )
+
+
+class PromotionConfig(Section):
+    """When tonight's critic becomes the current one, which guides the search and scores for the filters."""
+
+    margin: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="held when it ranks worse than the current one, beyond doubt (95 %), by more than this: AUROC "
+        "within problems, on the frozen evaluation problems and on trees that no critic guided",
+    )
+    max_drift: float = Field(
+        1.0,  # measured on the starter: 0.05 between critics trained alike, 4.4 between one before and after training
+        gt=0.0,
+        le=1000.0,
+        description="held when its scores of tonight's samples are spread otherwise than the current one's by more "
+        "than this (population stability index, 10 bins)",
+    )
+    num_bootstrap: int = Field(1000, ge=100, le=1_000_000, description="resamples of problems behind the 95 %")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the resamples")
 
 
 TRANSITIONS = (
@@ -524,7 +568,7 @@ class ConsistencyConfig(Section):
     @field_validator("use", mode="before")
     @classmethod
     def _one_name_is_a_list(cls, use: object) -> object:
-        return (use,) if isinstance(use, str) else use
+        return (use,) if isinstance(use, str) else tuple(use) if isinstance(use, list) else use
 
     @model_validator(mode="after")
     def _use_is_a_method(self) -> "ConsistencyConfig":
@@ -627,6 +671,7 @@ class Settings(Section):
     retrieval: RetrievalConfig = Field(RetrievalConfig())
     critiques: CritiquesConfig = Field(CritiquesConfig())
     process_critic: CriticConfig = Field(CriticConfig())
+    promotion: PromotionConfig = Field(PromotionConfig())
     tree_extracts: TreeExtractsConfig = Field(TreeExtractsConfig())
     token_scores: TokenScoresConfig = Field(TokenScoresConfig())
     preference_pairs: PairsConfig = Field(PairsConfig())

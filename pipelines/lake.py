@@ -371,7 +371,7 @@ def write_parquet_batches(path_or_url: str | Path, schema: pa.Schema, groups: It
     try:
         with _ParquetFile(filesystem, target, typed) as file:
             for group in groups:
-                file.write(group.cast(typed))
+                file.write(group if group.schema.equals(typed) else group.cast(typed))
         if target != path:
             with _explained(filesystem, path):
                 os.replace(target, path)
@@ -424,7 +424,10 @@ class _ParquetFile:
         with _explained(self.filesystem, self.path):
             self.filesystem.makedirs(self.path.rpartition("/")[0], exist_ok=True)
             self.file = self.filesystem.open(self.path, "wb")
-        self.writer = pq.ParquetWriter(pa.PythonFile(_Sink(self), mode="w"), self.schema, compression="zstd")
+        self.writer = pq.ParquetWriter(
+            pa.PythonFile(_Sink(self), mode="w"), self.schema, compression="zstd",
+            use_dictionary=[path for field in self.schema for path in _dictionary_paths(field.name, field.type)],
+        )  # fmt: skip
 
     def write(self, group: pa.Table) -> None:
         """Appends one row group."""
@@ -464,6 +467,20 @@ class _ParquetFile:
     def entry(self) -> FileEntry:
         """The finished file."""
         return FileEntry(self.path.rpartition("/")[2], self.num_rows, self.num_bytes, self.digest.hexdigest())
+
+
+def _dictionary_paths(path: str, kind: pa.DataType, is_listed: bool = False) -> Iterator[str]:
+    """Parquet's names of the columns that get a dictionary: all but lists of floats, whose values hardly repeat."""
+    if pa.types.is_struct(kind):
+        for field in kind:
+            yield from _dictionary_paths(f"{path}.{field.name}", field.type, is_listed)
+    elif pa.types.is_map(kind):
+        yield from _dictionary_paths(f"{path}.key_value.key", kind.key_type, True)
+        yield from _dictionary_paths(f"{path}.key_value.value", kind.item_type, True)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        yield from _dictionary_paths(f"{path}.list.element", kind.value_type, True)
+    elif not (is_listed and pa.types.is_floating(kind)):
+        yield path
 
 
 class _Sink:

@@ -24,8 +24,8 @@ COUNTS = (
 )  # fmt: skip
 NO_STEP = "NoStepError: the policy proposed no usable first step"
 UNFINISHED = (
-    "UnfinishedTreeError: no path was complete within rollouts.max_depth, rollouts.num_simulations and "
-    "rollouts.max_total_tokens"
+    "UnfinishedTreeError: no path was complete within rollouts.max_depth, rollouts.num_simulations, "
+    "rollouts.max_total_tokens and the length that can be valued (rollouts.max_tokens, the critic's context)"
 )
 
 

@@ -83,8 +83,6 @@ async def search_rollouts(
     recipes: Mapping[str, Recipe] | None = None,
     reviewer: AgentConfig = STARTER_AGENTS[0],
     corpus: Corpus | None = None,
-    trees_in_flight: int = 256,
-    simulations_in_flight: int = 1,
     keep: KeepFn | None = None,
     on_progress: ProgressFn = no_progress,
 ) -> Rollouts:
@@ -94,7 +92,9 @@ async def search_rollouts(
     are graded, but for the problems whose ids are in `unguided`. `evaluator_version` names it in the sampling digest.
 
     Args:
-        critics: further evaluators for recipes that ask for them.
+        critics: further evaluators for recipes that ask for them, by what they judge; not for the `unguided`.
+            ConfigError where a parameter gives weight to one that is not here, unless the search is guided: then it
+            is here from the second night on.
         simulations: problem id -> simulations of its tree; None: `config.num_simulations` each.
         num_wanted: useful trees after which no further problem begins (`Admission`); None: all problems are wanted.
         is_spent: no tree begins, and none goes on to another simulation, once this says so.
@@ -105,6 +105,8 @@ async def search_rollouts(
     """
     own = (config.exploration, config.beam_width, config.parameters)
     recipe = recipe_named(config.recipe, recipes).with_parameters(*own)
+    if not config.guided:
+        recipe.check_critics(critics or {})
     if recipe.merge_samples:
         sample = partial(
             sample_rollouts, problems, session, prompts, config, night=night, grade=grade,
@@ -114,7 +116,7 @@ async def search_rollouts(
         return await _sample_and_merge(sample, night, keep)
     search = _TreeSearch(
         recipe, session, prompts, config, night, grade, extract_answer, max_model_len,
-        shape=replace(search_params(config, recipe), simulations_in_flight=simulations_in_flight),
+        shape=replace(search_params(config, recipe), simulations_in_flight=config.simulations_in_flight),
         evaluate=evaluate, evaluator_version=evaluator_version, critics=critics, unguided=unguided,
         simulations=simulations, is_spent=is_spent, reviewer=reviewer, corpus=corpus,
         encode_problem=make_encode_problem(prompts, session.tokenizer),
@@ -129,7 +131,7 @@ async def search_rollouts(
         return collected.problem_ended(made)
 
     num_begun = await run_in_flight(
-        search_one, _rows_of(problems), trees_in_flight, collected.add, admission.may_start
+        search_one, _rows_of(problems), config.trees_in_flight, collected.add, admission.may_start
     )  # fmt: skip
     return collected.finish(problems.num_rows - num_begun)
 
@@ -306,7 +308,7 @@ class _TreeSearch:
         params, policy = self._plan(problem)
         metered, stop = MeteredSession(self.session), TreeStop(self.is_spent, self.config.stop_when_settled)
         tree = Tree(tree_id_of(problem, policy), problem)
-        functions = replace(self._functions(metered, policy), is_done=stop)
+        functions = replace(self._functions(metered, policy, self._critics_of(problem)), is_done=stop)
         failure = await _search_to_the_end(tree, functions, params)
         row_of = (
             partial(whole_answer_row, separator=self.prompts.step_separator)
@@ -325,11 +327,15 @@ class _TreeSearch:
         params, is_guided = self.shape, self.evaluate is not None and problem["problem_id"] not in self.unguided
         if self.simulations is not None:
             params = replace(params, num_simulations=self.simulations[problem["problem_id"]])
-        digest = self._digest(params, self.evaluator_version if is_guided else COMPLETIONS)
+        version = self.evaluator_version if is_guided else COMPLETIONS
+        digest = self._digest(params, version, self._critics_of(problem))
         model = (self.session.model_id, self.session.model_digest)
         return params, Policy(*model, self.recipe.name, digest, self.night, self.config.seed, is_guided)
 
-    def _functions(self, metered: MeteredSession, policy: Policy) -> SearchFunctions:
+    def _critics_of(self, problem: Row) -> Mapping[str, EvaluateFn]:
+        return {} if problem["problem_id"] in self.unguided else self.critics or {}
+
+    def _functions(self, metered: MeteredSession, policy: Policy, critics: Mapping[str, EvaluateFn]) -> SearchFunctions:
         known = {
             "grade": self.grade, "extract_answer": self.extract_answer, "night": self.night,
             "max_model_len": self.max_model_len,
@@ -339,18 +345,18 @@ class _TreeSearch:
         else:
             value = completion_evaluator(metered, self.prompts, self.config, **known)
         return search_functions(
-            self.recipe, metered, self.prompts, self.config, value, critics=self.critics, reviewer=self.reviewer,
+            self.recipe, metered, self.prompts, self.config, value, critics=critics, reviewer=self.reviewer,
             corpus=self.corpus, **known,
         )  # fmt: skip
 
-    def _digest(self, params: SearchParams, evaluator_version: str) -> str:
+    def _digest(self, params: SearchParams, evaluator_version: str, critics: Collection[str]) -> str:
         recipe, config, prompts = self.recipe, self.config, self.prompts
-        critics = tuple(sorted(self.critics or ()))
         return stable_digest(
             asdict(params), recipe.name, recipe.exploration, config.temperature, config.top_p, config.step_max_tokens,
             config.max_tokens, config.num_evaluations, prompts.digest, evaluator_version,
             *(() if recipe.beam_width is None else (recipe.beam_width,)),
-            *(() if recipe.params is None else (asdict(recipe.params),)), *((critics,) if critics else ()),
+            *(() if recipe.params is None else (asdict(recipe.params),)),
+            *((tuple(sorted(critics)),) if critics else ()),
             *(() if "refine" not in recipe.needs else (self.reviewer.name, self.reviewer.role_prompt)),
             *((self.corpus.digest,) if self.corpus and "retrieval" in recipe.needs else ()),
             *([one.model_dump() for one in strategies_of(config, prompts)] if "strategies" in recipe.needs else ()),

@@ -35,12 +35,44 @@ RELATIONS: dict[str, pa.Schema] = {
         exclusion=STRING,  # why it takes no part; null = nothing is known against it
         score_exclusion=STRING,  # why it takes no part where step scores are read
     ),
+    # one row per rollout of a pool that was sampled in several ways, from a user's file
+    "pool_rollouts": _schema(
+        position=INT,
+        problem_id=STRING,
+        rollout_id=STRING,
+        temperature=FLOAT,
+        outcome_reward=FLOAT,
+        step_values=FLOATS,
+    ),
+    # one row per rollout of a problem or of its paraphrase, from a user's file
+    "paraphrased_rollouts": _schema(position=INT, problem_id=STRING, is_paraphrase=BOOL, answer=STRING),
+    # one row per pair that several judges compared, from a user's file; the probability that the first is better
+    "judge_preferences": _schema(position=INT, preferences=FLOATS),
+    # one row per scored (instruction, response) of two similar instructions, numbered 1 and 2, from a user's file
+    "contrast_scores": _schema(position=INT, pair_id=STRING, instruction=INT, response=INT, score=FLOAT),
+    # one row per training sample, oldest first, from a user's file; arm: its source or category
+    "arm_samples": _schema(position=INT, arm=STRING, advantage=FLOAT, batch=INT),
+    # one row per problem with what earlier rollouts showed, from a user's file
+    "problem_counts": _schema(position=INT, problem_id=STRING, num_right=INT, num_tried=INT, is_done=BOOL),
+    # one row per sample with an entropy per token, from a user's file
+    "token_samples": _schema(position=INT, rollout_id=STRING, advantage=FLOAT, token_entropies=FLOATS),
     # judgments of a user's own file; verdicts are first | second | tie, of the two as they were shown
     "judge_verdicts": _schema(
         position=INT, judge=STRING, pair_id=STRING, first_id=STRING, second_id=STRING, verdict=STRING
     ),
     "judge_comparisons": _schema(judge=STRING, question_id=STRING, first_id=STRING, second_id=STRING, verdict=STRING),
     "texts": _schema(position=INT, text_id=STRING, text=STRING, group_id=STRING),
+    "judge_labels": _schema(position=INT, row_id=STRING, judge_label=FLOAT),  # judge_label: [0, 1]; null = unread
+    "bias_probes": _schema(
+        position=INT,
+        judge=STRING,
+        bias=STRING,
+        item_id=STRING,
+        is_perturbed=BOOL,
+        verdict=STRING,
+        gold=STRING,
+        pushed_to=STRING,
+    ),
     "subset_counts": _schema(
         judge=STRING, subset_size=INT, num_subsets=INT, num_circle=INT, num_equal=INT, num_bad=INT
     ),
@@ -140,7 +172,7 @@ RELATIONS: dict[str, pa.Schema] = {
         seat=INT,  # order of acceptance in the group, from 0
     ),
     # one row per sampled text whose tokens are weighed
-    "token_samples": _schema(
+    "weighed_samples": _schema(
         position=INT,
         token_logprobs=FLOATS,  # under the policy
         better_logprobs=FLOATS,  # behind a prompt that asks for a better answer
@@ -249,7 +281,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         prior=FLOAT,  # selection weight as the recipe defines it; null at the root
         visit_count=INT,
         value=FLOAT,  # mean backed-up return through this node, [0, 1]; null when never visited
-        raw_value=FLOAT,  # evaluator's estimate at expansion; null when never evaluated
+        raw_value=FLOAT,  # evaluator's estimate at expansion; null when never evaluated, or not known
         num_samples=INT,  # graded completions behind raw_value (0 for a critic's estimate)
         is_terminal=BOOL,
         outcome_reward=FLOAT,  # 0.0 | 1.0 at graded terminals, else null
@@ -487,6 +519,37 @@ SCHEMAS: dict[str, pa.Schema] = {
         num_problems=INT,
         metrics=STRING,  # JSON
     ),
+    # one row per night: tonight's critic against the current one, on problems that neither has seen
+    "critic_trials": _schema(
+        critic_id=STRING,  # tonight's critic of all training problems
+        current_id=STRING,  # the current one's; null where there was none
+        is_promotable=BOOL,
+        reason=STRING,  # first_critic | unchanged | not_comparable | not_worse | worse_on_evaluation |
+        # worse_on_unguided | drift
+        evaluation_difference=FLOAT,  # mean AUROC within frozen evaluation problems, tonight's minus current
+        evaluation_low=FLOAT,  # 95 % interval of the difference, paired bootstrap over problems
+        evaluation_high=FLOAT,
+        num_evaluation_problems=INT,  # with right and wrong samples
+        unguided_difference=FLOAT,  # the same within the problems of tonight's trees that no critic guided
+        unguided_low=FLOAT,
+        unguided_high=FLOAT,
+        num_unguided_problems=INT,
+        drift=FLOAT,  # population stability index of the scores of tonight's samples, at least 0
+        num_drift_steps=INT,
+        metrics=STRING,  # JSON: AUROC within problems of either critic by slice
+        night=STRING,
+    ),
+    # one row per change of the current critic; (night, number) is the key
+    "critic_promotions": _schema(
+        number=INT,  # 0: by the night's own trial; from 1: by hand after it
+        action=STRING,  # promoted | rolled_back
+        reason=STRING,  # of the trial, or by_hand
+        critic_night=STRING,  # night of the critics that are current from here on
+        critic_id=STRING,  # the one of all training problems
+        members=STRING,  # JSON: fold, critic_id, path and digest of every one of them
+        decided_at=STRING,  # ISO 8601, UTC
+        night=STRING,  # from here on; partition
+    ),
     # training sets ------------------------------------------------------------------------------
     "sft": _schema(prompt=STRING, completion=STRING, problem_id=STRING, rollout_id=STRING, origin=STRING, night=STRING),
     "preference": _schema(
@@ -545,6 +608,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     # one row per (critic, metric, slice)
     "critic_report": _schema(critic_id=STRING, metric=STRING, slice=STRING, value=FLOAT, num=INT, night=STRING),
 }
+# one row per independent sample of a frozen evaluation problem, for reports and trials of critics only
+SCHEMAS["evaluation_rollouts"] = SCHEMAS["rollouts"]
 
 TRAINING_SETS = ("sft", "preference", "stepwise", "prompts", "rl_groups")
 UNPARTITIONED = ("problems",)

@@ -12,6 +12,7 @@ from dataclasses import asdict, fields
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
+from pipelines.catalogue.audit import METHODS as AUDIT
 from pipelines.catalogue.consistency import METHODS as CONSISTENCY
 from pipelines.catalogue.critics import METHODS as CRITICS
 from pipelines.catalogue.critique import METHODS as CRITIQUE
@@ -40,6 +41,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
     "votes": VOTES,
     "judges": JUDGES,
     "duplicates": DUPLICATES,
+    "audit": AUDIT,
 }
 METHODS: dict[str, Method] = {method.name: method for family in FAMILIES.values() for method in family}
 
@@ -50,14 +52,16 @@ def methods() -> Iterator[Method]:
 
 
 def method_rows() -> list[dict[str, object]]:
-    """Every method, by name, as JSON has it: paper, tables, columns on a table of one's own, parameters, tier."""
+    """Every method, by name, as JSON has it: paper, tables, columns on a table of one's own, parameters, measured."""
     return [
         {
             "method": method.name,
+            "family": family,
             "summary": method.summary,
             "paper": method.paper,
             "arxiv": method.arxiv,
             "tier": method.tier,
+            "measured": method.measured,
             "reads": list(method.reads),
             "writes": list(method.writes),
             "function": method.function,
@@ -65,7 +69,10 @@ def method_rows() -> list[dict[str, object]]:
             **_columns_of(method.curation),
             "parameters": [_parameter_of(name, info) for name, info in method.params.model_fields.items()],
         }
-        for method in methods()
+        for method, family in sorted(
+            ((method, family) for family, members in FAMILIES.items() for method in members),
+            key=lambda pair: pair[0].name,
+        )
     ]
 
 

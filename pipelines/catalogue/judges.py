@@ -1,7 +1,16 @@
 """Methods that read the judgments of language models: scores, verdicts, consistency, bias, aggregation."""
 
 from pipelines.catalogue.method import Method
-from pipelines.judges import position_consistency, score_comparison, transitivity, trustjudge_pairs, trustjudge_scores
+from pipelines.judges import (
+    bias,
+    confidence,
+    length_control,
+    position_consistency,
+    score_comparison,
+    transitivity,
+    trustjudge_pairs,
+    trustjudge_scores,
+)
 
 TRUSTJUDGE = "TrustJudge: Inconsistencies of LLM-as-a-Judge and How to Alleviate Them"
 
@@ -35,12 +44,15 @@ METHODS = (
         paper=TRUSTJUDGE,
         arxiv="2509.21117",
         summary="Finds pairs whose verdict (both orders, else a tie) contradicts the judge's own single scores.",
+        measured="LLMBar, not the starter lake: conflicts in 0.195 (0.145 to 0.250) of GPT-4's 220 pairs, 0.475 "
+        "(0.412 to 0.543) of ChatGPT's 221",
         reads=(),
         writes=(),
         params=score_comparison.ComparisonParams,
         function="pipelines.judges.score_comparison.run",
         query="judges/score_comparison",
         curation=score_comparison.CURATION,
+        tier="verified",
     ),
     Method(
         name="judge_transitivity",
@@ -48,6 +60,8 @@ METHODS = (
         arxiv="2509.21117",
         summary="Share of 3- to 5-subsets of answers with a circle or a broken equality; which of the 27 rows is "
         "which beyond the published examples is inferred from orders with ties.",
+        measured="PandaLM's test set, not the starter lake: circles in 0.045 (0.018 to 0.080) of GPT-3.5's 220 "
+        "triples, 0.009 (0.000 to 0.029) of PandaLM's 229, 0.004 (0.000 to 0.015) of each person's",
         reads=(),
         writes=(),
         params=transitivity.TransitivityParams,
@@ -60,11 +74,58 @@ METHODS = (
         paper="Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena",
         arxiv="2306.05685",
         summary="Share of pairs on which a judge says something else when the answers change places.",
+        measured="Recorded verdicts, not the starter lake: GPT-4 0.059 (0.032 to 0.090) on LLMBar (Vanilla, 221 "
+        "pairs), 0.270 (0.135 to 0.405) on MT-Bench (37); o1-mini 0.277 (0.213 to 0.340) on JudgeBench (188)",
         reads=(),
         writes=(),
         params=position_consistency.PositionParams,
         function="pipelines.judges.position_consistency.run",
         query="judges/position_consistency",
         curation=position_consistency.CURATION,
+        tier="verified",
+    ),
+    Method(
+        name="judge_bias",
+        paper="Any Large Language Model Can Be a Reliable Judge: Debiasing with a Reasoning-based Bias Detector (RBD)",
+        arxiv="2505.17100",
+        summary="Consistency and loss of accuracy of a judge under perturbations: position, verbosity, bandwagon, "
+        "sentiment (measures from the abstract; the detector itself is not built).",
+        reads=(),
+        writes=(),
+        params=bias.BiasParams,
+        function="pipelines.judges.bias.run",
+        query="judges/bias",
+        curation=bias.CURATION,
+        measured="LLMBar (Vanilla), position probe: consistency 0.941 (0.902 to 0.965) for GPT-4, 0.407 (0.345 to "
+        "0.473) for Falcon",
+    ),
+    Method(
+        name="judging_with_confidence",
+        paper="Judging with Confidence: Calibrating Autoraters to Preference Distributions",
+        arxiv="2510.00263",
+        summary="Rewards of a judge's probability against people's votes, and a cross-fitted calibration of ours (from "
+        "the abstract; the paper fine-tunes).",
+        reads=(),
+        writes=(),
+        params=confidence.ConfidenceParams,
+        function="pipelines.judges.confidence.run",
+        curation=confidence.CURATION,
+        measured="PandaLM's test set: squared distance of GPT-3.5's bare verdicts from three people's votes 0.200 "
+        "(0.157 to 0.245), calibrated on other questions 0.142 (0.119 to 0.165)",
+    ),
+    Method(
+        name="length_control",
+        paper="Length-Controlled AlpacaEval: A Simple Way to Debias Automatic Evaluators",
+        arxiv="2404.04475",
+        summary="Win rate of a logistic model at equal lengths; a small fixed penalty replaces the published "
+        "cross-validated one.",
+        measured="LLMBar (Vanilla), not the starter lake: LLaMA2 prefers the better output in 0.434 of 219 pairs, "
+        "0.557 (0.494 to 0.630) at equal lengths; GPT-4 in 0.839 and 0.852 (0.802 to 0.912)",
+        reads=(),
+        writes=(),
+        params=length_control.LengthParams,
+        function="pipelines.judges.length_control.run",
+        curation=length_control.CURATION,
+        tier="verified",
     ),
 )

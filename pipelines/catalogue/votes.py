@@ -13,6 +13,8 @@ METHODS = (
         writes=("policy_report",),
         params=ReportsConfig,
         function="pipelines.strategies.best_of_n_critic",
+        tier="verified",
+        measured="1,000 frozen starter problems, 3 seeds: 0.812 (0.795 to 0.829) right with n = 8",
     ),
     Method(
         name="majority_vote",
@@ -23,6 +25,8 @@ METHODS = (
         writes=("policy_report",),
         params=ReportsConfig,
         function="pipelines.strategies.majority",
+        tier="verified",
+        measured="1,000 frozen starter problems: 0.535 (0.509 to 0.560) right with n = 8",
     ),
     Method(
         name="weighted_majority",
@@ -43,6 +47,8 @@ METHODS = (
         writes=(),
         params=ReportsConfig,
         function="pipelines.strategies.best_of_n_mean_logprob",
+        tier="verified",
+        measured="1,000 frozen starter problems: 0.464 (0.434 to 0.494) right with n = 8",
     ),
     Method(
         name="self_certainty",

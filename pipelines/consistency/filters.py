@@ -6,7 +6,7 @@ reads step scores. What it keeps without a grade is rejected as `ungraded`, beca
 """
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ from pipelines.catalogue import METHODS
 from pipelines.config import ConsistencyMethodConfig, allowed_values
 from pipelines.consistency.own_filter import FilterFn, run_own_filter
 from pipelines.curation import DECISION, Curation
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, WorkspaceError
 from pipelines.tables import RELATIONS
 
 LoadFilterFn = Callable[[str], FilterFn | Curation]
@@ -52,6 +52,17 @@ def judging_methods() -> dict[str, Curation]:
     }
 
 
+def _own_filter(method: ConsistencyMethodConfig, load_filter: LoadFilterFn, known: Iterable[str]) -> object:
+    """What stands behind the user's reference; a name that is nobody's may be a built-in one misspelt."""
+    try:
+        return load_filter(method.reference)
+    except WorkspaceError as error:
+        near = difflib.get_close_matches(method.reference, known, n=3)
+        if not near:
+            raise
+        raise ConfigError(f'consistency method "{method.name}": did you mean {" or ".join(near)}? {error}') from error
+
+
 def _judges_samples(curation: Curation) -> bool:
     needed = {column.name for column in curation.reads if column.is_required}
     return (
@@ -70,7 +81,7 @@ def filter_of(method: ConsistencyMethodConfig, load_filter: LoadFilterFn | None,
             f'consistency method "{method.name}" has the filter "{method.reference}", which is not built in; there is '
             f"{', '.join(near)}. A filter of yours is written as my_filters.py:function."
         )
-    found = load_filter(method.reference)
+    found = _own_filter(method, load_filter, known)
     if isinstance(found, Curation):
         if not _judges_samples(found):
             raise ConfigError(

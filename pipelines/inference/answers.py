@@ -162,7 +162,9 @@ def _server_message(body: bytes) -> str:
         return _quoted(body)
     error = answer.get("error", answer) if isinstance(answer, dict) else answer
     message = error.get("message") if isinstance(error, dict) else None
-    return message[: 2 * QUOTED_CHARS] if isinstance(message, str) else _quoted(body)
+    if not isinstance(message, str):
+        return _quoted(body)
+    return message[: 2 * QUOTED_CHARS].encode("utf-8", "replace").decode()  # it becomes a row, and may hold surrogates
 
 
 def _as_object(value: object, name: str, request_id: str) -> dict:

@@ -43,6 +43,19 @@ def check_numbers(response: Response) -> None:
             )
 
 
+def check_texts(response: Response) -> None:
+    """ServerError where a text is no UTF-8: JSON can carry half of a surrogate pair, and no table can."""
+    for index, sample in enumerate(response.samples if isinstance(response, Completion) else ()):
+        try:
+            sample.text.encode()
+        except UnicodeEncodeError as error:
+            raise ServerError(
+                f"The text of sample {index} has {sample.text[error.start]!a} at character {error.start}, which is no "
+                "UTF-8 (half of a surrogate pair). Nothing of this answer is kept.",
+                response.request_id,
+            ) from error
+
+
 def replaying(
     ask_engine: Callable[[Request], Awaitable[Answer]],
     model_digest: str,
@@ -57,6 +70,7 @@ def replaying(
         try:
             response = await ask_engine(request)
             check_numbers(response)
+            check_texts(response)
         except RequestError as error:
             if store is not None:
                 store.put_failure(request.request_id(model_digest), error)

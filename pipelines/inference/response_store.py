@@ -18,7 +18,8 @@ Invariants
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -97,7 +98,7 @@ class ResponseStore:
         with self._wake:
             wanted = sorted(set(request_ids) - self._answers.keys())
         left: list[str] = []
-        with self._reading:
+        with self._reading_shards():
             for shard, of_shard in groupby(wanted, shard_of):
                 ask = self._readers[shard].execute
                 failed = {row[0] for row in ask(_SELECT_FAILED)}
@@ -128,7 +129,7 @@ class ResponseStore:
     def counts(self) -> StoreCounts:
         """Rows by status."""
         failed: dict[str, int] = {}
-        with self._reading:
+        with self._reading_shards():
             num_all = sum(reader.execute(_COUNT_ALL).fetchone()[0] for reader in self._readers)
             for reader in self._readers:
                 for error_class, count in reader.execute(_COUNT_FAILED):
@@ -169,9 +170,15 @@ class ResponseStore:
         self.close()
 
     def _read_one(self, request_id: str, query: str) -> tuple | None:
+        with self._reading_shards():
+            return self._readers[shard_of(request_id)].execute(query, (request_id,)).fetchone()
+
+    @contextmanager
+    def _reading_shards(self) -> Iterator[None]:
+        """One reader at a time; a damaged file is a ResponseStoreError."""
         try:
             with self._reading:
-                return self._readers[shard_of(request_id)].execute(query, (request_id,)).fetchone()
+                yield
         except sqlite3.Error as error:
             raise response_shards.explained(self.path, "read", error) from error
 

@@ -50,7 +50,7 @@ class Session:
     score: ScoreFn
     tokenizer: TextCodec
     model_id: str  # what the model is called: folder name, hub id or served name
-    model_digest: str  # what it is: hash of its files; of address and name for a server of the user's
+    model_digest: str  # what it is: hash of its files, and of address and name for a server of the user's
     max_model_len: int | None  # tokens; None when only the server knows
     stats: UsageStats
     engine: str  # what answers: the installed vLLM and its version, or the address of a server of the user's
@@ -164,7 +164,7 @@ async def _url_session(
         Endpoint(url, name, key_env, limit, vocab_size, tokenizer.encode, unreachable=_why_unreachable(found))
         for url, found in served.items()
     ]
-    digest = url_model_digest(urls[0], name)
+    digest = await asyncio.to_thread(url_model_digest, urls[0], name, folder)
     async with _client(settings, endpoints, digest, store, stats) as client:
         yield _session(client, tokenizer, name, digest, limit, stats, f"server at {', '.join(urls)}")
 

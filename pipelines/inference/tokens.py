@@ -168,9 +168,11 @@ def model_digest(folder: Path) -> str:
     return _digests[stamp]
 
 
-def url_model_digest(url: str, model_name: str) -> str:
-    """Digest of a model that is known only by where it is served and under which name."""
-    return hashlib.sha256(f"{url}\n{model_name}".encode()).hexdigest()
+def url_model_digest(url: str, model_name: str, folder: Path) -> str:
+    """Digest of a model that somebody else serves: where, under which name, and what the local folder of that model
+    holds, so that new weights behind the same address are another model as soon as the folder has them.
+    """
+    return hashlib.sha256(f"{url}\n{model_name}\n{model_digest(folder)}".encode()).hexdigest()
 
 
 _digests: dict[str, str] = {}  # stamp of the files -> digest

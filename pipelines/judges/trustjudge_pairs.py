@@ -28,10 +28,10 @@ class PairParams(Section):
 
 WRITES = pa.schema(
     [
-        ("verdict", pa.string()),
-        ("p_first", pa.float64()),
-        ("p_second", pa.float64()),
-        ("p_tie", pa.float64()),
+        ("aggregated_verdict", pa.string()),
+        ("mean_p_first", pa.float64()),
+        ("mean_p_second", pa.float64()),
+        ("mean_p_tie", pa.float64()),
         ("perplexity", pa.float64()),
         ("perplexity_swapped", pa.float64()),
         ("reason", pa.string()),

@@ -40,9 +40,9 @@ class TokenWeightParams(PairParams):
 
 def _token_method(params: type[PairParams], query: str, writes: pa.Schema, *names: str) -> Curation:
     def run(table: pa.Table, params: BaseModel) -> pa.Table:
-        return answered(query, {"token_samples": table}, params)
+        return answered(query, {"weighed_samples": table}, params)
 
-    reads: tuple[Column, ...] = columns("token_samples", {name: TOKENS[name] for name in names}, names)
+    reads: tuple[Column, ...] = columns("weighed_samples", {name: TOKENS[name] for name in names}, names)
     return Curation(params=params, reads=reads, writes=writes, grain="rows", run=run)
 
 

@@ -57,9 +57,9 @@ def completion_evaluator(
 ) -> EvaluateFn:
     """Value of a path = mean grade of `num_evaluations` completions from it to the end, in one request.
 
-    A complete path is worth its own grade, which counts as one sample. A path that fills the context
-    or the token limit cannot be completed: value 0 with no samples. Completions without a grade do not
-    count; UngradedError when none has one.
+    A complete path is worth its own grade, which counts as one sample. Of a path that fills
+    the context or the token limit, and cannot be completed, nothing is known. Completions without a grade do
+    not count; UngradedError when none has one.
     """
     encode_problem = make_encode_problem(prompts, session.tokenizer)
 
@@ -70,7 +70,7 @@ def completion_evaluator(
         prompt_token_ids = prompt_of(path, encode_problem) + token_ids
         room = tokens_left(config.max_tokens - len(token_ids), len(prompt_token_ids), max_model_len)
         if room < 1:
-            return Evaluation(value=0.0)
+            return Evaluation(value=0.0, is_known=False)
         num_samples = config.num_evaluations if config.temperature > 0 else 1
         sampling = Sampling(config.temperature, config.top_p, room, num_samples, prompts.completion_stop)
         seed = stable_seed(config.seed, night, path.problem["problem_id"], "evaluate", token_ids)
@@ -102,8 +102,8 @@ def critic_evaluator(
     """Value of a path = aggregate of a critic's step scores along it; no reference answer is used.
 
     Calls of all trees that wait at the same time share one batch of the synchronous `score_steps`, which
-    runs in a thread. A path that was cut off has no answer and is worth 0. `count_tokens` counts what
-    the critic reads (0 when None). One evaluator belongs to one event loop.
+    runs in a thread. A path that was cut off has no answer and is worth 0; of one beyond the critic's context nothing
+    is known. `count_tokens` counts what the critic reads (0 when None). One evaluator belongs to one event loop.
     """
     waiting: list[tuple[str, list[str], asyncio.Future[list[float]]]] = []
     running: list[asyncio.Task[None]] = []
@@ -130,8 +130,8 @@ def critic_evaluator(
         prompt, steps = prompts.verify_prompt(path.problem), path.step_texts
         num_tokens = count_tokens(_text_read(prompt, steps, prompts.step_separator)) if count_tokens else 0
         scores = await scores_of(prompt, steps)
-        if None in scores:  # beyond the critic's context: nothing speaks for this path
-            return Evaluation(value=0.0, num_critic_tokens=num_tokens)
+        if None in scores:  # beyond the critic's context
+            return Evaluation(value=0.0, num_critic_tokens=num_tokens, is_known=False)
         return Evaluation(value=float(aggregate(scores)), num_critic_tokens=num_tokens)
 
     return evaluate

@@ -6,7 +6,7 @@ the order of requests, so a run that was killed asks for exactly what was alread
 
 import functools
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -113,7 +113,7 @@ def make_propose(
         completion = await session.generate(
             GenerationRequest(prompt_token_ids, sampling, seed, "expand", path.problem["problem_id"])
         )
-        return distinct_candidates(completion, eos_ids)
+        return distinct_candidates(completion, eos_ids, sampling.stop)
 
     return propose
 
@@ -127,33 +127,34 @@ def check_room(room: int, problem: Mapping[str, object], num_tokens: int, max_mo
         )
 
 
-def distinct_candidates(completion: Completion, eos_ids: frozenset[int]) -> list[Candidate]:
+def distinct_candidates(completion: Completion, eos_ids: frozenset[int], stop: Sequence[str]) -> list[Candidate]:
     """The usable samples of a step in order, the first of those with equal text kept and their number counted.
 
     Equal text is one action, also where its tokens differ. Blank steps and samples without finite
-    log-probabilities are dropped.
+    log-probabilities are dropped. `stop`: the texts at which a step was to end.
     """
     candidates: dict[str, Candidate] = {}
     for sample in completion.samples:
-        candidate = _candidate(sample, completion.request_id, eos_ids)
+        candidate = _candidate(sample, completion.request_id, eos_ids, stop)
         if candidate is not None:
             first = candidates.get(candidate.step_text)
             candidates[candidate.step_text] = replace(first, num_draws=first.num_draws + 1) if first else candidate
     return list(candidates.values())
 
 
-def _candidate(sample: Sample, request_id: str, eos_ids: frozenset[int]) -> Candidate | None:
+def _candidate(sample: Sample, request_id: str, eos_ids: frozenset[int], stop: Sequence[str]) -> Candidate | None:
     step_text = sample.text.strip()
     sum_logprob = math.fsum(sample.token_logprobs)
     if not step_text or not sample.token_ids or not math.isfinite(sum_logprob):
         return None
     is_cut_off = sample.finish_reason == "length"
+    has_ended = not eos_ids.isdisjoint(sample.token_ids) or not sample.text.endswith(tuple(stop))
     return Candidate(
         step_text=step_text,
         token_ids=sample.token_ids,
         sum_logprob=sum_logprob,
         prior=prior_of(sum_logprob, len(sample.token_ids)),
-        is_terminal=is_cut_off or is_answer_step(step_text) or not eos_ids.isdisjoint(sample.token_ids),
+        is_terminal=is_cut_off or is_answer_step(step_text) or has_ended,
         request_id=request_id,
         token_logprobs=sample.token_logprobs,
         finish_reason="length" if is_cut_off else "stop",

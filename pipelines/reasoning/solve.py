@@ -53,7 +53,7 @@ class Solution:
     answer: str | None  # None: no answer was reached, or the problem failed
     outcome_reward: float | None  # graded after the choice; None = not graded or failed
     steps: tuple[str, ...]
-    score: float | None  # the critic's value of the chosen path; None when no path was complete
+    score: float | None  # the critic's value of the chosen path; None when no path was complete, or it knows none
     num_complete_paths: int
     usage: TokenUsage
     error: str | None = None
@@ -89,6 +89,7 @@ async def solve_with_critic(
     critic, of this problem), so that it overshoots by what was under way; None leaves the configured budget alone.
     """
     recipe = recipe.with_parameters(config.exploration, config.beam_width, config.parameters)
+    recipe.check_critics(critics or {})
     params = search_params(config, recipe)
     pick_path = pick or recipe.make_pick(recipe.params)
     solutions: list[Solution] = []
@@ -149,7 +150,7 @@ def _chosen_leaf(tree: Tree, recipe: Recipe, extract_answer: ExtractFn, pick: Pi
     answered = [path for path in paths if path.answer is not None]
     if answered:
         chosen = pick(tree, [path for path in answered if path.num_samples] or answered)
-        return chosen.node_id, chosen.score
+        return chosen.node_id, chosen.score if tree.is_known[chosen.node_id] else None
     leaves = [node for node in range(len(tree)) if not tree.children[node] and not tree.is_terminal(node)]
     return max(leaves, key=lambda node: (tree.raw_value[node] or 0.0, -node), default=ROOT), None
 

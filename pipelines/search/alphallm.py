@@ -20,7 +20,8 @@ is a simulation and a widening, but no visit.
 Values: every part is in [0, 1] (the code mixes [-1, 1] and [0, 1]), so a, the paper's factor of I, is three times that
 of the code, whose values span 3. The parts:
 - value    `evaluate`, whatever stands behind it;
-- process  `critics["process"]`; left out where there is none;
+- process  `critics["process"]`: in the nights the score that the guiding critic gives the last step. Left out of trees
+           that are searched without a guide; a weight for it where no tree can have one is refused;
 - outcome  mean of `critics["outcome"]` over the ends of `num_rollouts` fast rollouts, which the policy itself writes.
            Until an outcome critic is trained the rollouts' mean grade stands in, and where grades must not be seen, the
            value critic's mean score of their ends. A complete path is its own end.
@@ -63,7 +64,7 @@ class AlphaLlm:
     merge_states: bool = False  # equal sets of steps are one state, whatever their order
     num_rollouts: int = 4  # fast rollouts behind the outcome part, >= 1
     value_weight: float = 1.0  # of the three parts, >= 0, not all 0
-    process_weight: float = 0.0
+    process_weight: float = 0.0  # needs rollouts.guided = true
     outcome_weight: float = 1.0
     exploration: float = 1.0  # c, >= 0
     to_the_end: bool = True  # a simulation goes on until its path is complete or a step is merged
@@ -111,6 +112,11 @@ async def explore(tree: Tree, functions: SearchFunctions, params: SearchParams, 
 def make_explore(own: AlphaLlm) -> ExploreFn:
     """`explore` with the method's parameters bound."""
     return partial(explore, own=own)
+
+
+def wanted_critics(own: AlphaLlm) -> dict[str, str]:
+    """Critics that have weight and that nothing stands in for -> the parameter that says so."""
+    return {"process": "process_weight"} if own.process_weight else {}
 
 
 def width(own: AlphaLlm, depth: int, importance: float) -> int:
@@ -244,20 +250,24 @@ async def _value(tree: Tree, node_id: int, functions: SearchFunctions, own: Alph
     path = tree.path(node_id)
     evaluation = await functions.evaluate(path)
     tree.record_evaluation(node_id, evaluation)
-    parts = [(own.value_weight, evaluation.value)]
+    found: list[tuple[float, float | None]] = [(own.value_weight, evaluation.value)]
     if own.process_weight and "process" in functions.critics:
-        parts.append((own.process_weight, await _mean_score(tree, [path], functions, "process")))
+        found.append((own.process_weight, await _mean_score(tree, [path], functions, "process")))
     rollouts = await functions.complete(path, own.num_rollouts) if own.outcome_weight else []
     if rollouts or (path.is_terminal and "outcome" in functions.critics):
-        parts.append((own.outcome_weight, await _outcome(tree, path, rollouts, functions)))
+        found.append((own.outcome_weight, await _outcome(tree, path, rollouts, functions)))
+    parts = [(weight, part) for weight, part in found if part is not None]
     total = math.fsum(weight for weight, _ in parts)
     value = math.fsum(weight * part for weight, part in parts) / total if total else evaluation.value
     tree.record_evaluation(node_id, replace(_counted(evaluation, rollouts, value), num_critic_tokens=0))
     return value
 
 
-async def _outcome(tree: Tree, path: Path, rollouts: Sequence[Continuation], functions: SearchFunctions) -> float:
-    """How well the path ends, [0, 1]: by the outcome critic, else by grades, else by the value critic."""
+async def _outcome(
+    tree: Tree, path: Path, rollouts: Sequence[Continuation], functions: SearchFunctions
+) -> float | None:
+    """How well the path ends, [0, 1]: by the outcome critic, else by grades, else by the value critic; None where
+    nobody knows."""
     ends = [Path(path.problem, (*path.steps, *rollout.steps)) for rollout in rollouts] or [path]
     if "outcome" in functions.critics:
         return await _mean_score(tree, ends, functions, "outcome")
@@ -265,11 +275,14 @@ async def _outcome(tree: Tree, path: Path, rollouts: Sequence[Continuation], fun
     return fmean(grades) if grades else await _mean_score(tree, ends, functions, None)
 
 
-async def _mean_score(tree: Tree, paths: Sequence[Path], functions: SearchFunctions, critic: str | None) -> float:
-    """Mean value of paths that are no nodes, by a named critic or the one evaluator."""
+async def _mean_score(
+    tree: Tree, paths: Sequence[Path], functions: SearchFunctions, critic: str | None
+) -> float | None:
+    """Mean value of paths that are no nodes, by a named critic or the one evaluator, of those that it knows."""
     evaluate = functions.evaluate if critic is None else functions.critics[critic]
     scores = await evaluate_paths(tree, paths, replace(functions, evaluate=evaluate))
-    return fmean(score.value for score in scores)
+    known = [score.value for score in scores if score.is_known]
+    return fmean(known) if known else None
 
 
 def _counted(evaluation: Evaluation, rollouts: Sequence[Continuation], value: float) -> Evaluation:

@@ -39,7 +39,7 @@ def node_rows(tree: Tree, night: str, node_kind: str = STEP_NODE, is_guided: boo
             "prior": candidate.prior if candidate else None,
             "visit_count": tree.visit_count[node_id],
             "value": tree.value(node_id),
-            "raw_value": tree.raw_value[node_id],
+            "raw_value": _estimate(tree, node_id),
             "num_samples": tree.num_samples[node_id],
             "is_terminal": tree.is_terminal(node_id),
             "outcome_reward": tree.outcome_reward[node_id],
@@ -75,5 +75,10 @@ def step_values(tree: Tree, leaf: int) -> list[float | None]:
     values = []
     for node_id in tree.from_root(leaf):
         value = tree.value(node_id)
-        values.append(tree.raw_value[node_id] if value is None else value)
+        values.append(_estimate(tree, node_id) if value is None else value)
     return values
+
+
+def _estimate(tree: Tree, node_id: int) -> float | None:
+    """The evaluator's estimate; None where it was never asked, and where it knew none."""
+    return tree.raw_value[node_id] if tree.is_known[node_id] else None

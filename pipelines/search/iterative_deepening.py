@@ -24,7 +24,7 @@ from functools import partial
 
 from pipelines.search.picks import check_vote
 from pipelines.search.sampled import Ending, add_steps, sample_paths
-from pipelines.search.search import ExploreFn, SearchFunctions, evaluate
+from pipelines.search.search import ExploreFn, SearchFunctions, evaluate, simulations
 from pipelines.search.tree import ROOT, Tree
 from pipelines.search.types import SearchParams
 
@@ -70,7 +70,7 @@ async def deepen(tree: Tree, functions: SearchFunctions, params: SearchParams, *
     endings: list[Ending] = []
     before: str | None = None
     draws = itertools.count()
-    for size in stage_sizes(params.num_simulations, own.first_budget, own.growth):
+    for size in simulations(tree, functions, stage_sizes(params.num_simulations, own.first_budget, own.growth)):
         new: list[Ending] = []
         starts = await _starts(tree, endings, min(own.first_budget, size), functions, own)
         for start, share in zip(starts, shares(size, len(starts)), strict=True):
@@ -122,9 +122,12 @@ async def _reopened(tree: Tree, leaf: int, functions: SearchFunctions, trigger: 
 
 
 async def _weakest_step(tree: Tree, leaf: int, functions: SearchFunctions) -> int:
-    """The step on the way to a leaf at which the value falls most, the first among equals; values what has none."""
+    """The step on the way to a leaf at which the value falls most, the first among equals; values what has none. Steps
+    of which nothing is known are passed over; the leaf is known.
+    """
     steps = tree.from_root(leaf)
     await evaluate(tree, [step for step in steps if tree.raw_value[step] is None], functions)
-    values = [tree.value(ROOT) or 0.0, *(tree.raw_value[step] for step in steps)]
+    known = [step for step in steps if tree.is_known[step]]
+    values = [tree.value(ROOT) or 0.0, *(tree.raw_value[step] for step in known)]
     falls = [before - after for before, after in zip(values, values[1:], strict=False)]
-    return steps[falls.index(max(falls))]
+    return known[falls.index(max(falls))]

@@ -16,7 +16,7 @@ class CompletePath:
 
     node_id: int
     answer: str | None
-    score: float  # the critic's value of the path, [0, 1]
+    score: float  # the critic's value of the path, [0, 1]; 0 where it knows none
     num_samples: int = 1  # samples that ended there, >= 1, where a recipe merges equal ones; each of them has a vote
 
 
@@ -99,4 +99,5 @@ def _totals(paths: list[CompletePath], weight: Callable[[CompletePath], float]) 
 
 def _value_of(tree: Tree, node_id: int) -> float:
     estimate = tree.raw_value[node_id]
-    return estimate if estimate is not None else tree.value(node_id) or 0.0
+    is_estimated = estimate is not None and tree.is_known[node_id]
+    return estimate if is_estimated else tree.value(node_id) or 0.0

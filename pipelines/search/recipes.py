@@ -5,12 +5,13 @@ A recipe of a user's own is a `Recipe` too (or a function that returns one).
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 
 from pipelines.errors import ConfigError
 from pipelines.search.alphallm import AlphaLlm
 from pipelines.search.alphallm import make_explore as make_alphallm
+from pipelines.search.alphallm import wanted_critics as wanted_by_alphallm
 from pipelines.search.best_of_n import BestOfN, make_sample_all
 from pipelines.search.entropy_branching import Branching, make_branch
 from pipelines.search.extraction import ANSWER_NODE, STEP_NODE
@@ -69,6 +70,16 @@ def by_vote(params: object) -> PickFn:
     return VOTES[params.vote]
 
 
+WantedCriticsFn = Callable[[object], Mapping[str, str]]
+"""`wanted_critics(params)`: critics beside the one evaluator that the method cannot do without -> the parameter that
+asks for them."""
+
+
+def no_critics(params: object) -> dict[str, str]:
+    """The one evaluator is enough."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What distinguishes one tree search from another.
@@ -95,6 +106,7 @@ class Recipe:
     make_explore: Callable[[object], ExploreFn] | None = None  # `params` -> the whole search
     params: object | None = None  # frozen dataclass: the method's own parameters, set by `rollouts.parameters`
     needs: frozenset[str] = frozenset()  # what its search asks for beside steps and values: see NEEDS
+    wanted_critics: WantedCriticsFn = no_critics
     ignores: frozenset[str] = frozenset()  # keys of the section `rollouts` that searches have and this one does not
     whole_answers: bool = False  # every node below the root is a whole answer and so a rollout
     make_pick: MakePickFn = always(pick_by_descent)  # which complete path is the answer, where there is no grade
@@ -123,6 +135,16 @@ class Recipe:
         if self.make_rounds is not None:
             return SearchFunctions(propose, evaluate, None, self.backup, rounds=self.make_rounds(self.beam_width))
         return SearchFunctions(propose, evaluate, self.make_select(self.exploration), self.backup, self.grow)
+
+    def check_critics(self, critics: Collection[str]) -> None:
+        """ConfigError where a parameter gives weight to a critic that is not among these."""
+        for name, key in self.wanted_critics(self.params).items():
+            if name not in critics:
+                raise ConfigError(
+                    f'The recipe "{self.name}" has {key} = {getattr(self.params, key)} (key rollouts.parameters.{key}) '
+                    f"and there is no {name} critic here: search with rollouts.guided = true, so that the critic of an "
+                    f"earlier night is one, or set {key} to 0."
+                )
 
     @property
     def node_kind(self) -> str:
@@ -313,6 +335,7 @@ RECIPES: dict[str, Recipe] = {
             make_explore=make_alphallm,
             params=AlphaLlm(),
             needs=frozenset({"complete", "critics"}),
+            wanted_critics=wanted_by_alphallm,
         ),
         Recipe(
             name="rstar",

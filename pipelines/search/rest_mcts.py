@@ -72,7 +72,8 @@ async def _rolled_value(
 async def _values_ahead(
     tree: Tree, path: Path, functions: SearchFunctions, params: SearchParams, roll: RollForward
 ) -> list[float]:
-    """Largest value of each step of a greedy continuation; shorter where the path completes or the depth ends."""
+    """Largest value of each step of a greedy continuation; shorter where the path completes, the depth ends, or
+    nothing is known of what follows."""
     values: list[float] = []
     while len(values) < roll.num_steps and not path.is_terminal and len(path.steps) < params.max_depth:
         candidates = await functions.propose(path, roll.num_branches)
@@ -80,7 +81,9 @@ async def _values_ahead(
             break
         paths = [Path(path.problem, (*path.steps, candidate)) for candidate in candidates]
         evaluations = await evaluate_paths(tree, paths, functions)
-        best = max(range(len(paths)), key=lambda index: evaluations[index].value)
+        best = max(range(len(paths)), key=lambda index: (evaluations[index].is_known, evaluations[index].value))
+        if not evaluations[best].is_known:
+            break
         path = paths[best]
         values.append(evaluations[best].value)
     return values

@@ -13,10 +13,10 @@ Equal steps of several actions are one child, the first.
 
 Values in the tables are in [0, 1]: v = (q + 1) / 2 of the papers' q in [-1, 1], so a right terminal is 1, a wrong one
 0, and selection reads q = 2 v - 1. A terminal backs its value up to the root. What went wrong without an answer (cut
-off by a limit, a step without a successor) is worth 0 to itself alone, so that its parent may have fewer visits than
-it. A new step that is no end counts as one visit at its estimate (`value_steps`; the process preference model of
-rStar-Math's later rounds), which is not backed up and in the tables is raw_value alone; without it only terminals
-guide the search.
+off by a limit, a step without a successor, or at the depth limit with nothing below it) is worth 0 to itself alone, so
+that its parent may have fewer visits than it. A new step that is no end counts as one visit at its estimate
+(`value_steps`; the process preference model of rStar-Math's later rounds), which is not backed up and in the tables is
+raw_value alone; without it only terminals guide the search.
 
 The value of a terminal is its grade. Where grades must not be seen it is the agreement of a second agent,
 
@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from pipelines.records import stable_seed
-from pipelines.search.search import ExploreFn, SearchFunctions, all_at_rest, evaluate, simulations
+from pipelines.search.search import ExploreFn, SearchFunctions, all_at_rest, can_be_expanded, evaluate, simulations
 from pipelines.search.selection import rstar
 from pipelines.search.tree import ROOT, Tree
 from pipelines.search.types import Candidate, Evaluation, Path, SearchParams
@@ -124,6 +124,8 @@ async def _expand(tree: Tree, node_id: int, functions: SearchFunctions, params: 
             _keep_open(tree, node, params)
     for node in added:
         if node not in tree.growing and not tree.children[node]:
+            if not tree.is_closed[node] and tree.depth[node] >= params.max_depth:
+                tree.record_return(node, 0.0)
             tree.exhaust(node)
     tree.stop_growing(node_id)
     return added
@@ -198,5 +200,5 @@ def _end_without_answer(tree: Tree, node_id: int) -> None:
 
 
 def _keep_open(tree: Tree, node_id: int, params: SearchParams) -> None:
-    if tree.depth[node_id] < params.max_depth:
+    if can_be_expanded(tree, node_id, params):
         tree.keep_growing(node_id)

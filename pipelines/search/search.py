@@ -100,13 +100,16 @@ def mean_backup(tree: Tree, node_id: int, value: float) -> None:
 
 
 def select(tree: Tree, select_child: SelectFn, skip_exhausted: bool, first: Sequence[int] | None = None) -> int:
-    """Descend from the root to a node without children, past exhausted subtrees where they are to be skipped; the way
-    begins at one of `first`, children of the root (None: at any of them).
+    """Descend from the root to a node without children, past exhausted subtrees where they are to be skipped, and past
+    what nobody can value in any case; the way begins at one of `first`, children of the root (None: at any of them).
     """
     node_id, children, is_exhausted = ROOT, tree.children[ROOT] if first is None else first, tree.is_exhausted
+    is_known = tree.is_known
     while children:
         if skip_exhausted:
             children = [child for child in children if not is_exhausted[child]] or children
+        else:
+            children = [child for child in children if is_known[child]] or children
         node_id = select_child(tree, node_id, children)
         children = tree.children[node_id]
     return node_id
@@ -250,8 +253,10 @@ def note_end(tree: Tree, node_id: int, params: SearchParams) -> None:
 
 
 def can_be_expanded(tree: Tree, node_id: int, params: SearchParams) -> bool:
-    """Whether something may follow a node: it is neither closed nor at the depth limit."""
-    return not tree.is_closed[node_id] and tree.depth[node_id] < params.max_depth
+    """Whether something may follow a node: it is neither closed nor at the depth limit, nor beyond what can be valued
+    (what follows it is longer still, and without returns nothing would lead the search out of there again).
+    """
+    return not tree.is_closed[node_id] and tree.depth[node_id] < params.max_depth and tree.is_known[node_id]
 
 
 def _add(tree: Tree, node_id: int, candidates: Sequence[Candidate]) -> list[int]:

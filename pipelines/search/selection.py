@@ -95,7 +95,7 @@ def rstar(tree: Tree, node_id: int, children: Sequence[int], *, exploration: flo
 
 def _visits_with_estimate(tree: Tree, node_id: int) -> int:
     """Visits of a node, its own estimate being one; a terminal's value is that of its visits."""
-    is_estimated = tree.raw_value[node_id] is not None and not tree.is_terminal(node_id)
+    is_estimated = tree.raw_value[node_id] is not None and tree.is_known[node_id] and not tree.is_terminal(node_id)
     return tree.visit_count[node_id] + is_estimated
 
 

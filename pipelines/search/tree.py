@@ -44,7 +44,7 @@ class Tree:
         self.virtual_visits: list[int] = []
         self.value_sum: list[float] = []
         self.raw_value: list[float | None] = []  # None until evaluated
-        self.is_known: list[bool] = []  # False: evaluated, but nobody could grade it; such a node has no returns
+        self.is_known: list[bool] = []  # False: evaluated, but nobody could value it; such a node has no returns
         self.num_samples: list[int] = []
         self.outcome_reward: list[float | None] = []
         self.is_closed: list[bool] = []  # nothing can follow this node

@@ -75,7 +75,8 @@ class Evaluation:
     num_samples: int = 0  # graded completions behind `value`; 0 for a critic's estimate
     request_ids: tuple[str, ...] = ()
     num_critic_tokens: int = 0  # tokens that a critic read for it
-    is_known: bool = True  # False: the grader gave no grade, so that the path teaches nothing and is no visit
+    is_known: bool = True  # False: no grade, no room to complete it, or beyond what the critic reads: the path teaches
+    # nothing, is no visit, and nothing below it is looked at
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,16 +60,12 @@ def show() -> None:
 def validate(
     file: Annotated[Path | None, typer.Argument(help="the file; default: the one that would be used")] = None,
 ) -> None:
-    """Check the configuration, its methods and every extension it names; say what is wrong, or that all is well."""
+    """Check the configuration and all that it names: recipe, filters, pairs, your own code; say what is wrong."""
     from pipelines.config import load_settings
-    from pipelines.extensions import KINDS, load_extension
-    from pipelines.preference.methods import steps_of
+    from pipelines.configured import check_names
 
     settings = load_settings(file)
-    steps_of(settings.preference_pairs)
-    for kind in KINDS:
-        for name in getattr(settings.extensions, kind, {}):
-            load_extension(settings, kind, name)
+    check_names(settings)
     typer.echo(f"{settings.config_file or 'The built-in configuration'} is valid.")
 
 

@@ -1,4 +1,4 @@
-"""`reasonmill critic`: how good a critic's scores of steps are, or anybody's."""
+"""`reasonmill critic`: how good a critic's scores of steps are, or anybody's, and which critic is the current one."""
 
 import json
 import sys
@@ -12,10 +12,15 @@ import typer
 from pipelines.errors import ReasonmillError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from critics.evaluation import Evaluation, Measures
+    from pipelines.lake import Lake
     from pipelines.step_labels.solution import LabelledSolution
 
 critic_app = typer.Typer(help="Critics and judges of steps.", no_args_is_help=True)
+
+_HISTORY_NUMBERS = {"difference": "+.3f", "drift": ".2f"}  # column of the history -> how it is written
 
 DataOption = Annotated[
     list[Path],
@@ -97,6 +102,76 @@ def solutions(data: DataOption, layout: LayoutOption = None) -> None:
         }  # fmt: skip
         known = {key: value for key, value in row.items() if value is not None}
         sys.stdout.write(json.dumps(known, ensure_ascii=False) + "\n")
+
+
+@critic_app.command("list")
+def list_critics(
+    output_format: Annotated[Format, typer.Option("--format", help="json: one list of objects")] = Format.table,
+) -> None:
+    """Print which critic became the current one when and why, and which was held; the last column marks it."""
+    from critics.registry import history
+    from pipelines.config import load_settings
+    from pipelines.lake import Lake
+
+    rows = history(Lake(load_settings().lake_url))
+    if output_format is Format.json:
+        sys.stdout.write(f"{json.dumps(rows)}\n")
+    elif rows:
+        sys.stdout.write(_history_table(rows))
+    else:
+        _note("No critic was tried yet; `reasonmill run` trains and tries one every night.")
+
+
+@critic_app.command()
+def promote(
+    night: Annotated[str, typer.Argument(help="night whose critics become the current ones, as YYYY-MM-DD")],
+) -> None:
+    """Make the critics of a night current, whatever their trial said."""
+    from critics.registry import promote as promote_critics
+
+    _changed_by_hand(lambda lake: promote_critics(lake, night))
+
+
+@critic_app.command()
+def rollback() -> None:
+    """Make the critics current again that were so before the current ones."""
+    from critics.registry import rollback as roll_back_critics
+
+    _changed_by_hand(roll_back_critics)
+
+
+def _changed_by_hand(change: "Callable[[Lake], Mapping[str, object]]") -> None:
+    """Changes the current critic and tells Dagster of it, where DAGSTER_HOME is set."""
+    from assets.current_critic import report_change
+    from critics.registry import current_set
+    from pipelines.config import load_settings
+    from pipelines.lake import Lake
+
+    lake = Lake(load_settings().lake_url)
+    row = change(lake)
+    sys.stdout.write(f"{row['action']}: {row['critic_id']} is the current critic after the night {row['night']}.\n")
+    if report_change(current_set(lake, row["night"]), row["night"]):
+        _note(f"Dagster shows what was scored by other critics on {row['night']} as stale.")
+    else:
+        _note("DAGSTER_HOME is not set, so Dagster was not told and shows nothing as stale.")
+
+
+def _history_table(rows: "list[Mapping[str, object]]") -> str:
+    import io
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("night", "what", "why", "critic", "difference", "95 %", "drift", "", box=None, pad_edge=False)
+    for row in rows:
+        bounds = f"{row['low']:+.3f} to {row['high']:+.3f}" if row["low"] is not None else ""
+        numbers = ["" if row[name] is None else f"{row[name]:{form}}" for name, form in _HISTORY_NUMBERS.items()]
+        cells = [row["night"], row["action"], row["reason"], row["critic_id"], numbers[0], bounds, numbers[1]]
+        table.add_row(*(Text(str(cell)) for cell in cells), "current" if row["is_current"] else "")
+    text = io.StringIO()
+    Console(file=text, force_terminal=sys.stdout.isatty(), width=None if sys.stdout.isatty() else 140).print(table)
+    return text.getvalue()
 
 
 def _scored(

@@ -16,6 +16,7 @@ from reasonmill.cli.critic import critic_app
 from reasonmill.cli.estimate import estimate
 from reasonmill.cli.sql import sql
 from reasonmill.cli.trees import import_trees, tree
+from reasonmill.cli.yields import yields
 
 app = typer.Typer(
     help="Makes reasoning data for language models: problems in, datasets and a trained critic out.",
@@ -36,6 +37,7 @@ app.command()(tree)
 app.command()(import_trees)
 app.command()(show.methods)
 app.command()(show.recipes)
+app.command()(yields)
 
 
 @app.callback()

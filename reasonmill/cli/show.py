@@ -3,6 +3,7 @@
 import difflib
 import json
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,6 +26,7 @@ class Format(StrEnum):
 def methods(
     name: Annotated[str | None, typer.Argument(help="one method, with its columns, parameters and defaults")] = None,
     format: Annotated[Format, typer.Option("--format", help="table, or json: one list of objects")] = Format.table,
+    html: Annotated[Path | None, typer.Option("--html", help="write a page of all methods to this file")] = None,
 ) -> None:
     """List the published methods that this project implements."""
     from rich.console import Console
@@ -33,6 +35,9 @@ def methods(
     from pipelines.catalogue import method_rows
 
     rows = method_rows() if name is None else [_method_row(name)]
+    if html is not None:
+        _write_page(rows, html)
+        return
     if format is Format.json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -45,6 +50,17 @@ def methods(
         paper = f"arXiv {row['arxiv']}" if row["arxiv"] else row["paper"]
         table.add_row(row["method"], row["summary"], paper, _tables_of(row), row["tier"])
     console.print(table)
+
+
+def _write_page(rows: list[dict[str, object]], html: Path) -> None:
+    from pipelines.catalogue.page import to_html
+    from pipelines.errors import ReasonmillError
+
+    try:
+        html.write_text(to_html(rows), encoding="utf-8")
+    except OSError as error:
+        raise ReasonmillError(f"{html} could not be written: {error.strerror}.") from error
+    typer.echo(f"{len(rows)} methods are on the page {html}.", err=True)
 
 
 def _method_row(name: str) -> dict[str, object]:
@@ -164,6 +180,8 @@ def _show_method(console: "Console", row: dict[str, object]) -> None:
     paper = f"{row['paper']}, arXiv {row['arxiv']}" if row["arxiv"] else row["paper"]
     console.print(Text.assemble((row["method"], "bold"), f"  {row['tier']}"))
     console.print(Text(f"{row['summary']}\n{paper}"))
+    if row["measured"]:
+        console.print(Text(f"measured: {row['measured']}"))
     console.print(Text(f"code: {row['function']}" + (f"; query: sql/{row['query']}.sql" if row["query"] else "")))
     if row["columns_in"]:
         console.print(Text(f"\nreasonmill apply {row['method']} --input FILE --output FILE", "bold"))

@@ -2,7 +2,7 @@
 --
 -- in:  problems, search_nodes, search_edges, rollouts, gold_steps, step_scores, critiques, verdicts, refinements,
 --      preference_pairs, consistency_results, consistent_rollouts, critics, rl_groups, node_values, first_errors,
---      splices, reflections, token_scores, token_usage
+--      splices, reflections, token_scores, token_usage, evaluation_rollouts, critic_trials, critic_promotions
 -- out: offending rows (table_name, row_id, night, what), one per repeated key
 -- note: night is that of the last of the rows that share the key.
 
@@ -49,6 +49,12 @@ with keys as (
     select 'reflections', reflection_id, night from reflections
     union all
     select 'token_scores', rollout_id || ' ' || model_digest, night from token_scores
+    union all
+    select 'evaluation_rollouts', rollout_id || ' ' || night, night from evaluation_rollouts
+    union all
+    select 'critic_trials', critic_id || ' ' || night, night from critic_trials
+    union all
+    select 'critic_promotions', night || ':' || number, night from critic_promotions
 )
 
 select table_name, row_id, max(night) as night, 'the key occurs ' || count(*) || ' times' as what

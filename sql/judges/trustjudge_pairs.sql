@@ -7,7 +7,8 @@
 --         lower one counts;  tie where they differ by less than $min_difference, or not at all, unless both orders agree.
 -- in:     judged_pairs
 -- params: $by_perplexity, $min_difference
--- out:    one row per pair (position, verdict, p_first, p_second, p_tie, perplexity, perplexity_swapped, reason)
+-- out:    one row per pair (position, aggregated_verdict, mean_p_first, mean_p_second, mean_p_tie, perplexity,
+--         perplexity_swapped, reason), by position
 -- note:   `first` and `second` mean the row's own items, whichever was shown first. A label that is null was not among
 --         the judge's likeliest tokens and counts as 0; an order without any label, or with a number that is no
 --         probability, gives no verdict but a reason. Differences are rounded to twelve digits.
@@ -81,10 +82,10 @@ select
         when p_first = largest[1] then 'first'
         when p_second = largest[1] then 'second'
         else 'tie'
-    end as verdict,
-    p_first,
-    p_second,
-    p_tie,
+    end as aggregated_verdict,
+    p_first as mean_p_first,
+    p_second as mean_p_second,
+    p_tie as mean_p_tie,
     perplexity,
     perplexity_swapped,
     reason

@@ -2,7 +2,7 @@
 --
 -- what:   r_t = 1 / (1 + exp(worse_t - better_t)) - 0.5, from the log-probabilities of the same tokens behind a prompt that
 --         asks for a better and one that asks for a worse answer.
--- in:     token_samples
+-- in:     weighed_samples
 -- params: none
 -- out:    one row per sample, by position: token_rewards, each in [-0.5, 0.5]
 -- note:   lists of different lengths, or a value that is no number, give null.
@@ -11,7 +11,7 @@ with gaps as (
     select
         position,
         list_transform(list_zip(better_logprobs, worse_logprobs), lambda two: two[1] - two[2]) as gaps
-    from token_samples
+    from weighed_samples
 )
 
 select

@@ -1,7 +1,7 @@
 -- Weights of tokens by their own probability, for supervised fine-tuning (DFT; the first term of ASFT).
 --
 -- what:   w_t = p(y_t), detached from the gradient: loss_t = -w_t log p(y_t). mean_weight = mean of w_t.
--- in:     token_samples
+-- in:     weighed_samples
 -- params: none
 -- out:    one row per sample, by position: token_weights, each in [0, 1], and mean_weight
 -- note:   no list, an empty one, or a log-probability above 0 or that is no number gives null. ASFT's pull towards the base
@@ -15,7 +15,7 @@ with checked as (
             token_logprobs,
             null
         ) as token_logprobs
-    from token_samples
+    from weighed_samples
 )
 
 select

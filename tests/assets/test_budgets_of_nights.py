@@ -4,13 +4,20 @@ import dagster as dg
 import pytest
 from scripted_night import NIGHT, ScriptedServices, small_settings, write_reply
 
+from assets.critics import guide_loader
+from assets.guidance import current_guide
+from assets.resources import prompts_of
 from assets.rollouts import plan_night
 from assets.run import materialize_night
+from critics.fold import fold_of
+from critics.registry import promote
+from critics.score import load_critic, load_served_critic
 from pipelines.budget import PassCount, unguided_problems
 from pipelines.config import Settings
-from pipelines.errors import ErrorRateError
+from pipelines.errors import ConfigError, ErrorRateError
 from pipelines.inference.errors import ServerError
 from pipelines.lake import Lake
+from pipelines.problems import load_problems
 
 pytestmark = pytest.mark.slow
 NEXT_NIGHT = "2026-01-03"
@@ -28,9 +35,10 @@ def run(settings: Settings, night: str, selection: str = "rollouts", **services)
 
 @pytest.fixture
 def first_night(tmp_path) -> Settings:
-    """Problems, rollouts and critics of the first night."""
+    """Problems, rollouts and critics of the first night; the critics are current."""
     settings = small_settings(tmp_path)
     run(settings, NIGHT, "problems,rollouts,process_critic")
+    promote(Lake(settings.lake_url), NIGHT)
     return settings
 
 
@@ -50,6 +58,44 @@ def test_a_guided_night_keeps_an_unguided_share_and_records_both_and_the_critic_
     for table in ("rollouts", "search_nodes"):
         lineage = lake.manifest(table, NEXT_NIGHT).lineage
         assert lineage[f"critics/{NIGHT}"] == lake.generation("critics", NIGHT)
+
+
+def test_critics_guide_from_the_steps_own_process_unless_an_engine_is_asked_for(tmp_path):
+    settings = small_settings(tmp_path)
+    assert guide_loader(settings, settings.rollouts, "run", 1) is load_critic
+    on_engine = guide_loader(settings, settings.rollouts.model_copy(update={"guide_on": "engine"}), "run", 1)
+    assert (on_engine.func, on_engine.keywords["run_id"]) == (load_served_critic, "run")
+
+
+def test_in_a_guided_night_the_critic_also_judges_the_last_step_where_the_recipe_gives_that_weight(first_night):
+    """(s1 s2 + s2) / 2 at the second step: the value critic's product and the process critic's last score."""
+    own = {"outcome_weight": 0.0, "process_weight": 1.0}
+    settings = with_rollouts(first_night, recipe="alphallm", guided=True, unguided_share=0.5, parameters=own)
+    run(settings, NEXT_NIGHT)
+    lake = Lake(settings.lake_url)
+    guide, prompts = current_guide(settings, lake, NEXT_NIGHT), prompts_of(settings)
+    problems = {row["problem_id"]: row for row in lake.read("problems").to_pylist()}
+    nodes = lake.read("search_nodes", NEXT_NIGHT).to_pylist()
+    texts = {(row["tree_id"], row["node_id"]): row["step_text"] for row in nodes}
+    second = [row for row in nodes if row["depth"] == 2 and not row["is_terminal"]]
+    guided = [row for row in second if row["is_guided"]]
+    assert guided
+    for row in guided:
+        scorer = guide.scorers[fold_of(row["problem_id"], len(guide.scorers))]
+        steps = [texts[row["tree_id"], row["parent_id"]], row["step_text"]]
+        ((first, last),) = scorer.score([prompts.verify_prompt(problems[row["problem_id"]])], [steps])
+        assert row["raw_value"] == pytest.approx((first * last + last) / 2, abs=1e-4)
+    unguided = [row for row in second if not row["is_guided"]]
+    assert unguided and all(row["num_samples"] > 0 for row in unguided)  # graded completions alone
+
+
+def test_weight_for_a_critic_that_no_night_can_have_is_refused_before_anything_is_asked_for(tmp_path):
+    settings = with_rollouts(small_settings(tmp_path), recipe="alphallm", parameters={"process_weight": 0.5})
+    problems = load_problems(settings)
+    with pytest.raises(ConfigError, match=r"process_weight = 0.5 .*rollouts.guided = true"):
+        plan_night(settings, settings.rollouts, Lake(settings.lake_url), problems, NIGHT)
+    guided = with_rollouts(settings, guided=True)
+    assert plan_night(guided, guided.rollouts, Lake(settings.lake_url), problems, NIGHT).guide is None
 
 
 def test_the_first_night_has_no_critic_and_is_unguided(tmp_path):

@@ -24,18 +24,20 @@ GRAPH = {
     "verdicts": {"problems", "rollouts"},
     "refinements": {"problems", "rollouts"},
     "process_critic": {"problems", "search_nodes"},
-    "step_scores": {"problems", "rollouts", "process_critic"},
-    "preference_pairs": {"problems", "search_nodes", "rollouts", "step_scores"},
-    "consistency_results": {"rollouts", "step_scores"},
-    "consistent_rollouts": {"rollouts", "step_scores"},
+    "step_scores": {"problems", "rollouts", "process_critic", "current_critic"},
+    "preference_pairs": {"problems", "search_nodes", "rollouts", "step_scores", "current_critic"},
+    "consistency_results": {"rollouts", "step_scores", "current_critic"},
+    "consistent_rollouts": {"rollouts", "step_scores", "current_critic"},
     **dict.fromkeys(
         ("sft", "preference", "stepwise", "prompts", "rl_groups"),
-        {"problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements"},
+        {"problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements",
+         "current_critic"},
     ),
     "published_version": {"sft", "preference", "stepwise", "prompts", "rl_groups", "process_critic"},
-    "policy_report": {"problems", "process_critic"},
-    "critic_report": {"problems", "process_critic"},
-}
+    **dict.fromkeys(("evaluation_rollouts", "policy_report", "critic_report"), {"problems", "process_critic"}),
+    "critic_trials": {"problems", "rollouts", "evaluation_rollouts", "process_critic", "current_critic"},
+    "critic_promotions": {"critic_trials", "process_critic"},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +89,33 @@ def test_changing_the_filter_changes_the_code_versions_of_the_filter_and_what_fo
     }  # fmt: skip
 
 
-def test_changing_the_reports_changes_the_reports_alone(specs):
-    assert changed_keys(specs, {"reports": {"num_problems": 5}}) == {"policy_report", "critic_report"}
+def test_changing_the_reports_changes_the_reports_and_the_trial_that_reads_their_samples(specs):
+    assert changed_keys(specs, {"reports": {"num_problems": 5}}) == {
+        "evaluation_rollouts", "policy_report", "critic_report", "critic_trials", "critic_promotions",
+    }  # fmt: skip
+
+
+def test_changing_the_calibration_changes_the_scores_and_not_the_critic(specs):
+    changed = changed_keys(specs, {"process_critic": {"calibration": "isotonic"}})
+    assert "step_scores" in changed and "consistency_results" in changed
+    assert "process_critic" not in changed
+    trained = changed_keys(specs, {"process_critic": {"steps": 3}})
+    assert "process_critic" in trained
+
+
+def test_a_guided_search_depends_on_the_current_critic():
+    guided = Settings.model_validate({"rollouts": {"guided": True}})
+    found = {spec.key.to_user_string(): spec for asset in graph(guided) for spec in asset.specs}
+    assert {dep.asset_key.to_user_string() for dep in found["rollouts"].deps} == {"problems", "current_critic"}
 
 
 def test_changing_the_search_changes_everything_but_the_problems(specs):
     assert changed_keys(specs, {"rollouts": {"num_simulations": 3}}) == set(GRAPH) - {"problems"}
+
+
+def test_changing_how_many_trees_are_searched_at_once_changes_nothing_and_simulations_at_once_all_trees(specs):
+    assert changed_keys(specs, {"rollouts": {"trees_in_flight": 7}}) == set()
+    assert changed_keys(specs, {"rollouts": {"simulations_in_flight": 2}}) == set(GRAPH) - {"problems"}
 
 
 def test_changing_where_the_engine_runs_changes_nothing(specs):

@@ -15,9 +15,9 @@ from scripted_night import NIGHT, ScriptedServices, small_settings, write_reply
 from assets.critics import initial_folder
 from assets.definitions import build_definitions
 from assets.resources import with_section
-from assets.rollouts import own_recipes
 from assets.run import BlockedByCheckError, materialize_night
 from pipelines.config import CriticConfig, Settings, TokenScoresConfig
+from pipelines.configured import own_recipes
 from pipelines.errors import ConfigError, ErrorRateError, LakeError, ModelFolderError, PartitionBusyError
 from pipelines.inference.errors import ServerError
 from pipelines.inference.scripted import SCRIPTED_LOGPROB
@@ -206,7 +206,7 @@ def test_gold_labels_change_neither_critic_nor_filter(night):
     night.lake.write("gold_steps", gold, partition=NIGHT)
 
 
-def test_the_second_night_is_scored_by_the_critics_of_the_first(night):
+def test_the_second_night_is_scored_by_the_current_critics_which_are_those_of_the_first(night):
     rerun(night.settings, "rollouts,process_critic,step_scores", night=NEXT_NIGHT)
     versions = [
         night.lake.read("step_scores", partition)["scorer_version"].unique().to_pylist()

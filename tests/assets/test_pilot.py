@@ -43,6 +43,28 @@ def test_a_pilot_of_everything_predicts_the_night_exactly_and_the_night_asks_for
     assert len(services.requests) == num_asked
 
 
+def test_requests_for_scores_are_predicted_too(tmp_path):
+    """entropy_branching asks for the entropies of what it has sampled."""
+    settings = small_settings(tmp_path, rollouts={"recipe": "entropy_branching"}, critiques={"num_rollouts": 0})
+    services = ScriptedServices(settings)
+    _, stages = costs_of_pilot(settings, NIGHT, 6, open_session=services._open_session)
+    materialize_night(settings, NIGHT, selection="problems,rollouts", services=services)
+    expected = {made.stage: predicted(made) for made in predict(stages)}
+    assert expected["search"] == used(settings)["search"]
+
+
+def test_a_pilot_measures_whole_trees_whatever_the_token_limit_leaves_of_them(tmp_path):
+    made = []
+    for limit in (None, 2500):
+        settings = small_settings(
+            tmp_path / str(limit), rollouts={"max_total_tokens": limit}, critiques={"num_rollouts": 0}
+        )
+        _, stages = costs_of_pilot(settings, NIGHT, 6, open_session=ScriptedServices(settings)._open_session)
+        made.append({one.stage: predicted(one) for one in predict(stages)})
+    assert made[0] == made[1]
+    assert sum(made[0]["search"][1:]) > 2500
+
+
 def test_a_small_pilot_is_replayed_by_the_night(tmp_path):
     settings = small_settings(tmp_path)
     services = ScriptedServices(settings)

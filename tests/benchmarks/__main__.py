@@ -1,9 +1,7 @@
 """Measured comparisons, none of them a test.
 
-`critic` (`make benchmark`), `recipes` and `starter` measure models, `overhead`, `busy`, `peer`, `resume` and
-`memory` the machinery, `packing` the training of critics, `pairs` the mining and cleaning of preference pairs;
-`judges` compares recorded judges of steps (--data);
-`readme` writes the first three down.
+`critic` (`make benchmark`), `recipes` and `starter` measure models; `readme` writes them down. The others, each told at
+the head of its file, measure the machinery, the training of critics, and methods on recorded data (--data).
 """
 
 import argparse
@@ -11,25 +9,46 @@ from pathlib import Path
 
 from pipelines.config import load_settings
 from tests.benchmarks import (
+    agents,
     busy,
     critic_comparison,
+    critic_scoring,
+    curation,
+    duplicates,
     judges,
+    label_cost,
     memory,
     overhead,
     packing,
     pairs,
     peer,
+    prof_scale,
     readme,
     recipe_comparison,
     resume,
     starter_card,
+    yields,
 )
 from tests.benchmarks.record import RESULTS
 
 MODULES = {
-    "overhead": overhead, "busy": busy, "peer": peer, "resume": resume, "memory": memory, "judges": judges,
-    "packing": packing, "pairs": pairs,
-}  # fmt: skip
+    "overhead": overhead,
+    "busy": busy,
+    "peer": peer,
+    "resume": resume,
+    "memory": memory,
+    "judges": judges,
+    "step_judges": judges,
+    "label_cost": label_cost,
+    "packing": packing,
+    "pairs": pairs,
+    "critic_scoring": critic_scoring,
+    "yields": yields,
+    "prof_scale": prof_scale,
+    "agents": agents,
+    "duplicates": duplicates,
+    "curation": curation,
+}
 
 
 def main() -> None:

@@ -38,8 +38,7 @@ NIGHT = "2026-01-01"
 RUN_ID = "killed-run"
 NUM_STEPS = 5
 DELAYS_S = (0.002, 0.008)  # shortest and longest time for an answer of the scripted model
-TREES_IN_FLIGHT = 8
-CONFIG = RolloutsConfig(num_simulations=10, num_candidates=4, num_evaluations=2, group_size=4)
+CONFIG = RolloutsConfig(num_simulations=10, num_candidates=4, num_evaluations=2, group_size=4, trees_in_flight=8)
 
 
 def write(text: str, rng: random.Random) -> str:
@@ -85,7 +84,7 @@ async def make_tables(folder: Path, num_problems: int, open_session: Callable[[]
     known = {"night": NIGHT, "grade": grade, "extract_answer": extract_answer}
     async with open_session() as session:
         known["max_model_len"] = session.max_model_len
-        searched = await search_rollouts(problems, session, prompts, CONFIG, trees_in_flight=TREES_IN_FLIGHT, **known)
+        searched = await search_rollouts(problems, session, prompts, CONFIG, **known)
         sampled = await sample_rollouts(problems, session, prompts, CONFIG, **known)
     check_error_rate(searched.num_errors + sampled.num_errors, 2 * num_problems, 0.0)
     for table in TABLES:

@@ -37,7 +37,7 @@ SIZES = {"streamed": (200, 1000, 2000, 4000), "gathered": (200, 2000)}
 NIGHT = "2026-01-01"
 ROW_GROUP_BYTES = 8 * 2**20  # as `assets/writing.py` streams
 MIB = 2**20
-CONFIG = RolloutsConfig(num_simulations=8, num_candidates=8, num_evaluations=1)
+CONFIG = RolloutsConfig(num_simulations=8, num_candidates=8, num_evaluations=1, trees_in_flight=64)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +113,7 @@ def _search(problems: pa.Table, store: ResponseStore, keep):
     return asyncio.run(
         search_rollouts(
             problems, model.session(store), load_prompts("starter"), CONFIG, night=NIGHT, grade=grade,
-            extract_answer=extract_answer, trees_in_flight=64, keep=keep,
+            extract_answer=extract_answer, keep=keep,
         )
     )  # fmt: skip
 

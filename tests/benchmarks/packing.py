@@ -41,7 +41,7 @@ from critics.examples import StepExamples, examples_from_trees
 from critics.model import initial_critic, load_encoder, outputs_at
 from critics.packing import CHUNK, Packing, allow_packing, chunks_of, prefix_tree
 from critics.train import train_process_critic
-from pipelines.config import Settings, load_settings
+from pipelines.config import ProblemsConfig, RolloutsConfig, Settings, StarterSource, load_settings
 from pipelines.grading import extract_answer, graders_of
 from pipelines.inference.engine_service import stop_engine
 from pipelines.inference.session import generate_session, model_folder
@@ -61,8 +61,10 @@ WAY_BATCHES = 4  # batches of the largest size by which ways are compared
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lake", type=Path, help="a lake with problems and search_nodes; default: grow trees")
-    parser.add_argument("--trees", type=int, default=32, help="trees, at most")
-    parser.add_argument("--simulations", type=int, default=64, help="simulations of a tree that is grown")
+    parser.add_argument("--trees", type=int, default=24, help="trees, at most")
+    parser.add_argument("--simulations", type=int, default=48, help="simulations of a tree that is grown")
+    parser.add_argument("--candidates", type=int, default=8, help="steps proposed per expansion; equal ones merge")
+    parser.add_argument("--family", default="countdown", help="starter family of the problems, of the hardest level")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -70,8 +72,12 @@ def run(arguments: argparse.Namespace) -> None:
     """All parts on one set of trees."""
     settings = load_settings(arguments.config)
     if arguments.lake is None:
-        source = f"PUCT, {arguments.simulations} simulations, 4 candidates"
-        problems, nodes = grown(settings, arguments.trees, arguments.simulations, arguments.seed)
+        search = {"num_simulations": arguments.simulations, "num_candidates": arguments.candidates}
+        source = f"PUCT on {arguments.family}, {arguments.simulations} simulations, {arguments.candidates} candidates"
+        hardest = StarterSource(family=arguments.family, level=4, count=200)  # easier problems' trees hardly branch
+        settings = settings.model_copy(update={"problems": ProblemsConfig(sources=(hardest,))})
+        config = settings.rollouts.model_copy(update={"recipe": "puct", "seed": arguments.seed} | search)
+        problems, nodes = grown(settings, config, arguments.trees)
     else:
         source, lake = "search_nodes of a lake", Lake(arguments.lake)
         problems, nodes = lake.read("problems"), lake.read("search_nodes")
@@ -82,19 +88,16 @@ def run(arguments: argparse.Namespace) -> None:
     record.save("packing", arguments.out, result, as_markdown(result))
 
 
-def grown(settings: Settings, num_trees: int, num_simulations: int, seed: int) -> tuple[pa.Table, pa.Table]:
+def grown(settings: Settings, config: RolloutsConfig, num_trees: int) -> tuple[pa.Table, pa.Table]:
     """Problems, and the nodes of their trees by the starter policy; replayed where they were grown before."""
     try:
-        return asyncio.run(_grown(settings, num_trees, num_simulations, seed))
+        return asyncio.run(_grown(settings, config, num_trees))
     finally:
         stop_engine(settings, RUN_ID)
 
 
-async def _grown(settings: Settings, num_trees: int, num_simulations: int, seed: int) -> tuple[pa.Table, pa.Table]:
-    config = settings.rollouts.model_copy(
-        update={"recipe": "puct", "num_simulations": num_simulations, "num_candidates": 4, "seed": seed}
-    )
-    chosen = choose_problems(load_problems(settings), num_trees, night=NIGHT, seed=seed)
+async def _grown(settings: Settings, config: RolloutsConfig, num_trees: int) -> tuple[pa.Table, pa.Table]:
+    chosen = choose_problems(load_problems(settings), num_trees, night=NIGHT, seed=config.seed)
     async with generate_session(settings, run_id=RUN_ID) as session:
         trees = await search_rollouts(
             chosen, session, prompts_of(settings), config, night=NIGHT, grade=graders_of(settings),

@@ -23,7 +23,7 @@ from assets.resources import prompts_of
 from critics.checkpoint import CriticManifest
 from critics.metrics import auroc, within_group_auroc
 from critics.model import initial_critic, load_encoder
-from critics.score import StepScorer, forward_pass, score_rollouts
+from critics.score import StepScorer, packed_outputs, score_rollouts
 from pipelines.config import Settings
 from pipelines.critiques import Critiques, criticise
 from pipelines.grading import extract_answer, graders_of
@@ -84,7 +84,7 @@ def untrained_scorer(settings: Settings) -> StepScorer:
         num_folds=1, training_problems_digest="", num_problems=0, num_nodes=0, num_pairs=0, config={}, metrics={},
         created_at="",
     )  # fmt: skip
-    return StepScorer(forward_pass(initial_critic(folder, 0), "cpu"), load_encoder(folder), manifest, frozenset())
+    return StepScorer(packed_outputs(initial_critic(folder, 0)), load_encoder(folder), manifest, frozenset())
 
 
 def solving(at_zero: pa.Table, samples: pa.Table, scores: pa.Table, aggregate: str) -> dict[str, float]:

@@ -1,6 +1,7 @@
 import itertools
 import math
 import random
+from collections import Counter
 
 import pytest
 
@@ -15,10 +16,12 @@ from critics.metrics import (
     first_error_f1,
     first_error_interval,
     first_error_step,
+    majority_of_n,
     pair_accuracy,
     pass_at_n,
     reliability_bins,
     roc_curve,
+    selective_accuracy,
     tune_threshold,
     within_group_auroc,
     within_group_pairs,
@@ -95,6 +98,59 @@ def test_equal_scores_select_at_random():
 def test_pass_at_n_is_the_oracle():
     # 1 right of 4: pass@2 = 1 - C(3,2)/C(4,2) = 1/2
     assert pass_at_n([1.0, 0.0, 0.0, 0.0], ["p"] * 4, 2)[0] == pytest.approx(0.5)
+
+
+def test_best_of_n_of_a_pool_of_four_by_hand():
+    # by score: wrong, right, wrong, right. Of 2: the first heads 3 of 6 pairs, the second 2, the third 1: 2/6
+    # of 3: the first is in 3 of 4 triples, the second heads the other: 1/4; the critic over-optimises from 1/2 to 0
+    scores, outcomes, groups = [0.9, 0.7, 0.5, 0.3], [0.0, 1.0, 0.0, 1.0], ["p"] * 4
+    expected = [1 / 2, 1 / 3, 1 / 4, 0.0]
+    assert [best_of_n(scores, outcomes, groups, n)[0] for n in (1, 2, 3, 4)] == pytest.approx(expected)
+    # while its own score of what it selects grows: of 2 it is (3 * .9 + 2 * .7 + .5) / 6
+    assert best_of_n(scores, scores, groups, 2)[0] == pytest.approx(4.6 / 6)
+    assert best_of_n(scores, scores, groups, 4)[0] == pytest.approx(0.9)
+
+
+def test_the_majority_of_a_pool_of_four_by_hand():
+    # answers 7 7 8 and none, 7 is right. Of 1: 2/4. Of 2: {7 7} 1, {7 8} twice 1/2, {7 none} twice 1, {8 none} 0: 4/6
+    # of 3: {7 7 8}, {7 7 none} 1, {7 8 none} twice 1/2: 3/4; of 4: 7 has two votes of three
+    answers, outcomes, groups = ["7", "7", "8", None], [1.0, 1.0, 0.0, 0.0], ["p"] * 4
+    found = [majority_of_n(answers, outcomes, groups, n)[0] for n in (1, 2, 3, 4)]
+    assert found == pytest.approx([1 / 2, 4 / 6, 3 / 4, 1.0])
+    assert majority_of_n([None, None], [0.0, 0.0], ["p"] * 2, 1) == (0.0, 1)
+    assert majority_of_n(answers, outcomes, groups, 5) == (None, 0)
+
+
+def test_the_majority_equals_the_mean_over_all_subsets():
+    order = random.Random(6)
+    for _ in range(20):
+        answers = [order.choice(["a", "b", "c", "d", None]) for _ in range(8)]
+        outcomes = [float(answer == "a") for answer in answers]
+        for n in range(1, 9):
+            shares = [share_of(subset, "a") for subset in itertools.combinations(answers, n)]
+            found = majority_of_n(answers, outcomes, ["p"] * 8, n)[0]
+            assert found == pytest.approx(sum(shares) / len(shares))
+
+
+def share_of(answers, wanted):
+    counts = Counter(answer for answer in answers if answer is not None)
+    best = [answer for answer, count in counts.items() if count == max(counts.values())]
+    return (wanted in best) / max(1, len(best))
+
+
+def test_the_majority_of_many_samples_is_quick_and_a_share():
+    answers = [str(i % 7) for i in range(256)]
+    outcomes = [float(answer == "3") for answer in answers]
+    assert majority_of_n(answers, outcomes, ["p"] * 256, 64)[0] == pytest.approx(1 / 7, abs=0.02)
+
+
+def test_selective_accuracy_by_hand():
+    # best first: right, right, wrong, right; the two .5 share 1/2
+    scores, outcomes = [0.9, 0.7, 0.5, 0.5], [1.0, 1.0, 0.0, 1.0]
+    found = [selective_accuracy(scores, outcomes, coverage) for coverage in (0.25, 0.5, 0.6, 0.75, 1.0)]
+    assert found == pytest.approx([1.0, 1.0, 2.5 / 3, 2.5 / 3, 0.75])
+    assert selective_accuracy(scores, outcomes, 0.01) == 1.0  # at least one is answered
+    assert selective_accuracy([], [], 0.5) is None
 
 
 def test_brier_and_calibration_error_by_hand():

@@ -1,7 +1,9 @@
 import random
 
+import hypothesis.strategies as st
 import pytest
 import torch
+from hypothesis import given
 from transformers import AutoModelForTokenClassification, LlamaConfig, MistralConfig, Qwen2Config
 
 from critics.batches import Unit, collate
@@ -156,3 +158,16 @@ def test_a_backbone_with_sliding_windows_cannot_be_packed():
         make_critic(config)
     with pytest.raises(CheckpointError, match="mistral has a sliding window of 4"):
         make_critic(MistralConfig(num_attention_heads=4, num_key_value_heads=2, sliding_window=4, **SIZES))
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=12), st.integers(1, 9))
+def test_every_token_sees_its_own_row_up_to_itself_and_nothing_else(rows, chunk):
+    tree = prefix_tree(rows)
+    assert len(tree.token_ids) == len({tuple(row[: end + 1]) for row in rows for end in range(len(row))})
+    chunks = chunks_of(tree, chunk)
+    for row, tokens in zip(rows, tree.tokens_of_rows, strict=True):
+        assert tree.token_ids[tokens].tolist() == row
+        assert tree.positions[tokens].tolist() == list(range(len(row)))
+        for position, token in enumerate(tokens.tolist()):
+            keys, visible = chunks.keys_GK[token // chunk], chunks.visible_GCK[token // chunk, token % chunk]
+            assert keys[visible].tolist() == tokens[: position + 1].tolist()

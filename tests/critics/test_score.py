@@ -9,7 +9,14 @@ from critics.checkpoint import CriticManifest, save_critic
 from critics.errors import CheckpointError, CriticDataError, LeakError
 from critics.fold import fold_of
 from critics.model import initial_critic
-from critics.score import load_critic, out_of_fold_scores, score_rollouts, score_solutions
+from critics.score import (
+    load_critic,
+    out_of_fold_scores,
+    packed_outputs,
+    padded_outputs,
+    score_rollouts,
+    score_solutions,
+)
 from pipelines.step_labels.solution import LabelledSolution
 from pipelines.tables import SCHEMAS
 from pipelines.trees.fields import Place
@@ -48,7 +55,8 @@ def test_scores_do_not_depend_on_the_rest_of_the_batch(critics, monkeypatch):
     prompts = [f"<verify>{i}\n" for i in range(40)]
     together = critics[0].score(prompts, steps)
     alone = [critics[0].score([prompt], [texts])[0] for prompt, texts in zip(prompts, steps, strict=True)]
-    monkeypatch.setattr(score, "TOKENS_PER_BATCH", 50)
+    for name in ("TOKENS_PER_BATCH", "PACKED_TOKENS"):
+        monkeypatch.setattr(score, name, 50)
     in_small_batches = critics[0].score(prompts, steps)
     for one, other in itertools.product([together], [alone, in_small_batches]):
         assert [value for row in one for value in row] == pytest.approx([v for row in other for v in row], abs=1e-5)
@@ -159,3 +167,17 @@ def test_characters_that_the_tokenizer_does_not_know_are_no_steps_to_score(langu
 def test_a_solution_without_a_statement_is_named(critics):
     with pytest.raises(CriticDataError, match="data.jsonl, line 3: solution 'a' has no `problem`"):
         score_solutions([make_solution("a", ["1"], problem=None)], critics[0], verify_prompt)
+
+
+def test_packed_outputs_are_those_of_padded_rows_in_any_order_and_over_several_batches(language_model, monkeypatch):
+    monkeypatch.setattr(score, "PACKED_TOKENS", 20)
+    monkeypatch.setattr(score, "TOKENS_PER_BATCH", 20)
+    rows = [[3, 7, 8, 9], [3, 7, 8, 9, 10, 11], [3, 12], [3, 7, 8, 13], [4] * 30, [3, 7, 8, 9]]
+    ends = [[1, 3], [5], [1], [0, 3], [29], [3]]
+    padded, packed = (
+        outputs(initial_critic(language_model, 0))(rows, ends) for outputs in (padded_outputs, packed_outputs)
+    )
+    assert [tuple(of_row.shape) for of_row in packed] == [(2, 1), (1, 1), (1, 1), (2, 1), (1, 1), (1, 1)]
+    for one, other in zip(packed, padded, strict=True):
+        assert one.flatten().tolist() == pytest.approx(other.flatten().tolist(), abs=1e-5)
+    assert packed[0][1] == pytest.approx(packed[5][0])

@@ -1,3 +1,7 @@
+import json
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -6,7 +10,7 @@ from transformers import LlamaForTokenClassification
 
 import critics.train
 from critics.checkpoint import read_manifest, read_training_problems
-from critics.errors import CheckpointError, CriticDataError, CriticMemoryError
+from critics.errors import CheckpointError, CriticDataError, CriticMemoryError, VocabularyError
 from critics.examples import StepExamples, examples_from_trees
 from critics.fold import fold_of
 from critics.metrics import auroc, pair_accuracy
@@ -14,6 +18,7 @@ from critics.model import initial_critic, load_encoder, logits_at
 from critics.score import load_critic
 from critics.train import learning_rate_at, train_process_critic
 from pipelines.config import CriticConfig
+from pipelines.errors import ConfigError
 from tests.critics.conftest import verify_prompt
 
 BASE = CriticConfig(
@@ -233,3 +238,62 @@ def test_low_rank_adapters_train_and_are_merged_into_a_plain_model(examples, lan
     changed = model.model.layers[0].mlp.up_proj.weight - initial.model.layers[0].mlp.up_proj.weight
     assert torch.linalg.matrix_rank(changed, tol=1e-4).item() in range(1, 5)
     assert trained.metrics["validation_sibling_accuracy"] > 0.9
+
+
+def test_a_character_without_a_token_is_an_error_that_names_tree_and_character(examples, language_model, tmp_path):
+    plain = json.loads((language_model / "tokenizer.json").read_text())
+    plain["model"]["unk_token"] = "<unk>"
+    plain["model"]["vocab"]["<unk>"] = plain["model"]["vocab"].pop("c")
+    folder = shutil.copytree(language_model, tmp_path / "other")
+    (folder / "tokenizer.json").write_text(json.dumps(plain))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"unk_token": "<unk>"}))
+    with pytest.raises(VocabularyError, match="no token for 'c' in the step of node 3 of tree t0: 'b0c'"):
+        train_process_critic(examples, make_config(steps=1), folder, tmp_path / "c")
+
+
+def test_a_tokenizer_of_another_model_is_an_error_with_both_sizes(language_model, tmp_path):
+    folder = shutil.copytree(language_model, tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 12}))
+    with pytest.raises(VocabularyError, match=r"token ids up to 29, its network only 12 embeddings \(0 to 11\)"):
+        load_encoder(folder)
+
+
+def test_too_many_steps_beyond_the_context_are_an_error_with_both_numbers(examples, language_model, tmp_path):
+    """A prompt of 4 tokens, first steps of 3, second steps of 4: of four labelled steps of a tree two end at 11."""
+    folder = shutil.copytree(language_model, tmp_path / "short")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 10}))
+    with pytest.raises(CriticDataError, match=r"120 of 240 labelled steps end beyond .* 10 tokens .*node 3 of tree t0"):
+        train_process_critic(examples, make_config(steps=1), folder, tmp_path / "c")
+    trained = train_process_critic(examples, make_config(steps=1, max_cut_share=0.5), folder, tmp_path / "c")
+    assert trained.metrics["num_nodes"] == 240
+
+
+FOREIGN_READER = """
+import sys
+from safetensors.torch import load_file
+import torch
+from transformers import AutoModelForTokenClassification, AutoTokenizer
+folder = sys.argv[1]
+tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForTokenClassification.from_pretrained(folder)
+assert set(load_file(folder + "/model.safetensors")) == set(model.state_dict())
+ids = tokenizer(["<verify>1+9\\n", "a0\\n", "b1c\\n"], add_special_tokens=False)["input_ids"]
+with torch.no_grad():
+    logits = model.eval()(torch.tensor([sum(ids, [])])).logits[0, :, 0]
+assert not {"critics", "pipelines"} & set(sys.modules)
+print(*torch.sigmoid(logits[[len(ids[0]) + len(ids[1]) - 1, -1]]).tolist())
+"""
+
+
+def test_plain_transformers_in_a_process_without_our_code_gives_the_same_scores(trained, tmp_path):
+    command = [sys.executable, "-I", "-c", FOREIGN_READER, str(trained.folder)]
+    read = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    scores = load_critic(trained.folder).score(["<verify>1+9\n"], [["a0", "b1c"]])[0]
+    assert [float(number) for number in read.stdout.split()] == pytest.approx(scores, abs=1e-5)
+
+
+def test_flex_attention_cannot_train_on_the_cpu_and_says_what_can(examples, language_model, tmp_path):
+    with pytest.raises(ConfigError, match='trains on GPUs only.*set "chunks"'):
+        train_process_critic(examples, make_config(packing="flex"), language_model, tmp_path / "c", device="cpu")

@@ -65,7 +65,8 @@ FAULTS = {  # name -> what the policy writes about the bad problem, what happens
     "blank lines": (lambda text, rng: "\n \n\n", None),
     "endless": (lambda text, rng: "9+9=18+" * 100, None),
     "no answer ever": (lambda text, rng: "so\n" * 100, None),
-    "not clean UTF-8": (lambda text, rng: "\ufffd\ufffd\x00\n#### \ufffd\n", None),
+    "replaced characters": (lambda text, rng: "\ufffd\ufffd\x00\n#### \ufffd\n", None),
+    "not clean UTF-8": (lambda text, rng: "9+9=\ud800\n#### \ud800\n", None),
     "broken numbers": (solve_two_plus_three, broken_numbers),
     "refused": (solve_two_plus_three, raising(ServerError("status 500", "r"))),
     "late": (solve_two_plus_three, raising(RequestTimeoutError("no answer in 1 s", "r"))),
@@ -104,7 +105,7 @@ def test_one_bad_problem_has_its_reason_and_leaves_the_others_alone(recipe, faul
     assert bad, "rows expected = rows present: a problem never vanishes"
     assert all(row["error"] or row["outcome_reward"] == 0.0 for row in bad)
     assert all(row["answer"] is None for row in bad if row["finish_reason"] == "length")
-    if fault in ("broken numbers", "refused", "late", "dead"):
+    if fault in ("not clean UTF-8", "broken numbers", "refused", "late", "dead"):
         assert any(row["error"] for row in bad)
         assert result.num_errors == 1
     if fault in ("nothing", "blank lines") and not RECIPES[recipe].merge_samples:  # a sample may be empty, and wrong

@@ -119,12 +119,45 @@ def test_a_search_that_is_run_again_from_the_store_gives_the_same_tables_in_any_
     with ResponseStore(tmp_path / "responses") as store:
         first = search(problems, ScriptedSession(solve_two_plus_three, store))
         replay = ScriptedSession(solve_two_plus_three, store, delay)
-        second = search(problems, replay, trees_in_flight=3)
+        second = search(problems, replay, config=make_config(trees_in_flight=3))
     assert replay.requests == []
     assert second.usage.num_from_store == second.usage.num_requests == first.usage.num_requests
     for name in ("search_nodes", "search_edges", "rollouts"):
         assert getattr(first, name).equals(getattr(second, name))
     assert replace(second.usage, num_from_store=0, replayed_tokens=0) == first.usage
+
+
+def expansions_at_once(problems, **config):
+    """The most expansions under way at once in one tree, and the most trees under way at once."""
+    under_way, peaks = [], [(0, 0)]
+
+    async def delay(request):
+        if request.purpose == "expand":
+            under_way.append(request.affinity)
+            peaks.append((max(map(under_way.count, under_way)), len(set(under_way))))
+            await asyncio.sleep(0.001)
+            under_way.remove(request.affinity)
+
+    search(problems, ScriptedSession(solve_two_plus_three, delay=delay), config=make_config(**config))
+    return max(in_one_tree for in_one_tree, _ in peaks), max(trees for _, trees in peaks)
+
+
+def test_the_configuration_says_how_many_trees_and_how_many_simulations_of_one_are_under_way():
+    problems = make_problems(*(f"p{index}" for index in range(5)))
+    assert expansions_at_once(problems) == (1, 5)
+    assert expansions_at_once(problems, trees_in_flight=2) == (1, 2)
+    one_tree = {"trees_in_flight": 1, "exploration": 100.0}  # so that virtual visits outweigh the values
+    assert expansions_at_once(problems, simulations_in_flight=2, **one_tree) == (2, 1)
+    assert expansions_at_once(problems, **one_tree) == (1, 1)
+
+
+def test_simulations_at_once_change_what_the_rows_are_called_and_trees_at_once_do_not():
+    def digests(**config):
+        made = search(make_problems("p1"), config=make_config(**config))
+        return set(made.rollouts["sampling_digest"].to_pylist())
+
+    assert digests(trees_in_flight=3) == digests() == digests(simulations_in_flight=1)
+    assert digests(simulations_in_flight=2).isdisjoint(digests())
 
 
 def test_a_run_that_was_killed_half_way_asks_only_for_what_was_not_answered(tmp_path):

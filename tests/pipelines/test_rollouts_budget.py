@@ -70,7 +70,7 @@ def test_a_spent_budget_admits_no_further_tree_and_keeps_the_rows_of_those_that_
     one_tree = search(make_problems("p0"), ScriptedSession(solve_two_plus_three)).usage
     limit = 3 * (one_tree.prompt_tokens + one_tree.completion_tokens)
     budget = TokenBudget(limit, session.stats)
-    result = search(ten_problems(), session, is_spent=budget.is_spent, trees_in_flight=1)
+    result = search(ten_problems(), session, config=make_config(trees_in_flight=1), is_spent=budget.is_spent)
     assert set(root_visits(result)) == {f"p{index}" for index in range(result.num_problems)}
     assert 3 <= result.num_problems <= 4
     assert result.num_problems + result.num_not_started == 10
@@ -91,8 +91,8 @@ def test_trees_under_way_end_with_their_simulation_and_have_no_half_valued_nodes
             spent.append(True)
 
     session.delay = spend_after_twenty
-    config = make_config(num_simulations=50)
-    result = search(ten_problems(), session, config=config, is_spent=lambda: bool(spent), trees_in_flight=10)
+    config = make_config(num_simulations=50, trees_in_flight=10)
+    result = search(ten_problems(), session, config=config, is_spent=lambda: bool(spent))
     assert result.num_cut_short > 0
     assert result.num_problems + result.num_not_started == 10
     assert all(row["raw_value"] is not None for row in result.search_nodes.to_pylist() if row["node_id"])
@@ -102,7 +102,7 @@ def test_trees_under_way_end_with_their_simulation_and_have_no_half_valued_nodes
 
 def test_a_tree_that_was_stopped_before_its_first_step_is_no_row_and_no_error():
     answers = iter([False])
-    result = search(make_problems("p1"), is_spent=lambda: next(answers, True), trees_in_flight=1)
+    result = search(make_problems("p1"), is_spent=lambda: next(answers, True))
     assert (result.num_problems, result.num_not_started, result.num_errors) == (0, 1, 0)
     assert result.rollouts.num_rows == result.search_nodes.num_rows == 0
 
@@ -113,7 +113,9 @@ def test_replayed_answers_cost_nothing_so_that_a_resumed_run_goes_further(tmp_pa
     def run(store) -> int:
         session = ScriptedSession(solve_two_plus_three, store)
         budget = TokenBudget(400, session.stats)
-        return search(ten_problems(), session, is_spent=budget.is_spent, trees_in_flight=1).num_problems
+        return search(
+            ten_problems(), session, config=make_config(trees_in_flight=1), is_spent=budget.is_spent
+        ).num_problems
 
     with ResponseStore(tmp_path / "responses.sqlite") as store:
         first = run(store)
@@ -152,7 +154,7 @@ def mixed_problems(num: int) -> pa.Table:
 @pytest.mark.parametrize("trees_in_flight", [1, 3, 16])
 def test_useless_trees_are_replaced_until_enough_are_useful_whatever_the_order_of_answers(trees_in_flight):
     session = ScriptedSession(HalfHopeless())
-    result = search(mixed_problems(16), session, num_wanted=4, trees_in_flight=trees_in_flight)
+    result = search(mixed_problems(16), session, config=make_config(trees_in_flight=trees_in_flight), num_wanted=4)
     assert result.num_useful == 4
     assert sorted(root_visits(result)) == [f"p{index:02}" for index in range(7)]  # p00, p02, p04, p06 are useful
     assert (result.num_problems, result.num_not_started) == (7, 9)

@@ -95,7 +95,23 @@ def test_the_command_line_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_methods_are_listed_and_shown():
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[rollouts]\nrecipe = "putc"', "puct"),
+        ('[rollouts]\nrecipe = "beam"\nparameters = { wdith = 3 }', "wdith"),
+        ('[consistency]\nuse = ["porf"]\n[[consistency.methods]]\nname = "porf"', "did you mean prof?"),
+    ],
+)
+def test_validate_finds_names_and_parameters_that_are_not_there(tmp_path, text, named):
+    file = tmp_path / "reasonmill.toml"
+    file.write_text(text)
+    found = CliRunner().invoke(main.app, ["config", "validate", str(file)])
+    assert found.exit_code != 0
+    assert named in f"{found.output}{found.exception}"
+
+
+def test_methods_are_listed_and_shown(tmp_path):
     runner = CliRunner(env={"COLUMNS": "200"})
     listed = runner.invoke(main.app, ["methods"])
     assert listed.exit_code == 0
@@ -104,6 +120,9 @@ def test_methods_are_listed_and_shown():
     assert all(word in shown for word in ("num_removed", "step_values", "adds to every row: kept"))
     rows = json.loads(runner.invoke(main.app, ["methods", "prof", "--format", "json"]).output)
     assert (rows[0]["method"], rows[0]["arxiv"]) == ("prof", "2509.03403")
+    told = runner.invoke(main.app, ["methods", "--html", str(tmp_path / "methods.html")])
+    assert "methods are on the page" in told.output
+    assert "<h1>Methods of Reasonmill" in (tmp_path / "methods.html").read_text()
 
 
 def test_apply_tells_which_columns_every_method_reads_and_makes():

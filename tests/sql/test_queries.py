@@ -15,10 +15,14 @@ World = dict[str, list[dict]]  # rows per table
 CHECKS = [name for name in queries.names() if name.startswith("checks/")]
 EXAMPLES = {  # values for named parameters; every other number is 1 and every other text is "x"
     "night": "n1", "separator": "\n", "aggregate": "mean", "origins": ["search"], "rank_right": True,
-    "rank_wrong": True, "normalise": True, "td_lambda": 0.5, "transitions": ["wait"], "balance": "equal",
+    "rank_wrong": True, "td_lambda": 0.5, "transitions": ["wait"], "balance": "equal",
+    "keep_share": 0.5, "normalise": True, "signed": True, "threshold": 0.0, "target_size": 2, "sample_counts": [1],
+    "thresholds": [0.0], "by_all": False, "negative_weight": 1.0, "gamma": 20.0, "rho": 1.5, "alpha": 0.5,
+    "weight": 0.8, "eta": 1.0, "window": 300, "temperature": 0.1,
     "by_perplexity": False,
     "only_right": True,
-    "both_ways": True, "beta": 0.5, "alpha": 0.1, "only_dissatisfied": True, "only_rejected": True, "replay_share": 0.3,
+    "by_uncertainty": True,
+    "both_ways": True, "beta": 0.5, "only_dissatisfied": True, "only_rejected": True, "replay_share": 0.3,
     "low_share": 0.2, "high_share": 0.6, "strong_weight": 0.5,
 }  # fmt: skip
 
@@ -165,6 +169,9 @@ def clean_world() -> World:
                                "transition": "wait", "value_gap": 0.5}],
         "reflections": [extract | {"reflection_id": "y1", "rollout_id": "w1", "splice_id": "x1", "attempt": ["a", "b"],
                                    "first_error_step": 0, "correction": ["c"]}],
+        "critic_promotions": [{"number": number, "action": "promoted", "night": "n1"} for number in (0, 1)],
+        "critic_trials": [{"critic_id": "c", "is_promotable": True, "reason": "first_critic", "night": "n1"}],
+        "evaluation_rollouts": [{"rollout_id": "e1", "problem_id": "p2", "night": night} for night in ("n1", "n2")],
         "token_scores": [scored_tokens("s1", "m1", -1.0), scored_tokens("s4", "m1", -2.0, step_ends=[4, 8])],
     }  # fmt: skip
 
@@ -197,6 +204,7 @@ VIOLATIONS = [
     ("unique_keys", "search_nodes", None, {"tree_id": "t1", "node_id": 2}, "search_nodes t1:2: the key occurs 2 times"),
     ("unique_keys", "consistency_results", 1, {"rollout_id": "s1"},
      "consistency_results s1 prof: the key occurs 2 times"),
+    ("unique_keys", "critic_promotions", 1, {"number": 0}, "critic_promotions n1:0: the key occurs 2 times"),
     ("search_nodes_form_trees", "search_nodes", 2, {"parent_id": 7}, "t1:2: parent 7 is not older than the node"),
     ("search_nodes_form_trees", "search_nodes", 1, {"node_id": 9}, "t1:2: parent 1 does not exist"),
     ("search_nodes_form_trees", "search_nodes", 2, {"depth": 5}, "t1:2: depth 5 below a parent at depth 1"),
@@ -469,6 +477,22 @@ def test_pair_margins_fall_into_buckets_of_a_tenth():
     pairs = [{"pair_id": f"{m}", "problem_id": "p", "kind": "step", "margin": m} for m in (0.25, 0.3, 0.39)]
     rows = ask("reports/pair_margins", {"preference_pairs": pairs})
     assert [(row["margin_from"], row["margin_to"], row["num_pairs"]) for row in rows] == [(0.2, 0.3, 1), (0.3, 0.4, 2)]
+
+
+def test_best_of_n_stands_between_the_baselines_and_the_oracle():
+    metrics = {
+        "greedy": 0.5, "pass_at_8": 0.9, "majority_of_8": 0.6, "best_of_8_policy_logprob": 0.55, "best_of_8_min": 0.75,
+        "selected_score_8_min": 0.8, "pass_at_1": 0.5, "best_of_1_min": 0.5, "within_problem_auroc_min": 0.7,
+    }  # fmt: skip
+    report = [
+        {"critic_id": "c", "metric": metric, "slice": "all", "value": value, "num": 9, "night": "n1"}
+        for metric, value in metrics.items()
+    ]
+    one, eight = ask("reports/best_of_n", {"critic_report": report})
+    assert (one["n"], one["num_problems"], one["best_by_min"], one["gap_closed"]) == (1, 9, 0.5, None)
+    assert (eight["greedy"], eight["majority"], eight["oracle"], eight["selected_score"]) == (0.5, 0.6, 0.9, 0.8)
+    assert eight["gap_closed"] == pytest.approx(0.5)  # from .6, the best baseline, to .75 of .9
+    assert eight["best_by_product"] is None
 
 
 def test_the_table_summary_counts_rows_errors_and_tokens():

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -147,6 +148,10 @@ def test_other_statuses_are_server_errors_with_the_servers_words():
     assert type(error) is ServerError
     assert "status 404: The model m does not exist" in str(error)
 
+    with serving(lambda body: (500, b'{"error": {"message": "no \\ud800 here"}}')) as server:
+        (error,), _ = ask(server.url, make_request())
+    assert "status 500: no ? here" in str(error)  # the words become a row, and half a surrogate pair fits into none
+
 
 def test_a_broken_connection_and_a_busy_server_are_tried_again():
     replies: list[Reply | None] = [None, (503, b"busy"), ok(answer())]
@@ -252,6 +257,27 @@ def test_another_model_than_the_policy_is_never_asked_for_under_the_policys_serv
 
     with serving(lambda body: ok(answer()), models) as server:
         assert asyncio.run(run(server.url)) == "starter"
+
+
+def test_new_weights_behind_the_same_address_are_asked_anew(make_settings, tiny_model, tmp_path):
+    """The policy's folder says which weights the address serves; without it in the key the old answers would come."""
+    folder = tmp_path / "policy"
+    shutil.copytree(tiny_model, folder)
+    models = ok({"data": [{"id": "policy", "max_model_len": 64}]})
+
+    async def ask_twice(url: str) -> tuple[str, list[bool]]:
+        async with generate_session(make_settings(folder, mode="url", url=url), run_id="r") as session:
+            return session.model_digest, [(await session.generate(make_request())).from_store for _ in range(2)]
+
+    with serving(lambda body: ok(answer()), models) as server:
+        before = asyncio.run(ask_twice(server.url))
+        again = asyncio.run(ask_twice(server.url))
+        (weights,) = folder.glob("*.safetensors")
+        weights.write_bytes(weights.read_bytes()[::-1])
+        after = asyncio.run(ask_twice(server.url))
+
+    assert before[0] == again[0] != after[0]
+    assert [before[1], again[1], after[1]] == [[False, True], [True, True], [False, True]]
 
 
 def test_a_served_model_that_is_not_the_policy_is_named(make_settings, tiny_model):

@@ -31,18 +31,20 @@ def test_the_probabilities_of_both_orders_are_averaged_with_the_swapped_ones_tur
     # the judge prefers what is shown first: .7 and .6; turned: first (.7 + .3) / 2, second (.2 + .6) / 2
     rows = [likely(0.7, 0.2, 0.1, 0.6, 0.3, 0.1), likely(0.2, 0.2, 0.6, 0.1, 0.1, 0.8)]
     found = trustjudge_pairs.run(table(trustjudge_pairs.CURATION, rows), PairParams()).to_pylist()
-    assert [row["verdict"] for row in found] == ["first", "tie"]
-    assert [found[0][name] for name in ("p_first", "p_second", "p_tie")] == pytest.approx([0.5, 0.4, 0.1])
+    assert [row["aggregated_verdict"] for row in found] == ["first", "tie"]
+    assert [found[0][name] for name in ("mean_p_first", "mean_p_second", "mean_p_tie")] == pytest.approx(
+        [0.5, 0.4, 0.1]
+    )
     # half the gap of the sums is .1: a tie below tolerance .11, not at .1
     for tolerance, verdict in ((0.11, "tie"), (0.1, "first")):
         given = trustjudge_pairs.run(table(trustjudge_pairs.CURATION, rows[:1]), PairParams(tolerance=tolerance))
-        assert given["verdict"].to_pylist() == [verdict]
+        assert given["aggregated_verdict"].to_pylist() == [verdict]
 
 
 def test_equal_likelihoods_are_a_tie_and_a_label_that_is_missing_counts_as_none():
     rows = [likely(0.6, 0.4, None, 0.6, 0.4, None), likely(0.9, None, None, None, 0.9, None)]
     found = trustjudge_pairs.run(table(trustjudge_pairs.CURATION, rows), PairParams()).to_pylist()
-    assert [(row["verdict"], row["p_tie"]) for row in found] == [("tie", 0.0), ("first", 0.0)]
+    assert [(row["aggregated_verdict"], row["mean_p_tie"]) for row in found] == [("tie", 0.0), ("first", 0.0)]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_equal_likelihoods_are_a_tie_and_a_label_that_is_missing_counts_as_none(
 )  # fmt: skip
 def test_an_order_that_cannot_be_used_gives_a_reason_and_no_verdict(row, reason):
     found = trustjudge_pairs.run(table(trustjudge_pairs.CURATION, [row]), PairParams()).to_pylist()[0]
-    assert (found["verdict"], found["p_first"], found["reason"]) == (None, None, reason)
+    assert (found["aggregated_verdict"], found["mean_p_first"], found["reason"]) == (None, None, reason)
 
 
 def perplexed(verdict, logprobs, swapped, logprobs_swapped):
@@ -78,13 +80,23 @@ def test_the_verdict_of_the_order_with_the_lower_perplexity_counts():
     ]
     params = PairParams(aggregation="perplexity")
     found = trustjudge_pairs.run(table(trustjudge_pairs.CURATION, rows), params).to_pylist()
-    assert [row["verdict"] for row in found] == ["first", "second", "tie", "first", "tie", None, None, None, None]
+    assert [row["aggregated_verdict"] for row in found] == [
+        "first",
+        "second",
+        "tie",
+        "first",
+        "tie",
+        None,
+        None,
+        None,
+        None,
+    ]
     assert [found[0]["perplexity"], found[0]["perplexity_swapped"]] == pytest.approx([2.0, 3.0])
     assert [row["reason"] for row in found[5:]] == ["no_log_probabilities"] * 2 + ["no_verdict"] * 2
     near = trustjudge_pairs.run(
         table(trustjudge_pairs.CURATION, rows[:1]), PairParams(aggregation="perplexity", tolerance=1.5)
     )
-    assert near["verdict"].to_pylist() == ["tie"]
+    assert near["aggregated_verdict"].to_pylist() == ["tie"]
 
 
 # single scores ----------------------------------------------------------------------------------

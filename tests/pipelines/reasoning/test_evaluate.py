@@ -65,8 +65,8 @@ def test_a_complete_path_is_worth_its_own_grade_and_asks_nothing():
     assert session.requests == []
 
 
-def test_a_path_at_the_token_limit_cannot_be_completed():
-    assert evaluate_by_completions(make_path("2+3=5"), max_tokens=6) == Evaluation(0.0, None, 0)
+def test_nothing_is_known_of_a_path_at_the_token_limit():
+    assert evaluate_by_completions(make_path("2+3=5"), max_tokens=6) == Evaluation(0.0, None, 0, is_known=False)
 
 
 def test_a_problem_whose_reference_cannot_be_read_is_an_error():
@@ -158,6 +158,7 @@ def test_nothing_is_known_of_an_answer_that_cannot_be_graded():
     assert (evaluation.is_known, evaluation.num_samples, evaluation.outcome_reward) == (False, 0, None)
 
 
-def test_a_path_beyond_the_critics_context_is_worth_nothing():
-    evaluate = critic_evaluator(lambda prompts, steps: [[0.9, None] for _ in steps], STARTER)
-    assert asyncio.run(evaluate(make_path("2+3=5", "#### 5"))).value == 0.0
+def test_nothing_is_known_of_a_path_beyond_the_critics_context():
+    evaluate = critic_evaluator(lambda prompts, steps: [[0.9, None] for _ in steps], STARTER, count_tokens=len)
+    evaluation = asyncio.run(evaluate(make_path("2+3=5", "#### 5")))
+    assert (evaluation.is_known, evaluation.num_critic_tokens) == (False, len("<verify>2+3\n2+3=5\n#### 5\n"))

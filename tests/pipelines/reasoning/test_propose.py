@@ -11,6 +11,8 @@ from pipelines.inference.types import Completion, Sample
 from pipelines.reasoning.propose import distinct_candidates, make_propose, prior_of
 from pipelines.search.types import Candidate, Path
 
+STOP = STARTER.step_stop
+
 
 def completion_of(*samples: Sample) -> Completion:
     return Completion("r1", samples, 10, 0, False)
@@ -26,7 +28,7 @@ def step(text: str, is_terminal: bool = False) -> Candidate:
 
 def test_equal_steps_collapse_into_the_first_of_them():
     completion = completion_of(sample("a=1\n"), sample("b=2\n"), sample("a=1", (7,), (-3.0,)))
-    candidates = distinct_candidates(completion, frozenset({0}))
+    candidates = distinct_candidates(completion, frozenset({0}), STOP)
     assert [candidate.step_text for candidate in candidates] == ["a=1", "b=2"]
     assert candidates[0].token_ids == (1, 2)
     assert candidates[0].sum_logprob == -1.0
@@ -41,7 +43,7 @@ def test_the_prior_is_the_probability_with_length_exponent_one_and_a_quarter():
 
 def test_blank_steps_and_samples_without_finite_log_probabilities_are_dropped():
     completion = completion_of(sample(" \n"), sample("x\n", logprobs=(math.nan, -1.0)))
-    assert distinct_candidates(completion, frozenset({0})) == []
+    assert distinct_candidates(completion, frozenset({0}), STOP) == []
 
 
 def test_a_step_ends_the_path_at_an_answer_an_end_token_or_a_length_limit():
@@ -50,10 +52,19 @@ def test_a_step_ends_the_path_at_an_answer_an_end_token_or_a_length_limit():
             sample("#### 5\n"), sample("so 5", (3, 0)), sample("2+3=", finish_reason="length"), sample("2+3=5\n")
         ),
         eos_ids=frozenset({0}),
+        stop=STOP,
     )
     assert answer.is_terminal and ended.is_terminal and cut.is_terminal
     assert not plain.is_terminal
     assert (answer.finish_reason, cut.finish_reason) == ("stop", "length")
+
+
+def test_a_step_that_stopped_without_a_stop_text_ends_the_path_also_where_the_end_token_is_not_among_its_tokens():
+    """A server without token ids: its text is encoded again, and the end token is not in the text."""
+    completion = completion_of(sample("so 5"), sample("2+3=5\n"), sample("so 6 ###"))
+    found = distinct_candidates(completion, frozenset({0}), ("\n", "###"))
+    assert [step.is_terminal for step in found] == [True, False, False]
+    assert [step.is_terminal for step in distinct_candidates(completion, frozenset({0}), ())] == [True] * 3
 
 
 def propose_with(session, path, num_candidates=8, **options):
@@ -105,4 +116,4 @@ def test_a_prompt_longer_than_the_context_is_an_error_and_a_full_path_has_no_nex
 
 
 def test_a_sample_without_tokens_is_dropped():
-    assert distinct_candidates(completion_of(sample("a=1\n", (), ())), frozenset({0})) == []
+    assert distinct_candidates(completion_of(sample("a=1\n", (), ())), frozenset({0}), STOP) == []

@@ -18,6 +18,7 @@ from reasoning_worlds import (
 from search_worlds import PROBLEM, make_candidate, make_params, run_search, word_world, words
 
 from pipelines.config import TreeExtractsConfig
+from pipelines.errors import ConfigError
 from pipelines.reasoning.evaluate import critic_evaluator
 from pipelines.reasoning.solve import solve_with_critic
 from pipelines.rollouts import search_rollouts
@@ -245,6 +246,40 @@ def test_a_night_of_alphallm_finds_both_first_steps_and_grades_every_answer():
     assert (nodes["2+3=5"]["raw_value"], nodes["2+3=5"]["num_samples"]) == (1.0, 6)  # two and four completions
     assert (nodes["2+3=6"]["raw_value"], nodes["2+3=6"]["value"]) == (0.0, 0.0)
     assert {row["answer"]: row["outcome_reward"] for row in result.rollouts.to_pylist()} == {"5": 1.0, "6": 0.0}
+
+
+async def no_worth(path):
+    return Evaluation(0.0, num_critic_tokens=1000)
+
+
+def test_a_tree_without_the_guide_has_no_process_critic_and_says_so_in_what_its_rows_are_called():
+    own = {"process_weight": 1.0}
+    config = make_config(recipe="alphallm", guided=True, parameters=own)
+    critics = {"process": no_worth}
+
+    def searched(*ids, **options):
+        known = {"night": NIGHT, "evaluate": no_worth, **options, **GRADING}
+        problems, session = make_problems(*ids), ScriptedSession(solve_two_plus_three)
+        return asyncio.run(search_rollouts(problems, session, STARTER, config, **known))
+
+    both = searched("p1", "p2", critics=critics, unguided={"p2"})
+    spent = {row["problem_id"]: row["critic_tokens"] for row in both.token_usage.to_pylist()}
+    assert spent["p2"] == 0 < spent["p1"]
+    digests = {row["problem_id"]: row["sampling_digest"] for row in both.rollouts.to_pylist()}
+    alone = searched("p2", unguided={"p2"})
+    assert digests["p2"] in alone.rollouts["sampling_digest"].to_pylist()
+    assert digests["p1"] != searched("p1").rollouts["sampling_digest"][0].as_py()
+
+
+def test_weight_for_a_critic_that_is_not_there_is_refused_in_searching_and_in_answering():
+    config = make_config(recipe="alphallm", parameters={"process_weight": 0.5})
+    asked = (make_problems("p1"), ScriptedSession(solve_two_plus_three), STARTER, config)
+    with pytest.raises(ConfigError, match='"alphallm" has process_weight = 0.5 .* there is no process critic here'):
+        asyncio.run(search_rollouts(*asked, night=NIGHT, critics={"outcome": no_worth}, **GRADING))
+    with pytest.raises(ConfigError, match="process_weight = 0.5"):
+        asyncio.run(solve_with_critic(*asked, night=NIGHT, evaluate=no_worth, recipe=RECIPES["alphallm"], **GRADING))
+    known = {"night": NIGHT, "critics": {"process": make_critic(0.5)}, **GRADING}
+    assert asyncio.run(search_rollouts(*asked, **known)).num_errors == 0
 
 
 def test_answering_without_grades_follows_the_value_critic():

@@ -101,6 +101,34 @@ def test_a_stage_that_brings_nothing_confirms_nothing():
     assert [(text, size) for text, _, size in asked] == [("", 2), ("x", 2), ("", 2), ("x", 4), ("", 4)]
 
 
+def test_a_budget_that_is_spent_during_a_stage_buys_no_more_values():
+    valued = []
+    world = word_world({"x": 0.8, "x5": 0.5}, 9, recipe="iterative_deepening", own={"first_budget": 2})
+
+    async def evaluate(path):
+        valued.append("".join(path.step_texts))
+        return await world.evaluate(path)
+
+    complete = scripted_completions({"": [make_continuation("x 5"), make_continuation("x 6")], "x": []})
+    functions = replace(world, evaluate=evaluate, complete=complete, is_done=lambda tree: len(tree) > 1)
+    run_search(functions, make_params(num_simulations=30, num_candidates=16))
+    assert valued == ["x5", "x6"]  # and not x, which only a further stage would need
+
+
+def test_the_weakest_step_is_one_of_those_that_are_known():
+    # Root: 0.5. Nothing is known of x; from 0.5 the value rises to 0.6 (xy) and falls to 0.5 (xy5): resume after y.
+    asked = []
+    world = word_world({"xy": 0.6, "xy5": 0.5}, 9, recipe="iterative_deepening", own={"first_budget": 1})
+
+    async def evaluate(path):
+        evaluation = await world.evaluate(path)
+        return replace(evaluation, is_known=False) if path.step_texts == ["x"] else evaluation
+
+    complete = scripted_completions({"": [make_continuation("x y 5")]}, asked)
+    run_search(replace(world, evaluate=evaluate, complete=complete), make_params(num_simulations=3))
+    assert asked == [("", 0, 1), ("x y", 1, 2)]
+
+
 def test_an_answer_of_enough_value_ends_the_search_at_once():
     tree, asked = deepen({"x5": 0.95}, {"": ["x 5", "y 6"]}, num_simulations=30)
     assert asked == [("", 0, 2)]

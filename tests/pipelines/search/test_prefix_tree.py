@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from search_worlds import make_params, run_search, word_world, words
 
 from pipelines.rows import rows_to_table
 from pipelines.search.prefix_tree import prefix_trees
@@ -58,6 +59,23 @@ def test_a_node_is_worth_the_mean_grade_of_the_samples_through_it():
         "w": (True, 0.0, 1),
     }
     assert tree.leaf_of["1"] == tree.leaf_of["4"] == rows["y"]["node_id"]
+
+
+def test_visits_stay_as_the_policy_draws_where_puct_moves_them_to_the_better_arm():
+    """Two letters, drawn evenly; all that begins with "a" is right. Eight samples, or eight simulations."""
+    twice = [(word, again) for word in ("aa", "ab", "ba", "bb") for again in "12"]
+    samples = [sample(word + again, word, float(word[0] == "a")) for word, again in twice]
+    (merged,) = prefix_trees(samples)
+    first = merged.tree.children[0]
+    drawn = {merged.tree.candidate[node].step_text: merged.tree.visit_count[node] for node in first}
+    searched = run_search(
+        word_world({"a": 1.0, "aa": 1.0, "ab": 1.0}, length=2),
+        make_params(num_simulations=8, skip_exhausted=False),
+    )
+    assert drawn == {"a": 4, "b": 4}
+    visits = {word: searched.visit_count[node] for word, node in words(searched).items()}
+    assert visits["a"] > 2 * visits["b"]
+    assert merged.tree.value(0) == 0.5 < searched.value(0)  # the policy's own rate; what a search makes of it
 
 
 def test_the_rows_fit_their_tables_and_unknown_is_null():

@@ -125,6 +125,26 @@ def test_errors_count_for_themselves_alone():
     assert tree.is_exhausted == [True, True, True]
 
 
+@pytest.mark.parametrize("value_steps", [False, True])
+def test_too_many_steps_are_an_error_and_count_for_themselves_alone(value_steps):
+    """No path ends within two steps: every step at the limit is worth -1 (0 in the tables), those above nothing."""
+    world = rstar_world({"a": 0.5, "ab": 1.0}, 9, num_completions=0, value_steps=value_steps)
+    tree = run_search(world, make_params(num_simulations=9, max_depth=2))
+    found = words(tree)
+    assert {word: tree.value(found[word]) for word in ("aa", "ab", "ba", "bb")} == dict.fromkeys(
+        ["aa", "ab", "ba", "bb"], 0.0
+    )
+    assert [tree.visit_count[found[word]] for word in ("", "a", "b", "aa", "ab", "ba", "bb")] == [0, 0, 0, 1, 1, 1, 1]
+    assert tree.is_exhausted[ROOT]
+
+
+def test_a_chain_that_goes_beyond_the_depth_limit_to_an_answer_is_no_error():
+    tree = run_search(rstar_world({"aaa": 1.0}, value_steps=False), make_params(num_simulations=1, max_depth=1))
+    found = words(tree)
+    assert [tree.value(found[word]) for word in ("a", "aa", "aaa")] == [1.0] * 3
+    assert (tree.value(found["b"]), tree.visit_count[found["b"]]) == (0.0, 1)
+
+
 def agreeing_world(answers):
     """One step "end" to the answer x; second completions end in `answers`."""
     prefixes = []

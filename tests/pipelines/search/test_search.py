@@ -111,6 +111,30 @@ def test_a_search_ends_when_everything_is_known():
     assert tree.visit_count[ROOT] == 6  # every node but the root was valued once
 
 
+@pytest.mark.parametrize("recipe", ["puct", "uct", "rest_mcts", "rstar", "alphallm", "best_first", "beam"])
+def test_a_step_that_nobody_can_value_is_no_visit_no_zero_and_no_way_on(recipe):
+    """a cannot be valued. With value 0 it would be a visit of 0; as an unvisited child it would be gone to for ever."""
+    world = word_world({"b": 0.5, "ba": 1.0}, 3, recipe=recipe)
+
+    async def value(path):
+        is_known = "".join(path.step_texts[:1]) != "a"
+        return await world.evaluate(path) if is_known else Evaluation(0.0, is_known=False)
+
+    async def no_room(path, num_samples):
+        return []
+
+    complete = no_room if world.complete else None
+    tree = run_search(replace(world, evaluate=value, complete=complete), make_params(num_simulations=12))
+    a, b = tree.children[0][:2]
+    assert [tree.candidate[node].step_text for node in (a, b)] == ["a", "b"]
+    assert (tree.visit_count[a], tree.children[a], tree.is_known[a]) == (0, (), False)
+    assert tree.visit_count[0] == sum(tree.visit_count[child] for child in tree.children[0]) > 0
+    assert len(tree.children[b]) >= 2
+    rows = list(node_rows(tree, "2026-01-01"))
+    assert (rows[a]["raw_value"], rows[a]["value"], rows[b]["raw_value"]) == (None, None, 0.5)
+    assert step_values(tree, a) == [None]
+
+
 def test_a_root_without_proposals_ends_the_search_at_once():
     calls = []
 

@@ -176,12 +176,18 @@ def test_selections_of_mc_nest_visit_what_greedy_leaves_and_come_out_the_same_ag
 
 
 def test_it_repairs_an_answer_where_puct_can_only_draw_another_first_step():
-    """Only a refinement of the wrong word "b" leads to the right word; no step leads there."""
-    fixed = answer_world({"b": 0.0, "right": 1.0}, {"b": ("right",)}, first=("b",))
+    """The right word is "c". The policy writes "a" and "b" only, and "c" when it corrects a "b"."""
+    fixed = answer_world({"b": 0.0, "c": 1.0}, {"b": ("c",)}, first=("b",))
     tree = run_search(fixed, make_params(num_simulations=2))
     assert tree.outcome_reward[2] == 1.0
-    stepwise = run_search(word_world({}, 1), make_params(num_simulations=8))
-    assert "right" not in words(stepwise)
+
+    def found_by_puct(num_candidates):
+        world = word_world({"c": 1.0}, 1)
+        tree = run_search(world, make_params(num_simulations=8, num_candidates=num_candidates))
+        return {word: tree.outcome_reward[node] for word, node in words(tree).items() if word}
+
+    assert found_by_puct(2) == {"a": 0.0, "b": 0.0}
+    assert found_by_puct(3)["c"] == 1.0  # a policy that draws it as a first step
 
 
 @pytest.mark.parametrize(

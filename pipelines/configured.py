@@ -1,0 +1,46 @@
+"""What a configuration names, looked up: the recipe, filters and pair methods with their parameters, the user's files.
+
+A wrong name or parameter is found here in a moment, before an engine has started or a problem has been sampled.
+"""
+
+from functools import partial
+
+from pipelines.config import RolloutsConfig, Settings
+from pipelines.consistency.filters import OwnInputs, filter_of
+from pipelines.extensions import KINDS, extension_names, load_extension
+from pipelines.preference.methods import steps_of
+from pipelines.search.recipes import Recipe, recipe_named
+from pipelines.tables import SCHEMAS
+
+
+def own_recipes(settings: Settings, config: RolloutsConfig) -> dict[str, Recipe]:
+    """The user's recipe under its name, if the configured recipe is one of the user's."""
+    if config.recipe not in extension_names(settings, "recipes"):
+        return {}
+    recipe = load_extension(settings, "recipes", config.recipe)
+    return {config.recipe: recipe if isinstance(recipe, Recipe) else recipe()}
+
+
+def chosen_recipe(settings: Settings, config: RolloutsConfig) -> Recipe:
+    """The configured recipe with its parameters.
+
+    ConfigError or WorkspaceError for one that is not there, has no such parameter, or needs a critic that no night can
+    have.
+    """
+    named = recipe_named(config.recipe, own_recipes(settings, config))
+    recipe = named.with_parameters(config.exploration, config.beam_width, config.parameters)
+    if not config.guided:
+        recipe.check_critics(())
+    return recipe
+
+
+def check_names(settings: Settings) -> None:
+    """Look up everything that the configuration names. Raises ConfigError or WorkspaceError, which say where."""
+    for kind in KINDS:
+        for name in getattr(settings.extensions, kind, {}):
+            load_extension(settings, kind, name)
+    chosen_recipe(settings, settings.rollouts)
+    nothing = OwnInputs(SCHEMAS["rollouts"].empty_table(), SCHEMAS["step_scores"].empty_table())
+    for method in settings.consistency.methods:
+        filter_of(method, partial(load_extension, settings, "filters"), nothing)
+    steps_of(settings.preference_pairs)
