@@ -159,7 +159,7 @@ METHODS = (
         "Pairs the best with the worst answer by the log density ratio of an aligned model and its base.",
         "density_ratios",
         ("problems", "rollouts", "token_scores"),
-        measured="demo lake, one night, 400 problems: no pair, because one model scored tokens there",
+        measured="demo lake, one night, 400 problems: refused, because only one model scored tokens there",
     ),
     _method(
         "wrpo_pairs",

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.config import PairMethodConfig, PairsConfig, parse_settings
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, ReasonmillError
 from pipelines.preference.methods import steps_of, tables_of
 from pipelines.preference_pairs import MadePairs, PairTables, build_pairs, make_pairs, pair_numbers
 from pipelines.rows import rows_to_table
@@ -322,6 +322,8 @@ def test_the_density_ratio_is_that_of_the_two_named_models():
     config = PairsConfig(methods=(PairMethodConfig(method="density_ratio_pairs"),), weak_model="base")
     (pair,) = made_from(config, rollouts=rollouts, token_scores=tokens).pairs.to_pylist()
     assert (pair["chosen_id"], pair["rejected_id"], pair["margin"]) == ("r", "w1", 5.0)
+    with pytest.raises(ReasonmillError, match='weak_model = "starter", but token_scores of this night hold base, tiny'):
+        made_from(methods("density_ratio_pairs"), rollouts=rollouts, token_scores=tokens)
 
 
 def test_pairs_weigh_by_the_likelihoods_that_are_stored():
