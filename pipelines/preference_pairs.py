@@ -18,6 +18,7 @@ import sql as queries
 from pipelines.config import PairsConfig
 from pipelines.consistency.scorer import LATEST
 from pipelines.consistency.scorer import scorer_version as find_version
+from pipelines.errors import ReasonmillError
 from pipelines.preference.methods import MINERS, Step, steps_of
 from pipelines.search.extraction import step_nodes
 from pipelines.tables import RELATIONS, SCHEMAS
@@ -25,6 +26,7 @@ from pipelines.warehouse import Warehouse
 
 FOLDER = "preference_pairs/"
 NO_SCORES = ""
+DENSITY_RATIO, POLICY = "density_ratio_pairs", "policy"
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def make_pairs(
         "source": source, "scorer_version": version or NO_SCORES, "separator": separator,
         "strong_model": config.strong_model, "weak_model": config.weak_model,
     }  # fmt: skip
+    if any(step.method == DENSITY_RATIO for step in steps):
+        _check_models(tables, config)
     with Warehouse.over(tables.given()) as warehouse:
         relations = {
             relation: _relation(warehouse, relation, params)
@@ -101,13 +105,27 @@ def make_pairs(
         pairs = pairs.set_column(0, "position", pa.array(range(pairs.num_rows), pa.int64()))
         num_mined = Counter(pairs["method"].to_pylist())
         num_removed: Counter[str] = Counter()
+        pairs = _distinct(pairs, warehouse)
         for step in steps:
             if step.method not in MINERS:
                 pairs, reasons = _judged(step, pairs, warehouse, params)
                 num_removed.update(f"{step.name}_{reason}" for reason in reasons)
-        warehouse.hold("mined_pairs", pairs)
+        warehouse.hold("mined_pairs", _distinct(pairs, warehouse))
         rows = warehouse.named(FOLDER + "preference_pairs", night=night)
     return MadePairs(rows.cast(SCHEMAS["preference_pairs"]), dict(num_mined), dict(num_removed))
+
+
+def _check_models(tables: PairTables, config: PairsConfig) -> None:
+    """ReasonmillError where a model of the density ratio scored no tokens tonight."""
+    scored = set() if tables.token_scores is None else set(tables.token_scores["model_id"].to_pylist())
+    policies = set(tables.rollouts["policy_id"].to_pylist()) - {None}
+    for key in ("strong_model", "weak_model"):
+        name = getattr(config, key)
+        if scored.isdisjoint(policies if name == POLICY else {name}):
+            raise ReasonmillError(
+                f'{DENSITY_RATIO} needs token scores of preference_pairs.{key} = "{name}", but token_scores of this '
+                f"night hold {', '.join(sorted(scored)) or 'none'}; name the model in token_scores.models too."
+            )
 
 
 def _relation(warehouse: Warehouse, relation: str, params: Mapping[str, object]) -> pa.Table:
@@ -122,6 +140,12 @@ def _mined(step: Step, table: pa.Table) -> pa.Table:
     pairs = step.curation.run(table, step.params)
     names = pa.array([step.name] * pairs.num_rows, pa.string())
     return pairs.set_column(pairs.schema.get_field_index("method"), "method", names)
+
+
+def _distinct(pairs: pa.Table, warehouse: Warehouse) -> pa.Table:
+    """The pairs, each once."""
+    warehouse.hold("mined_pairs", pairs)
+    return warehouse.named(FOLDER + "distinct_pairs").cast(RELATIONS["mined_pairs"])
 
 
 def _judged(

@@ -255,10 +255,13 @@ RELATIONS: dict[str, pa.Schema] = {
         is_guided=BOOL,  # a critic guided the search; null = not known
     ),
 }
+"""Relations that one query or program hands to another; they are never stored."""
+
+# pairs with what is known of their sides
 RELATIONS["known_pairs"] = pa.schema(
     [
         *RELATIONS["mined_pairs"],
-        pa.field("chosen_scores", FLOATS),  # one per critic of an ensemble, in one order on both sides
+        pa.field("chosen_scores", FLOATS),  # one per member of an ensemble, in one order on both sides
         pa.field("rejected_scores", FLOATS),
         pa.field("chosen_logprobs", FLOATS),  # per token, under the policy
         pa.field("rejected_logprobs", FLOATS),
@@ -267,8 +270,7 @@ RELATIONS["known_pairs"] = pa.schema(
         pa.field("strengths", FLOATS),  # of annotators: from -3 to 3, above 0 for chosen
         pa.field("iteration", INT),  # round of training that it was made for
     ]
-)  # pairs with what is known of their sides
-"""Relations that one query or program hands to another; they are never stored."""
+)
 
 SCHEMAS: dict[str, pa.Schema] = {
     # one row per distinct problem (not partitioned: a problem is the same every night)

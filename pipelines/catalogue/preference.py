@@ -159,7 +159,7 @@ METHODS = (
         "Pairs the best with the worst answer by the log density ratio of an aligned model and its base.",
         "density_ratios",
         ("problems", "rollouts", "token_scores"),
-        measured="demo lake, one night, 400 problems: no pair, because one model scored tokens there",
+        measured="demo lake, one night, 400 problems: refused, because only one model scored tokens there",
     ),
     _method(
         "wrpo_pairs",
@@ -247,6 +247,8 @@ METHODS = (
         None,
         (),
         (),
+        measured="mt-bench data, 38 comparisons by GPT-4, both orders averaged: phi-3 wins 44.7 % against phi-3-dpo, "
+        "42.0 % with length controlled; its answers are the longer ones in 61 %",
     ),
     _method(
         "contradictions",

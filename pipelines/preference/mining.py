@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 import sql as queries
+from pipelines.config import Section
 from pipelines.curation import Column, Curation
 from pipelines.tables import RELATIONS
 from pipelines.warehouse import Warehouse
@@ -21,10 +22,8 @@ PAIRS = pa.schema([field for field in RELATIONS["mined_pairs"] if field.name != 
 """The columns of a miner's result."""
 
 
-class PairParams(BaseModel):
+class PairParams(Section):
     """Parameters of a method that makes, weighs or cleans pairs: immutable, without unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class MinerParams(PairParams):
@@ -56,7 +55,7 @@ TREE = {
 }
 ANSWER = {
     "problem_id": "the problem; answers to different ones never meet",
-    "group_id": "answers are compared within it; null: within the problem",
+    "group_id": "answers to a problem are compared within it; null: all of them",
     "response_id": "the answer, once per table",
     "prompt": "what was asked; null: nothing stands before the answer",
     "response": "the whole answer",
@@ -172,8 +171,8 @@ def miner(
     before: Mapping[str, str] | None = None,
 ) -> Curation:
     """A miner whose query yields `pair_candidates`, from the table as `relation` and from what the queries `before` it
-    yield, each under the name of its relation."""
-
+    yield, each under the name of its relation.
+    """
     queries_in_turn = {**(before or {}), "pair_candidates": query, "": "mined_pairs"}
 
     def run(table: pa.Table, params: BaseModel) -> pa.Table:

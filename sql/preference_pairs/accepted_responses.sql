@@ -12,10 +12,10 @@
 with recursive
 
 candidates as (
-    select coalesce(group_id, problem_id) as group_key, response_id, position, score
+    select concat_ws(chr(31), problem_id, group_id) as group_key, response_id, position, score
     from responses
     where isfinite(score) and response is not null
-    qualify row_number() over (partition by coalesce(group_id, problem_id), response order by position) = 1
+    qualify row_number() over (partition by concat_ws(chr(31), problem_id, group_id), response order by position) = 1
 ),
 
 rounds as (

@@ -11,7 +11,7 @@
 
 with prefixes as (
     select
-        coalesce(group_id, problem_id) as group_key,
+        concat_ws(chr(31), problem_id, group_id) as group_key,
         problem_id,
         response_id,
         prompt,

@@ -6,7 +6,7 @@
 -- note:   answers without a score take no part; of equal scores the smaller id stands; a group of equal scores gives none.
 
 with scored as (
-    select *, coalesce(group_id, problem_id) as group_key
+    select *, concat_ws(chr(31), problem_id, group_id) as group_key
     from responses
     where isfinite(score) and response is not null
 ),

@@ -12,7 +12,7 @@
 -- params: $mode, $low_share, $high_share, $strong_weight
 -- out:    one row per pair, by position: kept, reason, score = mu, score_deviation = sigma, is_flipped, new_soft_label,
 --         new_margin, weight_factor
--- note:   a pair that was not scored by the same members on both sides, or by none, keeps everything and has no mu.
+-- note:   a pair that is turned round has the margin -mu. A pair that was not scored by the same members on both sides, or by none, keeps everything and has no mu.
 
 with measured as (
     select
@@ -54,7 +54,11 @@ select
         $mode = 'flip' and zones.is_mislabelled or $mode = 'soft_label' and not zones.is_strong and zones.p < 0.5, false
     ) as is_flipped,
     if($mode = 'soft_label' and not zones.is_strong, greatest(zones.p, 1 - zones.p), null) as new_soft_label,
-    if($mode = 'margin', zones.mu, null) as new_margin,
+    case
+        when $mode = 'margin' then zones.mu
+        when $mode = 'flip' and zones.is_mislabelled then -zones.mu
+        when $mode = 'soft_label' and not zones.is_strong and zones.p < 0.5 then -zones.mu
+    end as new_margin,
     if($mode = 'down_weight' and zones.is_strong, $strong_weight::double, null) as weight_factor
 from known_pairs
 left join zones on zones.position = known_pairs.position

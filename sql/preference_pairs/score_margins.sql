@@ -13,7 +13,7 @@
 with words as (
     select
         *,
-        coalesce(group_id, problem_id) as group_key,
+        concat_ws(chr(31), problem_id, group_id) as group_key,
         coalesce(is_teacher, false) as is_teachers,
         string_split_regex(trim(response), '\s+') as tokens
     from responses

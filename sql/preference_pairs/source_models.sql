@@ -9,7 +9,7 @@
 --         is not better than y_l gives no pair.
 
 with scored as (
-    select *, coalesce(group_id, problem_id) as group_key, policy = $target as is_target
+    select *, concat_ws(chr(31), problem_id, group_id) as group_key, policy = $target as is_target
     from responses
     where isfinite(score) and response is not null and policy is not null
 ),

@@ -11,7 +11,7 @@
 --         answers of the present model gives none. Of equal scores the smaller id stands.
 
 with scored as (
-    select *, coalesce(group_id, problem_id) as group_key
+    select *, concat_ws(chr(31), problem_id, group_id) as group_key
     from responses
     where isfinite(score) and response is not null and policy in ($past, $present, $future)
 ),

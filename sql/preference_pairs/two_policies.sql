@@ -10,7 +10,7 @@
 with sided as (
     select
         *,
-        coalesce(group_id, problem_id) as group_key,
+        concat_ws(chr(31), problem_id, group_id) as group_key,
         policy = $chosen_policy as is_chosen
     from responses
     where response is not null

@@ -9,7 +9,7 @@
 -- note:   answers that were not graded give no pair. Answers of equal text count once.
 
 with distinct_responses as (
-    select *, coalesce(group_id, problem_id) as group_key
+    select *, concat_ws(chr(31), problem_id, group_id) as group_key
     from responses
     where outcome_reward in (0.0, 1.0) and response is not null
     qualify row_number() over (partition by group_key, response order by md5(response_id)) = 1

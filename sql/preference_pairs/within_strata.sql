@@ -7,7 +7,7 @@
 -- note:   a null stratum is one for all. Answers without a score take no part, and equal scores give no pair.
 
 with scored as (
-    select *, coalesce(group_id, problem_id) as group_key
+    select *, concat_ws(chr(31), problem_id, group_id) as group_key
     from responses
     where isfinite(score) and response is not null
 )

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.config import PairMethodConfig, PairsConfig, parse_settings
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, ReasonmillError
 from pipelines.preference.methods import steps_of, tables_of
 from pipelines.preference_pairs import MadePairs, PairTables, build_pairs, make_pairs, pair_numbers
 from pipelines.rows import rows_to_table
@@ -296,7 +296,7 @@ def test_an_ensemble_of_scorers_turns_round_a_pair_that_it_contradicts():
     config = methods(("rollout_pairs", {"min_margin": 0.0}), ("preference_strength", {"low_share": 0.5}))
     rows = made_from(config, step_scores=scores).pairs.to_pylist()
     assert {(row["chosen_id"], row["rejected_id"]): row["margin"] for row in rows} == pytest.approx(
-        {("w1", "r"): -0.3, ("r", "w2"): 1.2}
+        {("w1", "r"): 0.7, ("r", "w2"): 1.2}
     )
 
 
@@ -322,6 +322,8 @@ def test_the_density_ratio_is_that_of_the_two_named_models():
     config = PairsConfig(methods=(PairMethodConfig(method="density_ratio_pairs"),), weak_model="base")
     (pair,) = made_from(config, rollouts=rollouts, token_scores=tokens).pairs.to_pylist()
     assert (pair["chosen_id"], pair["rejected_id"], pair["margin"]) == ("r", "w1", 5.0)
+    with pytest.raises(ReasonmillError, match='weak_model = "starter", but token_scores of this night hold base, tiny'):
+        made_from(methods("density_ratio_pairs"), rollouts=rollouts, token_scores=tokens)
 
 
 def test_pairs_weigh_by_the_likelihoods_that_are_stored():
@@ -358,6 +360,15 @@ def test_a_pair_that_two_methods_find_is_one_pair_of_the_first():
     made = made_from(methods("mcts_dpo_pairs", "sibling_step_pairs"), rollouts=graded)
     assert made.num_mined == {"mcts_dpo_pairs": 2, "sibling_step_pairs": 2}
     assert made.pairs["method"].to_pylist() == ["mcts_dpo_pairs"] * 2
+
+
+def test_a_filter_sees_a_pair_that_two_methods_found_once():
+    """Two right-against-wrong pairs, each found twice: one chosen text is the longer one, one the shorter."""
+    twice = (PairMethodConfig(method="rollout_pairs"), PairMethodConfig(method="rollout_pairs", name="again"),
+             PairMethodConfig(method="length_balance"))  # fmt: skip
+    made = made_from(PairsConfig(methods=twice))
+    assert made.num_mined == {"rollout_pairs": 2, "again": 2}
+    assert (made.num_removed, made.pairs["method"].to_pylist()) == ({}, ["rollout_pairs"] * 2)
 
 
 def test_the_same_method_can_run_twice_under_two_names():

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mined import answer, applied, sides
 
+from pipelines.preference.methods import curation_named
+
 # statistical rejection sampling -----------------------------------------------------------------------
 
 
@@ -204,3 +206,13 @@ def test_a_refinement_is_chosen_where_it_is_graded_higher():
 )
 def test_empty_tables_and_single_answers_give_no_pair(method):
     assert applied(method, []) == applied(method, [{"problem_id": "p", "response_id": "a", "response": "x"}]) == []
+
+
+@pytest.mark.parametrize("method", ["rso", "dno_pairs", "stratified_pairs", "density_ratio_pairs", "wrpo_pairs"])
+def test_answers_to_different_problems_never_meet_whatever_their_groups_are_called(method):
+    rows = [
+        answer(name, score, problem, group_id="0", policy="target", strong_logprob=score, weak_logprob=0.0)
+        for name, score, problem in (("a", 6.0, "p"), ("b", 1.0, "q"))
+    ]
+    known = {column.name for column in curation_named(method).reads}
+    assert applied(method, [{key: value for key, value in row.items() if key in known} for row in rows]) == []
