@@ -1,6 +1,8 @@
 """Which critic is the current one after a real night, and what a critic that is held leaves behind."""
 
+import json
 import shutil
+from dataclasses import asdict
 
 import dagster as dg
 import pytest
@@ -12,8 +14,10 @@ from assets.critics import member_scorer
 from assets.current_critic import report_change
 from assets.definitions import build_definitions
 from assets.run import materialize_night
+from critics.calibrated import FILE, Calibration
+from critics.calibration import Temperature
 from critics.errors import CheckpointError
-from critics.registry import current_set, history, promote, promoted_paths, promotions, rollback
+from critics.registry import current_set, history, promoted_paths, promotions, rollback
 from pipelines.config import PromotionConfig, Settings
 from pipelines.lake import Lake
 
@@ -136,16 +140,14 @@ def test_calibrated_scores_are_written_where_they_are_asked_for(workspace):
     settings, lake = workspace.model_copy(update={"process_critic": changed}), Lake(workspace.lake_url)
     with pytest.raises(CheckpointError, match="train with process_critic.validation_fraction above 0"):
         run(settings, NIGHT, "step_scores")  # none of the six problems was held out
-    changed = changed.model_copy(update={"validation_fraction": 0.5})
-    settings = workspace.model_copy(update={"process_critic": changed})
-    run(settings, NIGHT, "process_critic")
-    promote(lake, NIGHT)
-    plain = settings.model_copy(update={"process_critic": changed.model_copy(update={"calibration": "none"})})
-    versions = set()
-    for one in (plain, settings):
-        run(one, NIGHT, "step_scores")
-        versions.add(lake.read("step_scores", NIGHT)["scorer_version"][0].as_py())
-    assert len(versions) == 2
+    for member in current_set(lake, NIGHT).members:
+        halved = Calibration(member.digest, 2.0, (0.0, 1.0), (0.0, 1.0), 1, 1, 0.0, None, None)
+        (settings.in_workspace(member.path) / FILE).write_text(json.dumps(asdict(halved)))
+    before = lake.read("step_scores", NIGHT)
+    run(settings, NIGHT, "step_scores")
+    after = lake.read("step_scores", NIGHT)
+    assert after["score"].to_pylist() == pytest.approx(Temperature(2.0)(before["score"].to_pylist()))
+    assert after["scorer_version"][0] != before["scorer_version"][0]
 
 
 def test_changing_the_promotion_changes_the_trial_alone(tmp_path):

@@ -11,12 +11,14 @@ and judged on the other, both ways. Intervals: 95 %, bootstrap over problems of 
 
 import argparse
 import asyncio
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.evaluation import EVALUATION, evaluation_problems, sampling_config
 from assets.resources import prompts_of
@@ -57,7 +59,7 @@ class Result:
     seed: int
     num_problems: int  # that it learned from
     num_steps: int  # labelled ones
-    num_completions: int  # behind the labels
+    num_completions: int  # drawn in their trees
     f1: float | None
     low: float | None
     high: float | None
@@ -96,9 +98,9 @@ async def measured(settings: Settings, arguments: argparse.Namespace) -> list[Re
         for seed in range(arguments.seeds):
             nodes = await searched(settings, session, problems, arguments, seed, known)
             for comparison, per_step in comparisons(arguments.per_step):
-                examples = labelled(nodes, problems, comparison, per_step, max(arguments.per_step), seed, settings)
+                examples, num_completions = labelled(nodes, problems, comparison, per_step, seed, settings)
                 scored = scores_of(settings, examples, seed, frozen, samples, f"{seed}-{comparison}-{per_step}")
-                results.append(result_of(comparison, per_step, seed, examples, scored))
+                results.append(result_of(comparison, per_step, seed, examples, num_completions, scored))
                 record.say(f"{results[-1]}")
     return results
 
@@ -124,14 +126,21 @@ async def searched(
 
 
 def labelled(
-    nodes: pa.Table, problems: pa.Table, comparison: str, per_step: int, most: int, seed: int, settings: Settings
-) -> StepExamples:
-    """Examples of the thinned trees; of the same completions only every k-th problem's, by hash of its id."""
-    examples = examples_from_trees(problems, thinned(nodes, per_step, seed), prompts_of(settings).verify_prompt)
-    if comparison == SAME_STEPS:
-        return examples
-    kept = tuple(t for t in examples.trees if unit_hash(t.problem_id, f"label-cost/{seed}") < 1 / per_step)
-    return StepExamples(kept)
+    nodes: pa.Table, problems: pa.Table, comparison: str, per_step: int, seed: int, settings: Settings
+) -> tuple[StepExamples, int]:
+    """(examples of the thinned trees, completions in these trees); of the same completions 1 / k of the problems.
+
+    Which problems these are is decided by a hash of their ids; at least one.
+    """
+    fewer = thinned(nodes, per_step, seed)
+    examples = examples_from_trees(problems, fewer, prompts_of(settings).verify_prompt)
+    order = sorted(examples.problem_ids, key=lambda problem_id: unit_hash(problem_id, f"label-cost/{seed}"))
+    kept = order if comparison == SAME_STEPS else order[: math.ceil(len(order) / per_step)]
+    examples = StepExamples(tuple(tree for tree in examples.trees if tree.problem_id in set(kept)))
+    of_trees = fewer.filter(
+        pc.is_in(fewer["tree_id"], pa.array([tree.tree_id for tree in examples.trees], pa.string()))
+    )
+    return examples, pc.sum(of_trees["num_samples"]).as_py() or 0
 
 
 def thinned(nodes: pa.Table, per_step: int, seed: int) -> pa.Table:
@@ -164,7 +173,12 @@ def scores_of(
 
 
 def result_of(
-    comparison: str, per_step: int, seed: int, examples: StepExamples, scored: Sequence[ScoredRollout]
+    comparison: str,
+    per_step: int,
+    seed: int,
+    examples: StepExamples,
+    num_completions: int,
+    scored: Sequence[ScoredRollout],
 ) -> Result:
     """The measures of one critic."""
     gold = [rollout for rollout in scored if rollout.is_right is not None]
@@ -175,9 +189,8 @@ def result_of(
     steps = labelled_steps(gold)
     lowest = [aggregate_steps(rollout.scores, "min") for rollout in scored]
     outcomes, problem_ids = [rollout.outcome for rollout in scored], [rollout.problem_id for rollout in scored]
-    num_steps = examples.num_nodes
     return Result(
-        comparison, per_step, seed, len(examples.problem_ids), num_steps, num_steps * per_step,
+        comparison, per_step, seed, len(examples.problem_ids), examples.num_nodes, num_completions,
         first_error_f1(predicted, true)["f1"], low, high,
         within_group_auroc(steps.scores, steps.is_right, steps.groups)[0],
         best_of_n(lowest, outcomes, problem_ids, GROUP_SIZE)[0],
