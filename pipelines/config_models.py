@@ -232,7 +232,10 @@ class RolloutsConfig(Section):
         description="a tree ends when nearly all of its steps lead to right answers, or nearly none (95 %: 9 of 10)",
     )
     max_total_tokens: int | None = Field(
-        None, ge=1, description="prompt and completion tokens of search and samples per run; default: no limit"
+        None,
+        ge=1,
+        description="prompt and completion tokens of search and samples per run, answers that the response store "
+        "replays included, so that a run that was killed goes on with what it had left; default: no limit",
     )
     guided: bool = Field(False, description="search with last night's critic instead of graded completions")
     unguided_share: float = Field(
