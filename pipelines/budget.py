@@ -182,9 +182,7 @@ def is_settled(tree: Tree) -> bool:
     wholly below 0.1; if all are right, or all are wrong, that takes 35 nodes. A node counts once, because completions
     from one step are alike. (Nodes of one subtree are too, so the interval is narrower than it should be.)
     """
-    values = [value for value, num in zip(tree.raw_value, tree.num_samples, strict=True) if num]
-    num_right, num_tried = math.fsum(values), len(values)
-    low, high = wilson_interval(num_right, num_tried)
+    low, high = wilson_interval(tree.graded_value, tree.num_graded)
     return low > SETTLED_RATE or high < 1 - SETTLED_RATE
 
 

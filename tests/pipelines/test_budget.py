@@ -189,6 +189,17 @@ def test_a_spent_budget_admits_nothing():
 # settled trees ----------------------------------------------------------------------------------
 
 
+def test_a_tree_counts_its_graded_nodes_as_they_are_valued():
+    """Two graded (1 and 0.5), one by a critic, and one of them graded again: 0 instead of 1."""
+    tree = tree_with((1.0, 1), (0.5, 4), (0.9, 0))
+    assert (tree.num_graded, tree.graded_value) == (2, 1.5)
+    tree.record_evaluation(1, Evaluation(0.0, num_samples=2))
+    tree.count_sample(1)
+    assert (tree.num_graded, tree.graded_value) == (2, 0.5)
+    tree.record_evaluation(2, Evaluation(0.5, num_samples=0))
+    assert (tree.num_graded, tree.graded_value) == (1, 0.0)
+
+
 def tree_with(*evaluations: tuple[float, int]) -> Tree:
     """A root whose children were valued so, as (value, graded completions)."""
     tree = Tree("t", {"problem_id": "p"})
