@@ -168,8 +168,9 @@ class EngineConfig(Section):
         None,
         ge=0.1,
         le=86_400.0,
-        description="seconds of silence with requests in flight after which an engine is given up and restarted; "
-        "default: half of request_timeout_s",
+        description="seconds of silence (no answer, and no token counted at /metrics) with requests in flight after "
+        "which an engine is given up and restarted; default: half of request_timeout_s; a server without vLLM's "
+        "counters at /metrics is given request_timeout_s where that is longer",
     )
     idle_timeout_s: float = Field(900.0, ge=1.0, le=86_400.0, description="an engine that nobody asks stops after this")
     max_error_fraction: float = Field(0.02, ge=0.0, le=1.0, description="a stage fails above this share of errors")
