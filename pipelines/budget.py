@@ -108,17 +108,19 @@ def unguided_problems(problem_ids: Iterable[str], night: str, share: float) -> f
 
 
 class TokenCounts(Protocol):
-    """What a budget reads of a session's statistics: tokens that the engine computed, replays left out."""
+    """What a budget reads of a session's statistics."""
 
-    prompt_tokens: int
-    completion_tokens: int
+    answered_tokens: int  # prompt and completion, of all answers
 
 
 @dataclass(frozen=True)
 class TokenBudget:
-    """Prompt and completion tokens that one run may ask of the engine; `limit` None is no limit.
+    """Prompt and completion tokens of the answers that one run may be given; `limit` None is no limit.
 
-    What is under way when it is spent is finished, so a run exceeds it by the simulations in flight at most.
+    Answers that the response store replays count like all others: a run that was killed and begun anew ends where it
+    would have ended undisturbed, and costs the engine the limit once and what was in flight when it was killed, not the
+    limit once more per kill. What is under way when it is spent is finished, so a run exceeds it by the simulations in
+    flight at most.
     """
 
     limit: int | None
@@ -126,7 +128,7 @@ class TokenBudget:
 
     def is_spent(self) -> bool:
         """Whether nothing more may begin."""
-        return self.limit is not None and self.counts.prompt_tokens + self.counts.completion_tokens >= self.limit
+        return self.limit is not None and self.counts.answered_tokens >= self.limit
 
 
 def never_spent() -> bool:
@@ -180,9 +182,7 @@ def is_settled(tree: Tree) -> bool:
     wholly below 0.1; if all are right, or all are wrong, that takes 35 nodes. A node counts once, because completions
     from one step are alike. (Nodes of one subtree are too, so the interval is narrower than it should be.)
     """
-    values = [value for value, num in zip(tree.raw_value, tree.num_samples, strict=True) if num]
-    num_right, num_tried = math.fsum(values), len(values)
-    low, high = wilson_interval(num_right, num_tried)
+    low, high = wilson_interval(tree.graded_value, tree.num_graded)
     return low > SETTLED_RATE or high < 1 - SETTLED_RATE
 
 

@@ -168,8 +168,9 @@ class EngineConfig(Section):
         None,
         ge=0.1,
         le=86_400.0,
-        description="seconds of silence with requests in flight after which an engine is given up and restarted; "
-        "default: half of request_timeout_s",
+        description="seconds of silence (no answer, and no token counted at /metrics) with requests in flight after "
+        "which an engine is given up and restarted; default: half of request_timeout_s; a server without vLLM's "
+        "counters at /metrics is given request_timeout_s where that is longer",
     )
     idle_timeout_s: float = Field(900.0, ge=1.0, le=86_400.0, description="an engine that nobody asks stops after this")
     max_error_fraction: float = Field(0.02, ge=0.0, le=1.0, description="a stage fails above this share of errors")
@@ -232,7 +233,10 @@ class RolloutsConfig(Section):
         description="a tree ends when nearly all of its steps lead to right answers, or nearly none (95 %: 9 of 10)",
     )
     max_total_tokens: int | None = Field(
-        None, ge=1, description="prompt and completion tokens of search and samples per run; default: no limit"
+        None,
+        ge=1,
+        description="prompt and completion tokens of search and samples per run, answers that the response store "
+        "replays included, so that a run that was killed goes on with what it had left; default: no limit",
     )
     guided: bool = Field(False, description="search with the current critic instead of graded completions")
     guide_on: Literal["torch", "engine"] = Field(

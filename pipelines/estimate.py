@@ -19,6 +19,7 @@ from pipelines.records import TokenUsage
 
 LOW, HIGH = 5.0, 95.0  # percentiles
 NUM_DRAWS = 2000
+UNITS_PER_BLOCK = 1 << 18  # resampled units of as many draws as are in memory at once: about 10 MiB
 SECONDS_PER_HOUR = 3600.0
 
 
@@ -99,10 +100,15 @@ def _draws(stage: StageCosts, rng: np.random.Generator) -> np.ndarray:
     if num_left <= 0:
         return np.tile(measured.sum(axis=0) * stage.num_units / len(measured), (NUM_DRAWS, 1))
     num_resampled = max(1, len(measured) - 3)
-    resampled = rng.integers(len(measured), size=(NUM_DRAWS, num_resampled))
     evenly = np.full(num_resampled, 1 / num_resampled)
-    counts = rng.multinomial(num_left, evenly, size=NUM_DRAWS)
-    return measured.sum(axis=0) + np.einsum("dn,dnk->dk", counts, measured[resampled])
+    block = max(1, UNITS_PER_BLOCK // num_resampled)
+    left = np.empty((NUM_DRAWS, 3))
+    for start in range(0, NUM_DRAWS, block):
+        num_draws = min(block, NUM_DRAWS - start)
+        resampled = rng.integers(len(measured), size=(num_draws, num_resampled))
+        counts = rng.multinomial(num_left, evenly, size=num_draws)
+        left[start : start + num_draws] = np.einsum("dn,dnk->dk", counts, measured[resampled])
+    return measured.sum(axis=0) + left
 
 
 def _as_array(costs: Iterable[UnitCost]) -> np.ndarray:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.budget import Admission, IsSpentFn, TreeStop, never_spent
 from pipelines.config import STARTER_AGENTS, AgentConfig, RolloutsConfig
@@ -239,8 +240,10 @@ def merged_rollouts(rollouts: pa.Table, night: str) -> dict[str, pa.Table]:
 
 def gold_steps(problems: pa.Table, rollouts: pa.Table) -> pa.Table:
     """One row per step of the starter families' rollouts: right or wrong by the generator's own rules."""
-    columns = ["problem_id", "family", "prompt", "source"]
-    by_id = {row["problem_id"]: row for row in problems.select(columns).to_pylist() if row["source"] == "starter"}
+    asked = problems.select(["problem_id", "family", "prompt"]).filter(
+        pc.and_(pc.equal(problems["source"], "starter"), pc.is_in(problems["problem_id"], rollouts["problem_id"]))
+    )  # few of a night's problems are in one chunk of its rollouts
+    by_id = {row["problem_id"]: row for row in asked.to_pylist()}
     rows = []
     for rollout in rollouts.select(["rollout_id", "problem_id", "steps", "error", "night"]).to_pylist():
         problem = by_id.get(rollout["problem_id"])

@@ -97,20 +97,24 @@ def replaying(
             if flight.num_waiting == 0 and flights.get(request_id) is flight:
                 del flights[request_id]
 
+    def handed_out(response: Answer) -> Answer:
+        stats.answered_tokens += response.num_prompt_tokens + response.num_completion_tokens
+        return response
+
     async def answer(request: Request) -> Answer:
         request_id = request.request_id(model_digest)
         stats.num_requests += 1
         stored = store.get(request_id) if store is not None else None
         if stored is not None:
             stats.num_from_store += 1
-            return stored
+            return handed_out(stored)
         flight = flights.get(request_id)
         if flight is None:
             flight = flights[request_id] = _Flight(asyncio.create_task(ask(request)))
         else:
             stats.num_shared += 1
         try:
-            return await join(request_id, flight)
+            return handed_out(await join(request_id, flight))
         except RequestError:
             stats.num_errors += 1
             raise

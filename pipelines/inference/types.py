@@ -133,7 +133,7 @@ Response = Completion | TokenScores
 
 @dataclass
 class UsageStats:
-    """Running totals of one session; tokens count only what an engine computed, not replays."""
+    """Running totals of one session; tokens count only what an engine computed, not replays (but `answered_tokens`)."""
 
     num_requests: int = 0  # asked of the session, replays included
     num_from_store: int = 0  # answered by the response store
@@ -146,6 +146,7 @@ class UsageStats:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    answered_tokens: int = 0  # prompt and completion, of every answer that was handed out, wherever it came from
 
     @property
     def cached_share(self) -> float:

@@ -7,9 +7,10 @@ worker is called back at once, so that workers.py can send it elsewhere. A dead 
 `revive` is called, with a new address where its engine had to be started anew.
 
 Signs of life are answers of any status, and token counters at /metrics that move (a batch of long completions can
-be silent for minutes and well). Until its first answer an engine has twice as long: the first batch pays for one-off
-warm-up, 20 s and more where two engines share a machine's cores. Silence is added up in short looks, so that a driver
-whose own event loop was blocked does not mistake that for the engine's silence.
+be silent for minutes and well). Of a server that answers there without such counters silence says nothing before an
+answer is due: it has `request_timeout_s` where that is longer. Until its first answer an engine has twice as long: the
+first batch pays for one-off warm-up, 20 s and more where two engines share a machine's cores. Silence is added up in
+short looks, so that a driver whose own event loop was blocked does not mistake that for the engine's silence.
 """
 
 import asyncio
@@ -108,7 +109,7 @@ class Worker:
         self._silence_s = 0.0  # with requests in flight
         self._has_answered = False  # since it was started
         self._looked_at: float | None = None
-        self._tells = True  # whether /metrics is worth asking
+        self._tells = True  # False: it answers at /metrics, and with no token counters
         self._metrics: EngineMetrics | None = None
         self._num_refusals, self._num_answers, self._answer_s = 0, 0, 0.0
 
@@ -252,10 +253,13 @@ class Worker:
     def _check_stall(self) -> None:
         if self._stall_timeout_s is None or not self._open:
             return
-        if self._silence_s >= self._stall_timeout_s * (1 if self._has_answered else WARM_UP_FACTOR):
+        limit_s, key = self._stall_timeout_s * (1 if self._has_answered else WARM_UP_FACTOR), "engine.stall_timeout_s"
+        if not self._tells and limit_s < self._http.timeout.total:
+            limit_s, key = self._http.timeout.total, "engine.request_timeout_s; it tells no token counters"
+        if self._silence_s >= limit_s:
             self.die(
                 f"The engine at {self.url} holds {len(self._open)} requests and has given no sign of life for "
-                f"{self._silence_s:.0f} s (engine.stall_timeout_s).{_paragraph(self.endpoint.log_tail())}"
+                f"{self._silence_s:.0f} s ({key}).{_paragraph(self.endpoint.log_tail())}"
             )
 
     async def _read_metrics(self) -> EngineMetrics | None:

@@ -3,8 +3,9 @@
 The request depends on the path, its draw and the number of samples alone, as in propose.py.
 """
 
+import bisect
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pipelines.config import RolloutsConfig
 from pipelines.inference.types import GenerationRequest, Sample, Sampling
@@ -107,16 +108,37 @@ def sample_steps(sample: Sample, request_id: str, tokenizer: StepTokenizer, sepa
 def _step_ends(sample: Sample, tokenizer: StepTokenizer, separator: str) -> list[int]:
     """Number of tokens at the end of each step."""
     ends: list[int] = []
-    start = 0
-    for end in range(1, len(sample.token_ids) + 1):
-        is_last = end == len(sample.token_ids)
-        text = tokenizer.decode(sample.token_ids[start:end])
-        is_blank = not text.strip()
-        if is_blank and ends and (is_last or separator in text):  # an empty line, or an end token alone
-            ends[-1], start = end, end
-        elif not is_blank and (is_last or separator in text.lstrip()):
+    start, num_tokens = 0, len(sample.token_ids)
+
+    def text_until(end: int) -> str:
+        return tokenizer.decode(sample.token_ids[start:end])
+
+    while start < num_tokens:
+        after_blank = _first(lambda end: bool(text_until(end).strip()), start, num_tokens)
+        if ends and (after_blank is None or separator in text_until(after_blank - 1)):  # an empty line, or an end token
+            start = _first(lambda end: separator in text_until(end), start, num_tokens) or num_tokens
+            ends[-1] = start
+        elif after_blank is None:
+            break
+        else:
+            end = _first(lambda end: separator in text_until(end).lstrip(), start, num_tokens) or num_tokens
             ends.append(end)
-            start = end
-            if is_answer_step(text):
+            if is_answer_step(text_until(end)):
                 break
+            start = end
     return ends
+
+
+def _first(holds: Callable[[int], bool], start: int, last: int) -> int | None:
+    """The first number in (start, last] of which something holds that then goes on holding; None where there is none.
+
+    It is looked for in leaps that double, and then by halving: what is near is found by looking at what is near.
+    """
+    before, size = start, 1
+    while not holds(min(start + size, last)):
+        before = min(start + size, last)
+        if before == last:
+            return None
+        size *= 2
+    found = min(start + size, last)
+    return bisect.bisect_left(range(found), True, lo=before + 1, key=holds)

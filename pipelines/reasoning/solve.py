@@ -93,6 +93,7 @@ async def solve_with_critic(
     params = search_params(config, recipe)
     pick_path = pick or recipe.make_pick(recipe.params)
     solutions: list[Solution] = []
+    num_tokens = 0
 
     async def solve_one(problem: Row) -> Solution:
         tree = Tree(f"solve-{problem['problem_id']}-{night}-{config.seed}", problem)
@@ -124,9 +125,10 @@ async def solve_with_critic(
         )
 
     def solution_ready(solution: Solution) -> None:
+        nonlocal num_tokens
         solutions.append(solution)
-        tokens = sum(each.usage.completion_tokens for each in solutions)
-        on_progress("solve_with_critic", len(solutions), problems.num_rows, {"completion_tokens": float(tokens)})
+        num_tokens += solution.usage.completion_tokens
+        on_progress("solve_with_critic", len(solutions), problems.num_rows, {"completion_tokens": float(num_tokens)})
 
     await run_in_flight(solve_one, problems.to_pylist(), trees_in_flight, solution_ready)
     return solutions

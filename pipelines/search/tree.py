@@ -30,7 +30,7 @@ class Tree:
     __slots__ = (
         "tree_id", "problem", "parent", "depth", "candidate", "children", "visit_count", "virtual_visits",
         "value_sum", "raw_value", "is_known", "num_samples", "outcome_reward", "is_closed", "is_exhausted",
-        "num_critic_tokens", "growing", "extra_edges", "_known_path",
+        "num_critic_tokens", "num_graded", "graded_value", "growing", "extra_edges", "_known_path",
     )  # fmt: skip
 
     def __init__(self, tree_id: str, problem: Mapping[str, object]) -> None:
@@ -50,6 +50,8 @@ class Tree:
         self.is_closed: list[bool] = []  # nothing can follow this node
         self.is_exhausted: list[bool] = []  # nothing in this subtree can be expanded, and its leaves are valued
         self.num_critic_tokens = 0
+        self.num_graded = 0  # nodes with graded completions behind their value (num_samples > 0)
+        self.graded_value = 0.0  # sum of the values of these
         self.growing: set[int] = set()  # nodes that may get more children than they have, so are not exhausted
         self.extra_edges: list[tuple[int, int, str]] = []  # from, to, action: merged steps, which have no node
         self._known_path: tuple[int, tuple[Candidate, ...]] = (ROOT, ())  # the latest that was asked for
@@ -113,14 +115,21 @@ class Tree:
     def record_evaluation(self, node_id: int, evaluation: Evaluation) -> None:
         """Keep an evaluator's estimate; this is not a visit."""
         check_value(evaluation.value, f"tree {self.tree_id} node {node_id}")
+        self._count_graded(node_id, -1)
         self.raw_value[node_id] = evaluation.value
         self.is_known[node_id] = evaluation.is_known
         self.num_samples[node_id] = evaluation.num_samples
+        self._count_graded(node_id, 1)
         self.outcome_reward[node_id] = evaluation.outcome_reward
         self.num_critic_tokens += evaluation.num_critic_tokens
 
+    def _count_graded(self, node_id: int, change: int) -> None:
+        if self.num_samples[node_id]:
+            self.num_graded += change
+            self.graded_value += change * self.raw_value[node_id]
+
     def count_sample(self, node_id: int) -> None:
-        """Note one more graded completion with the outcome that the node has already."""
+        """Note one more graded completion with the outcome that the node has already by another."""
         self.num_samples[node_id] += 1
 
     def record_return(self, node_id: int, value: float) -> None:

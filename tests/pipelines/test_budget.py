@@ -165,14 +165,13 @@ def test_the_unguided_share_is_exact_rounded_up_and_the_same_in_any_order():
 
 @dataclass
 class Counts:
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    answered_tokens: int
 
 
 def test_a_token_budget_counts_prompts_and_completions_and_none_is_no_limit():
-    assert not TokenBudget(10, Counts(4, 5)).is_spent()
-    assert TokenBudget(10, Counts(4, 6)).is_spent()
-    assert not TokenBudget(None, Counts(10**12, 10**12)).is_spent()
+    assert not TokenBudget(10, Counts(9)).is_spent()
+    assert TokenBudget(10, Counts(10)).is_spent()
+    assert not TokenBudget(None, Counts(10**12)).is_spent()
 
 
 def test_every_problem_without_use_admits_one_more():
@@ -188,6 +187,17 @@ def test_a_spent_budget_admits_nothing():
 
 
 # settled trees ----------------------------------------------------------------------------------
+
+
+def test_a_tree_counts_its_graded_nodes_as_they_are_valued():
+    """Two graded (1 and 0.5), one by a critic, and one of them graded again: 0 instead of 1."""
+    tree = tree_with((1.0, 1), (0.5, 4), (0.9, 0))
+    assert (tree.num_graded, tree.graded_value) == (2, 1.5)
+    tree.record_evaluation(1, Evaluation(0.0, num_samples=2))
+    tree.count_sample(1)
+    assert (tree.num_graded, tree.graded_value) == (2, 0.5)
+    tree.record_evaluation(2, Evaluation(0.5, num_samples=0))
+    assert (tree.num_graded, tree.graded_value) == (1, 0.0)
 
 
 def tree_with(*evaluations: tuple[float, int]) -> Tree:

@@ -18,6 +18,7 @@ from reasoning_worlds import (
 
 from pipelines import row_stream
 from pipelines.budget import TokenBudget, unguided_problems
+from pipelines.inference.response_store import ResponseStore
 from pipelines.problem_rows import TABLES
 from pipelines.reasoning.evaluate import critic_evaluator
 from pipelines.rollouts import sample_rollouts, search_rollouts
@@ -107,20 +108,36 @@ def test_a_tree_that_was_stopped_before_its_first_step_is_no_row_and_no_error():
     assert result.rollouts.num_rows == result.search_nodes.num_rows == 0
 
 
-def test_replayed_answers_cost_nothing_so_that_a_resumed_run_goes_further(tmp_path):
-    from pipelines.inference.response_store import ResponseStore
+def test_a_killed_and_finished_run_has_one_budget_and_the_rows_of_an_undisturbed_one(tmp_path):
+    """Replayed answers count: without that each new beginning would have the whole limit again."""
+    limit = 1000
 
-    def run(store) -> int:
+    def run(store, killed_after: int | None = None):
         session = ScriptedSession(solve_two_plus_three, store)
-        budget = TokenBudget(400, session.stats)
-        return search(
-            ten_problems(), session, config=make_config(trees_in_flight=1), is_spent=budget.is_spent
-        ).num_problems
 
-    with ResponseStore(tmp_path / "responses.sqlite") as store:
-        first = run(store)
-    with ResponseStore(tmp_path / "responses.sqlite") as store:
-        assert 0 < first < run(store)
+        async def kill(request):
+            if len(session.requests) == killed_after:
+                raise RuntimeError("killed")
+
+        session.delay = kill
+        is_spent = TokenBudget(limit, session.stats).is_spent
+        try:
+            result = search(ten_problems(), session, config=make_config(trees_in_flight=1), is_spent=is_spent)
+        except RuntimeError:
+            result = None
+        return result, [request.request_id(session.model_digest) for request in session.requests]
+
+    undisturbed, asked = run(None)
+    assert 0 < undisturbed.num_problems < 10
+    asked_in_all = []
+    for killed_after in (1, 2, None):
+        with ResponseStore(tmp_path / "responses") as store:
+            result, asked_now = run(store, killed_after)
+            asked_in_all += asked_now
+            assert (result is None) == (killed_after is not None)
+    for table in TABLES:
+        assert getattr(result, table).equals(getattr(undisturbed, table))
+    assert sorted(asked_in_all) == sorted(set(asked))
 
 
 def test_no_group_of_samples_begins_after_the_budget_is_spent():

@@ -22,6 +22,7 @@ from pipelines.inference.worker import Endpoint, Look
 from pipelines.inference.workers import Patience, choose, restart_pause_s, summary
 
 MODELS = ok({"data": [{"id": "m", "max_model_len": 64}]})
+COUNTERS = 'vllm:num_requests_waiting{{engine="0"}} 0\nvllm:generation_tokens_total{{engine="0"}} {}\n'
 
 
 @pytest.fixture(autouse=True)
@@ -171,6 +172,7 @@ def hanging(hang: threading.Event, released: threading.Event) -> Callable[[dict]
 def test_a_server_that_hangs_is_dead_until_it_answers_and_its_requests_go_elsewhere(caplog):
     hang, released = threading.Event(), threading.Event()
     with serving(hanging(hang, released), MODELS) as first, serving(lambda _: ok(answer()), MODELS) as second:
+        first.metrics = second.metrics = (200, COUNTERS.format(7).encode())  # they stand still
 
         async def work(client: Client) -> int:
             await asyncio.gather(*(client.generate(make_request(i)) for i in range(20)))
@@ -198,13 +200,12 @@ def test_a_server_that_hangs_is_dead_until_it_answers_and_its_requests_go_elsewh
 def test_token_counters_that_move_are_a_sign_of_life():
     """Long completions: nothing is answered for longer than the stall time-out, and the engine is well."""
     done = threading.Event()
-    page = 'vllm:num_requests_waiting{{engine="0"}} 0\nvllm:generation_tokens_total{{engine="0"}} {}\n'
     with serving(lambda _: ok(answer()) if done.wait(10) else None, MODELS) as server:
 
         async def work(client: Client) -> Completion:
             asked = asyncio.create_task(client.generate(make_request()))
             for count in range(30):
-                server.metrics = (200, page.format(count).encode())
+                server.metrics = (200, COUNTERS.format(count).encode())
                 await asyncio.sleep(0.1)
             done.set()
             return await asked
@@ -215,6 +216,23 @@ def test_token_counters_that_move_are_a_sign_of_life():
 
     assert isinstance(completion, Completion)
     assert stats.num_engine_deaths == 0
+
+
+def test_silence_alone_kills_no_server_that_tells_no_counters_before_an_answer_is_due():
+    """It holds nothing but long answers for three seconds; an answer may take ten."""
+    hang, released = threading.Event(), threading.Event()
+    with serving(hanging(hang, released), MODELS) as server:
+
+        async def work(client: Client) -> list[Completion]:
+            await client.generate(make_request())
+            hang.set()
+            asyncio.get_running_loop().call_later(3.0, released.set)
+            return await asyncio.gather(*(client.generate(make_request(i, 1)) for i in range(4)))
+
+        completions, stats = with_client([Endpoint(server.url, "m")], work, stall_timeout_s=0.5)
+
+    assert len(completions) == 4
+    assert (stats.num_engine_deaths, stats.num_retries) == (0, 0)
 
 
 def test_an_engine_of_the_run_is_started_anew_and_its_requests_wait_for_it():

@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from reasoning_worlds import GRADING, NIGHT, STARTER, ScriptedSession, make_config, make_problem, solve_two_plus_three
 
 from pipelines.inference.scripted import EOS_ID, CharTokenizer
@@ -47,6 +49,45 @@ def test_a_solution_that_a_limit_cut_off_says_so_in_its_last_step():
 @pytest.mark.parametrize("sample", [make_sample(""), make_sample(" \n "), make_sample("1+2=3", logprob=float("nan"))])
 def test_a_sample_without_text_or_with_broken_log_probabilities_has_no_steps(sample):
     assert steps_of(sample) == []
+
+
+def ends_token_by_token(sample: Sample) -> list[int]:
+    """Where steps end, by looking after every token."""
+    ends, start = [], 0
+    for end in range(1, len(sample.token_ids) + 1):
+        text, is_last = CharTokenizer().decode(sample.token_ids[start:end]), end == len(sample.token_ids)
+        if not text.strip() and ends and (is_last or "\n" in text):
+            ends[-1], start = end, end
+        elif text.strip() and (is_last or "\n" in text.lstrip()):
+            ends.append(end)
+            start = end
+            if "####" in text:
+                break
+    return ends
+
+
+@given(st.lists(st.sampled_from(["a", "bcd", "\n", "\n\n", " ", "  ", "#### 4", "\t"]), max_size=24).map("".join))
+@example("\n a\n \n  \n b\n\n\n #### 4\n \na")
+def test_the_leaps_find_the_ends_that_a_look_after_every_token_finds(text):
+    sample = make_sample(text)
+    steps = steps_of(sample)
+    expected = ends_token_by_token(sample) if text.strip() else []
+    lengths = [len(step.token_ids) for step in steps]
+    assert [sum(lengths[: index + 1]) for index in range(len(lengths))] == expected
+
+
+def test_a_long_step_is_read_a_few_times_and_not_once_per_token():
+    num_read = 0
+
+    class Counting(CharTokenizer):
+        def decode(self, ids):
+            nonlocal num_read
+            num_read += len(ids)
+            return super().decode(ids)
+
+    text = "1+" * 2000 + "\n#### 3\n"
+    assert len(list(sample_steps(make_sample(text), "r1", Counting(), "\n"))) == 2
+    assert num_read < 20 * len(text)  # once per token would be 2,000 times its length
 
 
 def completions(path: Path, num_samples: int = 8, **changes: object) -> list:

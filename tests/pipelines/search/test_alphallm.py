@@ -207,6 +207,15 @@ def test_the_process_critic_has_its_share_where_it_has_weight():
     assert value_of_one_step(critics)[0] == 0.75
 
 
+def test_a_critic_that_cannot_read_the_path_has_no_share():
+    async def knows_nothing(path):
+        return Evaluation(0.0, is_known=False, num_critic_tokens=10)
+
+    critics = {"outcome": knows_nothing, "process": knows_nothing}
+    value, *_ = value_of_one_step(critics, process_weight=1.0)
+    assert value == 0.5  # the value critic's; with two zeros it would be 0.5 / 3
+
+
 def test_without_grades_the_value_critic_judges_the_ends_of_the_rollouts():
     value, raw_value, num_samples, num_tokens = value_of_one_step(grades=(None,) * 4)
     assert (value, num_samples, num_tokens) == (pytest.approx((0.5 + 0.9) / 2), 0, 5)

@@ -76,6 +76,13 @@ def test_a_descent_takes_the_mean_return_of_a_step_that_was_never_valued():
     assert pick_by_descent(tree, paths).node_id == 3  # a (0.8) before b (0.3), then a6 (0.9)
 
 
+def test_a_descent_takes_the_mean_return_of_a_step_that_the_critic_could_not_value():
+    tree, paths = make_valued_tree()
+    tree.record_evaluation(1, Evaluation(0.0, is_known=False))
+    tree.record_return(1, 0.8)
+    assert pick_by_descent(tree, paths).node_id == 3  # a (0.8 of its return, not 0) before b (0.7)
+
+
 def test_a_gate_takes_the_first_path_that_is_good_enough_and_else_the_best():
     tree, paths = make_valued_tree()
     assert make_pick_over_gate(0.5)(tree, paths[1:]).node_id == 4

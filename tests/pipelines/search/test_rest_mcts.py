@@ -52,6 +52,17 @@ def test_a_node_is_worth_the_visit_weighted_mean_of_its_children():
     assert tree.value(ROOT) == pytest.approx(1.6 / 3)
 
 
+def test_a_look_ahead_of_which_nothing_is_known_changes_no_value():
+    world = rest_world({"a": 0.4, "b": 0.8})
+
+    async def evaluate(path):
+        evaluation = await world.evaluate(path)
+        return replace(evaluation, is_known=False) if len(path.steps) > 1 else evaluation
+
+    tree = run_search(replace(world, evaluate=evaluate), make_params(num_simulations=1))
+    assert tree.value(2) == 0.8  # and not (1 - 0.5) 0.8 + 0.5 * 0
+
+
 def test_one_simulation_visits_only_the_best_child_whose_value_looks_one_step_ahead():
     tree = run_search(rest_world({"a": 0.4, "b": 0.8, "ba": 0.2}), make_params(num_simulations=1))
     assert tree.raw_value == [None, 0.4, 0.8]

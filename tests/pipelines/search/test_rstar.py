@@ -61,6 +61,13 @@ def test_an_estimate_counts_as_the_first_visit():
     assert rstar(tree, ROOT, [1, 2], exploration=0.0) == 2
 
 
+def test_an_estimate_that_is_not_known_is_no_visit():
+    tree = make_tree(2)
+    tree.record_evaluation(1, Evaluation(0.0, is_known=False))
+    tree.record_evaluation(2, Evaluation(0.25))
+    assert rstar(tree, ROOT, [1, 2], exploration=0.0) == 1  # 0 of what was never visited against -0.5
+
+
 def test_next_steps_and_the_remaining_steps_become_one_tree():
     """Two letters are proposed, and aaa is the continuation, whose first step is known by its tokens."""
     tree = run_search(rstar_world({"aaa": 1.0}), make_params(num_simulations=1))
