@@ -133,7 +133,7 @@ def test_dagster_shows_row_counts_schema_tokens_and_a_small_preview(night, insta
     assert len(metadata["preview"].value) < 64 * 1024
 
 
-@pytest.mark.parametrize("table", ["search_nodes", "preference_pairs"])
+@pytest.mark.parametrize("table", ["search_nodes", "first_errors", "preference_pairs"])
 def test_dagster_links_pages_of_exemplary_trees_with_kept_pairs(night, instance_of_night, table):
     event = instance_of_night.get_latest_materialization_event(dg.AssetKey(table))
     metadata = event.asset_materialization.metadata

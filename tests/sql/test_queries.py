@@ -162,7 +162,8 @@ def clean_world() -> World:
                                "right_node_ids": [3], "wrong_steps": ["a", "b"], "right_steps": ["c"],
                                "transition": "wait", "value_gap": 0.5}],
         "reflections": [extract | {"reflection_id": "y1", "rollout_id": "w1", "splice_id": "x1", "attempt": ["a", "b"],
-                                   "first_error_step": 0, "correction": ["c"]}],
+                                   "first_error_step": 0, "correction": ["c"], "branch_node_id": 0,
+                                   "wrong_node_ids": [1], "right_node_ids": [3]}],
         "token_scores": [scored_tokens("s1", "m1", -1.0), scored_tokens("s4", "m1", -2.0, step_ends=[4, 8])],
     }  # fmt: skip
 
@@ -264,6 +265,8 @@ VIOLATIONS = [
     ("unique_keys", "node_values", 1, {"method": "monte_carlo"},
      "node_values t1:1 monte_carlo: the key occurs 2 times"),
     (EXTRACTS, "node_values", 0, {"node_id": 9}, "node_values t1:9 monte_carlo: node 9 does not exist"),
+    (EXTRACTS, "reflections", 0, {"wrong_node_ids": [2]}, "reflections y1: node 2 does not follow node 0"),
+    (EXTRACTS, "reflections", 0, {"right_node_ids": [9]}, "reflections y1: node 9 does not exist"),
     (EXTRACTS, "first_errors", 0, {"last_good_node_id": 0}, "first_errors w1: node 2 does not follow node 0"),
     (EXTRACTS, "splices", 0, {"branch_node_id": 1}, "splices x1: node 3 does not follow node 1"),
     (EXTRACTS, "splices", 0, {"wrong_node_ids": [1, 3]}, "splices x1: node 3 does not follow node 1"),
