@@ -20,7 +20,7 @@ from pipelines.lake import Lake
 SOURCES = (
     "assets/evaluation.py", "critics/report.py", "critics/metrics.py", "critics/score.py", "pipelines/strategies.py",
     "pipelines/reasoning", "pipelines/search", "pipelines/grading", "pipelines/rollouts.py",
-    "pipelines/problem_rows.py",
+    "pipelines/problem_rows.py", "pipelines/votes.py", "pipelines/self_verdicts.py", "pipelines/token_scores.py",
 )  # fmt: skip
 INPUTS = ("problems", "critics")
 KINDS = {"policy_report": {"vllm", "pytorch", "parquet"}, "critic_report": {"pytorch", "parquet"}}

@@ -370,7 +370,8 @@ RECIPES: dict[str, Recipe] = {
             summary=(
                 "as many complete solutions as simulations, num_candidates per request, merged where their first "
                 "tokens are equal; the evaluator values the ends, and `vote` picks: best, majority "
-                "(self-consistency, arXiv 2203.11171) or weighted (largest sum of values)"
+                "(self-consistency, arXiv 2203.11171), weighted (largest sum of values), borda (of votes by rank, "
+                "arXiv 2502.18581), or by the policy's own logprob or mean_logprob"
             ),
             exploration=None,
             make_explore=make_sample_all,
