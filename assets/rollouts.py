@@ -74,7 +74,9 @@ def plan_night(settings: Settings, config: RolloutsConfig, lake: Lake, problems:
 
     ConfigError, before anything is asked for, where the recipe cannot be searched with what is configured.
     """
-    check_recipe(settings, config)
+    recipe = recipe_of(settings, config)
+    if not config.guided:
+        recipe.check_critics(())
     draw = partial(choose_problems, problems, night=night, seed=config.seed)
     to_search = draw(math.ceil(round(config.num_search_problems * config.oversample, 9)))
     ids = to_search["problem_id"].to_pylist()
@@ -117,15 +119,15 @@ async def explore(
     known["max_model_len"] = session.max_model_len or settings.policy.max_model_len
     known["on_progress"] = on_progress
     known["is_spent"] = TokenBudget(config.max_total_tokens, session.stats).is_spent
-    prompts, recipes = prompts_of(settings), own_recipes(settings, config)
+    prompts = prompts_of(settings)
     guided = {}
     if plan.guide is not None:
-        critics = plan.guide.critics(recipe_named(config.recipe, recipes), prompts, session)
+        critics = plan.guide.critics(recipe_of(settings, config), prompts, session)
         guided = {"evaluate": plan.guide.evaluator(prompts, session), "evaluator_version": plan.guide.version}
         guided["critics"] = critics
     sampled = await sample_rollouts(plan.to_sample, session, prompts, config, **known)
     searched = await search_rollouts(
-        plan.to_search, session, prompts, config, recipes=recipes,
+        plan.to_search, session, prompts, config, recipes=own_recipes(settings, config),
         reviewer=settings.critiques.agents[0], corpus=corpus_of(settings, config), **known, **guided,
         unguided=plan.unguided, simulations=plan.simulations, num_wanted=plan.num_wanted,
     )  # fmt: skip
@@ -145,12 +147,10 @@ def own_recipes(settings: Settings, config: RolloutsConfig) -> dict[str, Recipe]
     return {config.recipe: recipe if isinstance(recipe, Recipe) else recipe()}
 
 
-def check_recipe(settings: Settings, config: RolloutsConfig) -> None:
-    """ConfigError for a recipe that is not there, has no such parameter or needs a critic that no night can have."""
+def recipe_of(settings: Settings, config: RolloutsConfig) -> Recipe:
+    """The configured recipe with its parameters; ConfigError where it is not there or has no such parameter."""
     own = (config.exploration, config.beam_width, config.parameters)
-    recipe = recipe_named(config.recipe, own_recipes(settings, config)).with_parameters(*own)
-    if not config.guided:
-        recipe.check_critics(())
+    return recipe_named(config.recipe, own_recipes(settings, config)).with_parameters(*own)
 
 
 def corpus_of(settings: Settings, config: RolloutsConfig) -> Corpus | None:
