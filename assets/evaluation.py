@@ -16,7 +16,7 @@ from critics.calibrated import Calibration
 from critics.figures import inline_figure, write_report_figures
 from critics.report import by_slice, critic_report, labelled_steps, scored_rollouts
 from critics.score import StepScorer, score_rollouts
-from pipelines.config import ReportsConfig, RolloutsConfig, Settings
+from pipelines.config import ReportsConfig, RolloutsConfig, Settings, TokenScoresConfig
 from pipelines.grading import extract_answer, graders_of
 from pipelines.inference.session import Session
 from pipelines.lake import rows_to_table
@@ -24,18 +24,24 @@ from pipelines.reasoning.evaluate import AGGREGATES, critic_evaluator
 from pipelines.reasoning.solve import Solution, solve_with_critic
 from pipelines.records import ProgressFn
 from pipelines.rollouts import check_error_rate, choose_problems, gold_steps, sample_rollouts
+from pipelines.self_verdicts import SelfVerdicts, VerdictTokens, judge_own_steps
 from pipelines.strategies import (
     StrategyResult,
+    best_of_n_certainty,
     best_of_n_critic,
     best_of_n_logprob,
+    best_of_n_mean_logprob,
+    borda_certainty,
     greedy,
     majority,
     oracle,
     pass_at_1,
     puct_critic,
     report_rows,
+    weighted_majority,
 )
 from pipelines.tables import SCHEMAS
+from pipelines.token_scores import score_rollouts as score_tokens
 
 TABLES = ("evaluation_rollouts", "policy_report", "critic_report")
 CURVES = ("selected_score_", "selective_accuracy_")  # metrics that the figures show and the metadata does not
@@ -51,6 +57,8 @@ class Measured:
     samples: pa.Table
     step_scores: pa.Table
     solutions: list[Solution]
+    token_scores: pa.Table | None = None  # of the samples, by the policy; None: not asked for
+    self_verdicts: SelfVerdicts | None = None  # of the samples' steps, likewise
 
 
 def evaluation_problems(problems: pa.Table, config: ReportsConfig) -> pa.Table:
@@ -86,7 +94,30 @@ async def measure(
     solutions = await solve_with_critic(*asked, evaluate=evaluate, trees_in_flight=sampling.trees_in_flight, **known)
     num_failed = sum(solution.error is not None for solution in solutions)
     check_error_rate(num_failed, len(solutions), settings.engine.max_error_fraction, f"{EVALUATION} with the critic")
-    return Measured(problems, at_zero.rollouts, sampled.rollouts, step_scores, solutions)
+    extra = await measure_extra_votes(session, settings, config, problems, sampled.rollouts, known["on_progress"])
+    return Measured(problems, at_zero.rollouts, sampled.rollouts, step_scores, solutions, *extra)
+
+
+async def measure_extra_votes(
+    session: Session,
+    settings: Settings,
+    config: ReportsConfig,
+    problems: pa.Table,
+    samples: pa.Table,
+    on_progress: ProgressFn,
+) -> tuple[pa.Table | None, SelfVerdicts | None]:
+    """What the policy says of its own samples, as far as `reports.extra_votes` asks for it."""
+    known = {"night": EVALUATION, "max_error_fraction": settings.engine.max_error_fraction, "on_progress": on_progress}
+    token_scores = self_verdicts = None
+    if "self_certainty" in config.extra_votes:
+        every_sample = TokenScoresConfig(num_rollouts=samples.num_rows)
+        token_scores = await score_tokens(samples, session, every_sample, **known)
+    if "self_prm" in config.extra_votes:
+        verdicts = VerdictTokens(*config.verdict_tokens)
+        self_verdicts = await judge_own_steps(
+            problems, samples, session, prompts_of(settings), verdicts=verdicts, **known
+        )
+    return token_scores, self_verdicts
 
 
 def sampling_config(settings: Settings, config: ReportsConfig) -> RolloutsConfig:
@@ -110,10 +141,27 @@ def strategies(measured: Measured, config: ReportsConfig) -> list[StrategyResult
         results += [
             majority(samples, n),
             best_of_n_logprob(samples, n),
+            best_of_n_mean_logprob(samples, n),
             best_of_n_critic(samples, scores, n, config.aggregate),
+            weighted_majority(samples, scores, n, config.aggregate),
+            *_extra_votes(measured, config, n),
         ]
     results.append(puct_critic(measured.solutions))
     return results + [oracle(samples, n) for n in config.n_values]
+
+
+def _extra_votes(measured: Measured, config: ReportsConfig, n: int) -> list[StrategyResult]:
+    """The votes by what the policy says of its own samples, as far as that was asked for."""
+    results, samples = [], measured.samples
+    if measured.token_scores is not None:
+        results.append(best_of_n_certainty(samples, measured.token_scores, n))
+        results.append(borda_certainty(samples, measured.token_scores, n))
+    if measured.self_verdicts is not None:
+        scores = measured.self_verdicts.step_scores
+        judged = {"scorer": "self_prm", "tokens_read": measured.self_verdicts.tokens_read}
+        results.append(best_of_n_critic(samples, scores, n, config.aggregate, **judged))
+        results.append(weighted_majority(samples, scores, n, config.aggregate, **judged))
+    return results
 
 
 def report_tables(

@@ -51,8 +51,8 @@ class Guide:
         return evaluate
 
     def critics(self, recipe: Recipe, prompts: PromptStyle, session: Session) -> dict[str, EvaluateFn]:
-        """What a recipe can ask for beside `evaluator`: a judge of the last step alone, called process."""
-        if "critics" not in recipe.needs:
+        """What a recipe, with its parameters, asks for beside `evaluator`: a judge of the last step, called process."""
+        if not recipe.asks_for("process"):
             return {}
         return {"process": self.evaluator(prompts, session, AGGREGATES["last"])}
 

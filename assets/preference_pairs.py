@@ -17,7 +17,7 @@ from pipelines.warehouse import Warehouse
 SOURCES = (
     "pipelines/preference_pairs.py", "pipelines/preference", "pipelines/search/extraction.py", "sql/preference_pairs",
 )  # fmt: skip
-SHOWN_BESIDE = ("search_edges", "gold_steps")  # on the pages of trees; no pair depends on them
+SHOWN_BESIDE = ("search_edges", "gold_steps", "first_errors")  # on the pages of trees; no pair depends on them
 
 
 def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:

@@ -29,7 +29,7 @@ SOURCES = (
     "assets/evaluation.py", "critics/report.py", "critics/metrics.py", "critics/score.py", "critics/calibrated.py",
     "critics/calibration.py", "pipelines/strategies.py",
     "pipelines/reasoning", "pipelines/search", "pipelines/grading", "pipelines/rollouts.py",
-    "pipelines/problem_rows.py",
+    "pipelines/problem_rows.py", "pipelines/votes.py", "pipelines/self_verdicts.py", "pipelines/token_scores.py",
 )  # fmt: skip
 INPUTS = ("problems", "critics")
 KINDS = {

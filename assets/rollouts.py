@@ -128,7 +128,7 @@ async def explore(
     known["max_model_len"] = session.max_model_len or settings.policy.max_model_len
     known["on_progress"] = on_progress
     known["is_spent"] = TokenBudget(config.max_total_tokens, session.stats).is_spent
-    prompts, recipes = prompts_of(settings), own_recipes(settings, config)
+    prompts = prompts_of(settings)
     guided = {}
     if plan.guide is not None:
         critics = plan.guide.critics(chosen_recipe(settings, config), prompts, session)
@@ -136,7 +136,7 @@ async def explore(
         guided["critics"] = critics
     sampled = await sample_rollouts(plan.to_sample, session, prompts, config, **known)
     searched = await search_rollouts(
-        plan.to_search, session, prompts, config, recipes=recipes,
+        plan.to_search, session, prompts, config, recipes=own_recipes(settings, config),
         reviewer=settings.critiques.agents[0], corpus=corpus_of(settings, config), **known, **guided,
         unguided=plan.unguided, simulations=plan.simulations, num_wanted=plan.num_wanted,
     )  # fmt: skip

@@ -38,12 +38,17 @@ async def score_night(
 
 
 def score_with_all(
-    context: dg.AssetExecutionContext, services: RunServices, config: TokenScoresConfig, **known: object
+    context: dg.AssetExecutionContext,
+    services: RunServices,
+    settings: Settings,
+    config: TokenScoresConfig,
+    rollouts: pa.Table,
+    night: str,
 ) -> tuple[pa.Table, GenerationUse]:
     """Scores under every configured model, one after the other; two names of one model give its rows once."""
     tables, uses = {}, []
     for model in config.models:
-        work = partial(score_night, config=config, **known)
+        work = partial(score_night, settings=settings, config=config, rollouts=rollouts, night=night)
         rows, use = services.generate(context, work, model=None if model == POLICY else model)
         tables[tuple(rows["model_digest"].unique().to_pylist())] = rows
         uses.append(use)
@@ -81,7 +86,7 @@ def token_scores_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         night = context.partition_key
         with lake.lease(f"token_scores/{night}"):
             chosen, rollouts = pipeline_config(config, TokenScoresConfig), read_night(lake, "rollouts", night)
-            rows, use = score_with_all(context, services, chosen, settings=settings, rollouts=rollouts, night=night)
+            rows, use = score_with_all(context, services, settings, chosen, rollouts, night)
             numbers = yields(rows) | use.numbers()
             yield write_night(
                 lake, "token_scores", rows, night, upstream=["rollouts"], numbers=numbers, engine=use.engine

@@ -5,16 +5,19 @@ import pyarrow.compute as pc
 
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.specs import Pipeline, table_specs
+from assets.tree_pages import tree_pages
 from assets.writing import read_night, write_tables
 from pipelines.config import Settings, TreeExtractsConfig
 from pipelines.lake import Lake
 from pipelines.tree_extracts import TreeExtracts, extract_trees
+from pipelines.warehouse import Warehouse
 
 SOURCES = (
     "pipelines/tree_extracts.py", "pipelines/search/beta_quantiles.py", "pipelines/search/extraction.py",
     "sql/tree_extracts",
 )  # fmt: skip
 INPUTS = ("problems", "search_nodes", "search_edges", "rollouts")
+SHOWN_BESIDE = ("gold_steps", "preference_pairs")  # on the pages of trees, where they are there; no row needs them
 DESCRIPTIONS = {
     "node_values": "One row per node of a search tree and method: Monte Carlo value with interval, posterior "
     "quantiles, TD(lambda) target, or quality value with process reward.",
@@ -48,12 +51,18 @@ def tree_extracts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext,
         config: Launchpad,
         lake: dg.ResourceParam[Lake],
+        settings: dg.ResourceParam[Settings],
     ):
         """Reads step values, first errors, splices and reflections off tonight's trees."""
         night = context.partition_key
         with lake.lease(f"tree_extracts/{night}"):
-            inputs = [read_night(lake, table, night) for table in INPUTS]
-            made = extract_trees(*inputs, pipeline_config(config, TreeExtractsConfig), night)
-            yield from write_tables(lake, vars(made), night, upstream=INPUTS, numbers=yields(made))
+            inputs = {table: read_night(lake, table, night) for table in INPUTS}
+            made = extract_trees(*inputs.values(), pipeline_config(config, TreeExtractsConfig), night)
+            seen = {table: read_night(lake, table, night) for table in SHOWN_BESIDE}
+            with Warehouse.over({**inputs, **seen, "first_errors": made.first_errors}) as warehouse:
+                pages = tree_pages(settings, warehouse, night)
+            numbers = yields(made)
+            numbers["first_errors"] |= pages
+            yield from write_tables(lake, vars(made), night, upstream=INPUTS, numbers=numbers)
 
     return [tree_extracts]

@@ -1,7 +1,8 @@
-"""Pages of a few exemplary trees, linked from the metadata of `search_nodes` and of `preference_pairs`.
+"""Pages of a few exemplary trees, linked from the metadata of `search_nodes`, `first_errors` and `preference_pairs`.
 
-The search writes them with outcomes and first wrong steps; the pairs, made later, write the same files again with the
-kept pairs in place. They lie in the workspace's state folder and are for looking only: no row depends on them.
+The search writes them with outcomes and first wrong steps by gold labels; the extracts and the pairs, made later, write
+the same files again with estimated first errors and with the kept pairs in place. They lie in the workspace's state
+folder and are for looking only: no row depends on them.
 """
 
 import dagster as dg

@@ -668,6 +668,15 @@ class ReportsConfig(Section):
     aggregate: Literal["mean", "min", "product", "last"] = Field(
         "min", description="how a critic's step scores rank a rollout in best of n"
     )
+    extra_votes: tuple[Literal["self_certainty", "self_prm"], ...] = Field(
+        (),
+        description="votes over the samples that cost the policy further tokens: self_certainty reads every sample "
+        "once more and needs a small vocabulary; self_prm has the policy judge its own steps by `verdict_tokens`",
+    )
+    verdict_tokens: tuple[str, str] = Field(
+        ("<right>", "<wrong>"),
+        description="self_prm: what the policy writes after a right and after a wrong step, one token each",
+    )
     num_bootstrap: int = Field(1000, ge=100, le=1_000_000, description="resamples behind the 95 % bounds")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of evaluation samples")
 

@@ -1,6 +1,6 @@
 """The one entry to a model: a session with `generate`, `score` and a tokenizer, whatever serves the model.
 
-`generate_session` picks by `settings.engine.mode`: `server` shares supervised vLLM processes (one, or
+`generate_session` picks by `settings.engine.mode` (`OPENERS`): `server` shares supervised vLLM processes (one, or
 `engine.num_workers`) with all steps of the run, `url` asks servers of the user's, `ray` has the workers of a Ray
 cluster run vLLM, `in_process` loads it here. Every session replays from the same response store.
 """
@@ -8,7 +8,7 @@ cluster run vLLM, `in_process` loads it here. Every session replays from the sam
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,17 +67,9 @@ async def generate_session(
     """
     name = model or settings.policy.model
     store = await asyncio.to_thread(ResponseStore, settings.response_store_path)
-    stats = UsageStats()
+    open_session = OPENERS[settings.engine.mode]
     try:
-        if settings.engine.mode == "url":
-            opened = _url_session(settings, name, store, stats)
-        elif settings.engine.mode == "in_process":
-            opened = _in_process_session(settings, name, store, stats)
-        elif settings.engine.mode == "ray":
-            opened = _ray_session(settings, name, store, stats, run_id, owner_pid)
-        else:
-            opened = _server_session(settings, name, store, stats, run_id, owner_pid)
-        async with opened as session:
+        async with open_session(settings, name, store, UsageStats(), run_id, owner_pid) as session:
             yield session
     finally:
         await asyncio.to_thread(store.close)
@@ -150,7 +142,7 @@ async def _own_session(
 
 @asynccontextmanager
 async def _url_session(
-    settings: Settings, model: str, store: ResponseStore, stats: UsageStats
+    settings: Settings, model: str, store: ResponseStore, stats: UsageStats, run_id: str, owner_pid: int | None
 ) -> AsyncIterator[Session]:
     urls, key_env = settings.engine.addresses, settings.engine.api_key_env
     served = await _served(urls, key_env)
@@ -171,7 +163,7 @@ async def _url_session(
 
 @asynccontextmanager
 async def _in_process_session(
-    settings: Settings, model: str, store: ResponseStore, stats: UsageStats
+    settings: Settings, model: str, store: ResponseStore, stats: UsageStats, run_id: str, owner_pid: int | None
 ) -> AsyncIterator[Session]:
     from pipelines.inference.vllm_engine import open_engine
 
@@ -182,6 +174,18 @@ async def _in_process_session(
     sizes = {"max_model_len": limit, "vocab_size": vocabulary_size(folder)}
     async with open_engine(settings.engine, folder, digest, store, **sizes, stats=stats) as client:
         yield _session(client, tokenizer, _model_id(model, folder), digest, limit, stats, engine_version())
+
+
+OpenerFn = Callable[[Settings, str, ResponseStore, UsageStats, str, int | None], AbstractAsyncContextManager[Session]]
+"""`open_session(settings, model, store, stats, run_id, owner_pid)`; the last two concern engines that a run starts."""
+
+OPENERS: Mapping[str, OpenerFn] = {
+    "server": _server_session,
+    "url": _url_session,
+    "ray": _ray_session,
+    "in_process": _in_process_session,
+}
+"""`engine.mode` -> what serves the model."""
 
 
 def _client(

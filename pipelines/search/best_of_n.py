@@ -1,7 +1,8 @@
 """Best of n: n complete solutions sampled from the root, of which one is picked (Cobbe et al. 2021, arXiv 2110.14168).
 
-`vote` says which: the one that the evaluator values highest, the majority (self-consistency), or the answer with the
-largest sum of values. One simulation is one sample.
+`vote` says which: the one that the evaluator values highest (best), the majority (self-consistency), the answer with
+the largest sum of values (weighted) or of votes by rank (borda), or the sample that the policy finds likeliest as a
+whole (logprob) or per token (mean_logprob). One simulation is one sample.
 """
 
 import itertools
@@ -18,7 +19,7 @@ from pipelines.search.types import SearchParams
 class BestOfN:
     """How the answer is picked."""
 
-    vote: str = "best"  # which answer is picked: best, majority or weighted
+    vote: str = "best"  # which answer is picked: a name of search.picks.VOTES
 
     def __post_init__(self) -> None:
         check_vote(self.vote)

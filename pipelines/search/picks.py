@@ -3,11 +3,13 @@
 No rule sees a reference answer. Ties go to the lowest node id.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from pipelines.search.tree import ROOT, Tree
+from pipelines.votes import borda_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,25 @@ def pick_by_vote(tree: Tree, paths: list[CompletePath]) -> CompletePath:
     return min(paths, key=lambda path: (-totals[path.answer], -path.score, path.node_id))
 
 
+def pick_by_borda(tree: Tree, paths: list[CompletePath]) -> CompletePath:
+    """The best path of the answer with the most votes, a sample of score rank r among N having (N - r + 1)^0.5 of them
+    (Borda voting of self-certainty, arXiv 2502.18581, here by the evaluator's scores): between `pick_by_majority` and
+    `pick_best`, and blind to how far scores lie apart.
+    """
+    voters = [path for path in paths for _ in range(max(1, path.num_samples))]
+    return voters[borda_vote([path.answer for path in voters], [path.score for path in voters])]
+
+
+def pick_by_logprob(tree: Tree, paths: list[CompletePath]) -> CompletePath:
+    """The path that the policy itself finds likeliest, by the sum over its tokens; no evaluator has a say."""
+    return min(paths, key=lambda path: (-_sum_logprob(tree, path), path.node_id))
+
+
+def pick_by_mean_logprob(tree: Tree, paths: list[CompletePath]) -> CompletePath:
+    """The path with the largest mean log-probability per token that the policy drew: length as such costs nothing."""
+    return min(paths, key=lambda path: (-_sum_logprob(tree, path) / _num_drawn(tree, path), path.node_id))
+
+
 def pick_by_descent(tree: Tree, paths: list[CompletePath]) -> CompletePath:
     """The path reached from the root by always taking the child that the critic values highest, among those that
     lead to an answer; ties go to the lowest node id.
@@ -75,7 +96,14 @@ def pick_over_gate(tree: Tree, paths: list[CompletePath], *, gate: float) -> Com
     return min(over, key=lambda path: path.node_id) if over else pick_best(tree, paths)
 
 
-VOTES: dict[str, PickFn] = {"best": pick_best, "majority": pick_by_majority, "weighted": pick_by_vote}
+VOTES: dict[str, PickFn] = {
+    "best": pick_best,
+    "majority": pick_by_majority,
+    "weighted": pick_by_vote,
+    "borda": pick_by_borda,
+    "logprob": pick_by_logprob,
+    "mean_logprob": pick_by_mean_logprob,
+}
 """What the parameter `vote` of a recipe that samples can be."""
 
 
@@ -95,6 +123,15 @@ def _totals(paths: list[CompletePath], weight: Callable[[CompletePath], float]) 
     for path in paths:
         totals[path.answer] = totals.get(path.answer, 0.0) + weight(path)
     return totals
+
+
+def _sum_logprob(tree: Tree, path: CompletePath) -> float:
+    return math.fsum(step.sum_logprob for step in tree.path(path.node_id).steps)
+
+
+def _num_drawn(tree: Tree, path: CompletePath) -> int:
+    steps = tree.path(path.node_id)
+    return max(1, len(steps.token_ids) - steps.num_given_tokens)
 
 
 def _value_of(tree: Tree, node_id: int) -> float:

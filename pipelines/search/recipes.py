@@ -71,13 +71,8 @@ def by_vote(params: object) -> PickFn:
 
 
 WantedCriticsFn = Callable[[object], Mapping[str, str]]
-"""`wanted_critics(params)`: critics beside the one evaluator that the method cannot do without -> the parameter that
-asks for them."""
-
-
-def no_critics(params: object) -> dict[str, str]:
-    """The one evaluator is enough."""
-    return {}
+"""`wanted_critics(params)`: critics beside the one evaluator that these parameters give weight to and that nothing
+stands in for -> the parameter that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +101,7 @@ class Recipe:
     make_explore: Callable[[object], ExploreFn] | None = None  # `params` -> the whole search
     params: object | None = None  # frozen dataclass: the method's own parameters, set by `rollouts.parameters`
     needs: frozenset[str] = frozenset()  # what its search asks for beside steps and values: see NEEDS
-    wanted_critics: WantedCriticsFn = no_critics
+    wanted_critics: WantedCriticsFn | None = None  # None: any that there are, and none has to be
     ignores: frozenset[str] = frozenset()  # keys of the section `rollouts` that searches have and this one does not
     whole_answers: bool = False  # every node below the root is a whole answer and so a rollout
     make_pick: MakePickFn = always(pick_by_descent)  # which complete path is the answer, where there is no grade
@@ -138,13 +133,20 @@ class Recipe:
 
     def check_critics(self, critics: Collection[str]) -> None:
         """ConfigError where a parameter gives weight to a critic that is not among these."""
-        for name, key in self.wanted_critics(self.params).items():
+        wanted = self.wanted_critics(self.params) if self.wanted_critics is not None else {}
+        for name, key in wanted.items():
             if name not in critics:
                 raise ConfigError(
                     f'The recipe "{self.name}" has {key} = {getattr(self.params, key)} (key rollouts.parameters.{key}) '
                     f"and there is no {name} critic here: search with rollouts.guided = true, so that the critic of an "
                     f"earlier night is one, or set {key} to 0."
                 )
+
+    def asks_for(self, critic: str) -> bool:
+        """Whether its search can make use of a critic of this name beside the one evaluator."""
+        if "critics" not in self.needs:
+            return False
+        return self.wanted_critics is None or critic in self.wanted_critics(self.params)
 
     @property
     def node_kind(self) -> str:
@@ -370,7 +372,8 @@ RECIPES: dict[str, Recipe] = {
             summary=(
                 "as many complete solutions as simulations, num_candidates per request, merged where their first "
                 "tokens are equal; the evaluator values the ends, and `vote` picks: best, majority "
-                "(self-consistency, arXiv 2203.11171) or weighted (largest sum of values)"
+                "(self-consistency, arXiv 2203.11171), weighted (largest sum of values), borda (of votes by rank, "
+                "arXiv 2502.18581), or by the policy's own logprob or mean_logprob"
             ),
             exploration=None,
             make_explore=make_sample_all,

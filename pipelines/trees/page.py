@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from pipelines.trees.view import Partner, TreeView, ViewNode, visible
+from pipelines.trees.view import FIRST_ERRORS_BY, Partner, TreeView, ViewNode, one_line, visible
 
 FOLDER = Path(__file__).parent
 INDENTED_LEVELS = 28  # deeper steps are not indented further and say how deep they are (also in page.html)
@@ -56,9 +56,14 @@ def facts(view: TreeView) -> list[tuple[str, str]]:
         ("visits", f"{view.root.visit_count:,}" if view.has_visits else None),
         ("ends", ends or "none"),
         ("kept pairs", f"{count:,}" if (count := view.num_pairs()) else None),
-        ("first wrong steps", f"{count:,}" if (count := view.num_first_errors()) else None),
+        ("first wrong steps", _first_errors(view) if view.num_first_errors() else None),
+        ("kinds of steps", ", ".join(f"{count:,} {name}" for name, count in view.num_actions().items()) or None),
     ]
     return [(name, value) for name, value in found if value is not None]
+
+
+def _first_errors(view: TreeView) -> str:
+    return f"{view.num_first_errors():,} ({FIRST_ERRORS_BY[view.first_errors_by]})"
 
 
 def node_facts(view: TreeView, node: ViewNode) -> list[tuple[str, str]]:
@@ -74,6 +79,7 @@ def node_facts(view: TreeView, node: ViewNode) -> list[tuple[str, str]]:
         ("nodes below", node.num_below),
     ]
     known = [("node", f"#{node.node_id}"), ("depth", f"{node.depth}")]
+    known += [("kind", one_line(node.action))] if node.action else []
     known += [("outcome", node.outcome)] if node.outcome else []
     return known + [(name, _number(value)) for name, value in numbers if value is not None]
 
@@ -101,7 +107,7 @@ def _row(view: TreeView, node: ViewNode, is_open: bool) -> str:
         f'aria-level="{node.depth + 1}"{expanded} data-facts="{details}" style="{style}{_colour(value)}">'
         f'<span class="id">{node.node_id}</span><span class="bar">{bar}</span>'
         f'<span class="num">{view.weight(node):,}</span><span class="num">{node.value_text}</span>'
-        f'<span class="step">{toggle}<span class="text">{text}</span>{_chips(node)}'
+        f'<span class="step">{toggle}{_kind(node)}<span class="text">{text}</span>{_chips(node)}'
         f'<span class="more">{node.num_below:,} below{marked}</span></span></div>'
     )
 
@@ -112,6 +118,11 @@ def _colour(value: float | None) -> str:
         return ""
     end = "--high" if value >= 0.5 else "--low"
     return f";--colour:color-mix(in oklab,var({end}) {abs(2 * value - 1) * 100:.0f}%,var(--mid))"
+
+
+def _kind(node: ViewNode) -> str:
+    """What kind of step it is, before its text."""
+    return f'<span class="chip kind">{escape(one_line(node.action))}</span>' if node.action else ""
 
 
 def _chips(node: ViewNode) -> str:

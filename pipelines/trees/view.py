@@ -5,12 +5,17 @@ Built from rows alone, so that a tree of a lake, of Arrow tables in memory and o
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.errors import LakeError
 
 ROOT = 0
+FIRST_ERRORS_BY = {
+    "gold_steps": "by the generator's own rules",
+    "first_errors": "estimated: no completion from there on was right",
+}
 Row = Mapping[str, object]
 
 
@@ -40,10 +45,11 @@ class ViewNode:
     is_terminal: bool
     outcome_reward: float | None
     other_parents: tuple[int, ...]  # further parents of a merged state
+    action: str | None = None  # kind of step, where a recipe has several
     children: list[int] = field(default_factory=list)  # most visited first, then by value
     num_below: int = 0  # nodes in the subtree, this one left out
     num_marked_below: int = 0  # of these, the marked ones
-    is_first_error: bool = False  # the first wrong step of some rollout, by the generator's own rules
+    is_first_error: bool = False  # the first wrong step of some rollout, as `TreeView.first_errors_by` has it
     chosen_over: list[Partner] = field(default_factory=list)
     rejected_for: list[Partner] = field(default_factory=list)
 
@@ -93,6 +99,7 @@ class TreeView:
     recipe: str | None  # how it was searched; None for imported trees
     policy_id: str | None
     nodes: Mapping[int, ViewNode]
+    first_errors_by: str | None = None  # who says where a path goes wrong: a key of FIRST_ERRORS_BY; None = nobody
 
     @property
     def root(self) -> ViewNode:
@@ -124,6 +131,11 @@ class TreeView:
         """Nodes at which some rollout went wrong first."""
         return sum(node.is_first_error for node in self.nodes.values())
 
+    def num_actions(self) -> dict[str, int]:
+        """Kind of step -> its nodes, the most frequent first; empty where steps have no kinds."""
+        kinds = Counter(node.action for node in self.nodes.values() if node.action is not None)
+        return dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
+
     def in_order(self) -> Iterator[ViewNode]:
         """Every node before its children, subtree by subtree, children as `ViewNode.children` orders them."""
         waiting = [ROOT]
@@ -142,14 +154,18 @@ def build_view(
         head: tree_id, night, problem_id; prompt, reference_answer, recipe and policy_id where they are known.
         node_rows: rows of `search_nodes`, with `other_parents` and `num_tokens` where they are known.
         pairs: chosen_node, rejected_node (None = outside this tree) and margin of the kept pairs.
-        first_errors: leaf_node_id and first_wrong_step (index from 0 of the step on the way to the leaf).
+        first_errors: leaf_node_id, first_wrong_step (index from 0 of the step on the way to the leaf) and source, the
+            same for all; rows without a source are gold_steps.
 
     Raises LakeError where the rows form no tree.
     """
     nodes = {row["node_id"]: _node(row) for row in node_rows}
     tree_id = head["tree_id"]
     known = {key: head.get(key) for key in ("prompt", "reference_answer", "recipe", "policy_id")}
-    view = TreeView(tree_id, head["night"], head["problem_id"], **known, nodes=dict(sorted(nodes.items())))
+    first_errors = list(first_errors)
+    source = first_errors[0].get("source", "gold_steps") if first_errors else None
+    nodes = dict(sorted(nodes.items()))
+    view = TreeView(tree_id, head["night"], head["problem_id"], **known, nodes=nodes, first_errors_by=source)
     _join(view)
     for pair in pairs:
         _mark_pair(nodes, pair)
@@ -171,6 +187,7 @@ def _node(row: Row) -> ViewNode:
         depth=0,
         step_text=row.get("step_text") or "",
         is_terminal=bool(row.get("is_terminal")),
+        action=row.get("action") or None,
         other_parents=tuple(row.get("other_parents") or ()),
     )
 

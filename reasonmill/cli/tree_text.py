@@ -122,6 +122,8 @@ def _node_line(view: "TreeView", node: "ViewNode", prefix: str, width: int) -> "
     line.append(prefix, style="dim")
     marks = _marks(node)
     step = one_line(node.step_text) if node.parent_id is not None else "(the problem)"
+    if node.action:
+        line.append(f"[{one_line(node.action)}] ", style="bold")
     room = max(MIN_STEP_CHARS, width - cell_len(line.plain) - sum(cell_len(text) + 2 for text, _ in marks))
     step = step if cell_len(step) <= room else set_cell_size(step, room - 1).rstrip() + "…"
     line.append(step, style="italic dim" if node.parent_id is None else "")

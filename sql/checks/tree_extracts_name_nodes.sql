@@ -1,9 +1,9 @@
 -- Extracts of search trees that name a node which is not in its tree, or a splice whose steps are not its nodes'.
 --
--- in:  node_values, first_errors, splices, search_nodes
+-- in:  node_values, first_errors, splices, reflections, search_nodes
 -- out: offending rows (table_name, row_id, night, what), one per row and missing node
--- note: the last good node of a first error must be the parent of its node, and the nodes of a splice must follow one
---       another from the branch on.
+-- note: the last good node of a first error must be the parent of its node, and the nodes of a splice or
+--       reflection must follow one another from the branch on.
 
 with linked as (
     select 'node_values' as table_name, tree_id || ':' || node_id || ' ' || method as row_id, night, tree_id, node_id,
@@ -20,6 +20,14 @@ with linked as (
     select 'splices', splice_id, night, tree_id, unnest(right_node_ids),
         unnest(list_prepend(branch_node_id, right_node_ids[:-2]))
     from splices
+    union all
+    select 'reflections', reflection_id, night, tree_id, unnest(wrong_node_ids),
+        unnest(list_prepend(branch_node_id, wrong_node_ids[:-2]))
+    from reflections
+    union all
+    select 'reflections', reflection_id, night, tree_id, unnest(right_node_ids),
+        unnest(list_prepend(branch_node_id, right_node_ids[:-2]))
+    from reflections
 ),
 
 judged as (

@@ -6,7 +6,8 @@
 -- in:     splices, first_errors, rollouts
 -- params: $pointer (text; `{step}` becomes the number of the wrong step, counted from 1), $night
 -- out:    one row per distinct attempt and correction of a problem
--- note:   correction and attempt agree in their first first_error_step steps.
+-- note:   correction and attempt agree in their first first_error_step steps. The nodes are those of the splice: a
+--         reflection's wrong step is one node, its right ones are all that follow the branch.
 
 with candidates as (
     select
@@ -15,6 +16,9 @@ with candidates as (
         splices.splice_id,
         first_errors.rollout_id,
         splices.prompt,
+        splices.branch_node_id,
+        splices.wrong_node_ids,
+        splices.right_node_ids,
         rollouts.steps as attempt,
         first_errors.step as first_error_step,
         list_concat(splices.prefix_steps, splices.right_steps) as correction
@@ -38,6 +42,9 @@ select
     tree_id,
     splice_id,
     rollout_id,
+    branch_node_id,
+    wrong_node_ids,
+    right_node_ids,
     prompt,
     attempt,
     first_error_step,

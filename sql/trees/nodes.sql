@@ -15,7 +15,7 @@ with further as (
 )
 
 select
-    nodes.node_id, nodes.parent_id, nodes.step_text, nodes.visit_count, nodes.value, nodes.raw_value, nodes.prior,
+    nodes.node_id, nodes.parent_id, nodes.step_text, nodes.action, nodes.visit_count, nodes.value, nodes.raw_value, nodes.prior,
     nodes.num_samples, nodes.is_terminal, nodes.outcome_reward, nodes.sum_logprob,
     nullif(len(nodes.token_ids), 0) as num_tokens, further.other_parents
 from search_nodes as nodes

@@ -67,8 +67,9 @@ def test_the_summary_says_where_dataset_and_critic_are_and_how_long_it_took(nigh
 def test_the_policy_report_has_a_row_per_strategy_over_the_evaluation_problems(night):
     rows = {row["strategy"]: row["num_problems"] for row in night.summary.policy_report}
     assert rows == dict.fromkeys(
-        ("greedy", "pass_at_1", "majority_4", "best_of_4_logprob", "best_of_4_critic", "puct_critic", "oracle_4"), 4
-    )
+        ("greedy", "pass_at_1", "majority_4", "best_of_4_logprob", "best_of_4_mean_logprob", "best_of_4_critic",
+         "weighted_majority_4_critic", "puct_critic", "oracle_4"), 4
+    )  # fmt: skip
 
 
 def test_progress_is_reported_for_every_stage_that_takes_long(night):
@@ -133,7 +134,7 @@ def test_dagster_shows_row_counts_schema_tokens_and_a_small_preview(night, insta
     assert len(metadata["preview"].value) < 64 * 1024
 
 
-@pytest.mark.parametrize("table", ["search_nodes", "preference_pairs"])
+@pytest.mark.parametrize("table", ["search_nodes", "first_errors", "preference_pairs"])
 def test_dagster_links_pages_of_exemplary_trees_with_kept_pairs(night, instance_of_night, table):
     event = instance_of_night.get_latest_materialization_event(dg.AssetKey(table))
     metadata = event.asset_materialization.metadata

@@ -23,36 +23,50 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.evaluation import evaluation_problems
 from assets.resources import prompts_of
 from critics.score import load_critic, score_rollouts
-from pipelines.config import ReportsConfig, RolloutsConfig, Settings
+from pipelines.config import ReportsConfig, RolloutsConfig, Settings, TokenScoresConfig
 from pipelines.grading import extract_answer, graders_of
 from pipelines.inference.engine_service import stop_engine
 from pipelines.inference.session import Session, generate_session
 from pipelines.problems import load_problems
 from pipelines.reasoning.evaluate import AGGREGATES, ScoreStepsFn, critic_evaluator
+from pipelines.reasoning.prompts import PromptStyle
 from pipelines.reasoning.solve import CRITIC_GUIDED, solve_with_critic
 from pipelines.rollouts import sample_rollouts
 from pipelines.search.recipes import RECIPES, Recipe
+from pipelines.self_verdicts import judge_own_steps
 from pipelines.strategies import (
     StrategyResult,
+    best_of_n_certainty,
     best_of_n_critic,
     best_of_n_logprob,
+    best_of_n_mean_logprob,
+    borda_certainty,
     greedy,
     interval,
     majority,
     oracle,
     pass_at_1,
     puct_critic,
+    weighted_majority,
 )
+from pipelines.token_scores import score_rollouts as score_tokens
 from tests.benchmarks.critic_comparison import train_critic
 
 RUN_ID = "benchmark-recipes"
 GROUP_SIZES = (1, 2, 4, 8, 16, 32, 64)
 BASELINES = ("greedy", "majority", "log-probability")
 REFERENCES = (*BASELINES, "best of n by critic", "oracle")
+VOTE_SIZES = (4, 8, 16)  # of the votes by what the policy says of its samples: every step is read once and again
+FURTHER_VOTES = (
+    "mean log-probability", "weighted majority by critic", "best of n by self-certainty", "Borda by self-certainty",
+    "best of n by self-PRM", "weighted majority by self-PRM",
+)  # fmt: skip
+SAMPLED = (*REFERENCES, *FURTHER_VOTES, "pass@1")  # ways whose budget is a number of samples
 MANY_SIMULATIONS = 10_000  # the token budget ends the search
 
 
@@ -127,13 +141,51 @@ async def _measure(
             _point("log-probability", n, best_of_n_logprob(sampled, n)),
             _point("best of n by critic", n, best_of_n_critic(sampled, scores, n, config.aggregate)),
             _point("oracle", n, oracle(sampled, n)),
+            _point("mean log-probability", n, best_of_n_mean_logprob(sampled, n)),
+            _point("weighted majority by critic", n, weighted_majority(sampled, scores, n, config.aggregate)),
         ]
+    points += await policy_votes(session, problems, first_samples(sampled, max(VOTE_SIZES)), prompts, config.aggregate)
     score = _remembered(scorer.score)
     for recipe in recipes_compared():
         for budget in sorted(budgets, reverse=True):
             points.append(await _searched(settings, session, problems, sampling, score, recipe, budget, known))
             _say(f"seed {seed}: {recipe.name} at {budget}: {_shown(points[-1])}")
     return points
+
+
+async def policy_votes(
+    session: Session, problems: pa.Table, samples: pa.Table, prompts: PromptStyle, aggregate: str
+) -> list[Point]:
+    """The votes by self-certainty and by the policy's verdicts on its own steps, over groups of VOTE_SIZES."""
+    every_sample = TokenScoresConfig(num_rollouts=samples.num_rows)
+    certainties = await score_tokens(samples, session, every_sample, night="evaluation")
+    verdicts = await judge_own_steps(problems, samples, session, prompts, night="evaluation")
+    judged = {"scorer": "self_prm", "tokens_read": verdicts.tokens_read}
+    return [
+        point
+        for n in VOTE_SIZES
+        for point in (
+            _point("best of n by self-certainty", n, best_of_n_certainty(samples, certainties, n)),
+            _point("Borda by self-certainty", n, borda_certainty(samples, certainties, n)),
+            _point(
+                "best of n by self-PRM", n,
+                best_of_n_critic(samples, verdicts.step_scores, n, aggregate, **judged),
+            ),
+            _point(
+                "weighted majority by self-PRM", n,
+                weighted_majority(samples, verdicts.step_scores, n, aggregate, **judged),
+            ),
+        )
+    ]  # fmt: skip
+
+
+def first_samples(samples: pa.Table, num: int) -> pa.Table:
+    """The first samples of every problem by rollout id, a hash: a group of its own for what is dear."""
+    by_problem: dict[str, list[str]] = {}
+    for row in samples.select(["problem_id", "rollout_id"]).to_pylist():
+        by_problem.setdefault(row["problem_id"], []).append(row["rollout_id"])
+    chosen = [rollout_id for ids in by_problem.values() for rollout_id in sorted(ids)[:num]]
+    return samples.filter(pc.is_in(samples["rollout_id"], pa.array(chosen)))
 
 
 async def _searched(
@@ -215,7 +267,7 @@ def _differences(by_seed: Sequence[Sequence[Point]], budgets: set[int]) -> list[
     means = _mean_over_seeds(by_seed)
     rows = []
     for point in means:
-        if point.budget not in budgets or point.way in (*REFERENCES, "pass@1"):
+        if point.budget not in budgets or point.way in SAMPLED:
             continue
         for baseline in REFERENCES[:-1]:
             same_way = [one for one in means if one.way == baseline]
@@ -265,7 +317,7 @@ def as_markdown(result: dict, command: str) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in result["points"]:
-        budget = f"n = {row['budget']}" if row["way"] in REFERENCES or row["way"] == "pass@1" else str(row["budget"])
+        budget = f"n = {row['budget']}" if row["way"] in SAMPLED else str(row["budget"])
         seeds = " ".join(f"{value:.3f}" for value in row["by_seed"])
         lines.append(
             f"| {row['way']} | {budget} | {row['tokens']:.0f} | {row['accuracy']:.3f} "
@@ -287,7 +339,7 @@ def draw(result: dict, file: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    ways = list(dict.fromkeys(row["way"] for row in result["points"] if row["way"] not in ("pass@1", *REFERENCES)))
+    ways = list(dict.fromkeys(row["way"] for row in result["points"] if row["way"] not in SAMPLED))
     colours = {way: plt.get_cmap("turbo")(0.05 + 0.9 * index / max(1, len(ways) - 1)) for index, way in enumerate(ways)}
     colours |= dict.fromkeys(BASELINES, "0.4") | {"best of n by critic": "black", "oracle": "black"}
     figure, axes = plt.subplots(figsize=(11, 8))

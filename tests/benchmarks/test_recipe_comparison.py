@@ -1,15 +1,46 @@
 """What the comparison of recipes computes from its measurements."""
 
+import asyncio
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from pipelines.inference.scripted import CharTokenizer, ScriptedModel
+from pipelines.rollouts import sample_rollouts
 from pipelines.search.recipes import RECIPES
-from tests.benchmarks.recipe_comparison import Point, at_tokens, recipes_compared, spread
+from pipelines.strategies import majority
+from tests.benchmarks.recipe_comparison import (
+    FURTHER_VOTES,
+    VOTE_SIZES,
+    Point,
+    at_tokens,
+    first_samples,
+    policy_votes,
+    recipes_compared,
+    spread,
+)
+from tests.pipelines.reasoning_worlds import (
+    GRADING,
+    NIGHT,
+    STARTER,
+    ScriptedSession,
+    make_config,
+    make_problems,
+    solve_two_plus_three,
+)
 
 MAJORITY = [
     Point("majority", 4, np.array([0.0, 1.0]), np.array([300.0, 500.0])),  # 400 tokens
     Point("majority", 1, np.array([0.0, 0.0]), np.array([100.0, 100.0])),
 ]
+
+
+class WithVerdicts(CharTokenizer):
+    """A token of its own for each verdict."""
+
+    def encode(self, text: str) -> list[int]:
+        return {"<right>": [1], "<wrong>": [2]}.get(text) or super().encode(text)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +56,27 @@ def test_every_recipe_that_can_answer_is_compared():
     assert len(names) == len(set(names))
     assert set(RECIPES) - set(names) == {"omegaprm", "retrieval_planner", "prefix_tree_values"}
     assert set(names) - set(RECIPES) == {"puct_critic"}
+
+
+def test_the_votes_of_the_policy_on_its_samples_are_compared_at_every_size():
+    """The scripted model has one certainty for all, and as many log-probabilities for <right> as for <wrong>."""
+    problems = make_problems("p1", "p2")
+    sampled = asyncio.run(
+        sample_rollouts(
+            problems, ScriptedSession(solve_two_plus_three), STARTER, make_config(group_size=20), night=NIGHT, **GRADING
+        )
+    ).rollouts
+    few = first_samples(sampled, max(VOTE_SIZES))
+    assert few.num_rows == 2 * 16
+    session = replace(ScriptedModel(lambda request: []).session(), tokenizer=WithVerdicts())
+    points = asyncio.run(policy_votes(session, problems, few, STARTER, "min"))
+    ways = {way for way in FURTHER_VOTES if "self-" in way}
+    assert {(point.way, point.budget) for point in points} == {(way, n) for way in ways for n in VOTE_SIZES}
+    found = {(point.way, point.budget): point for point in points}
+    for n in VOTE_SIZES:
+        undecided = found["weighted majority by self-PRM", n]  # every step is as likely right as wrong
+        assert undecided.is_right.tolist() == majority(few, n).is_right.tolist()
+        assert (undecided.tokens > found["Borda by self-certainty", n].tokens).all()
 
 
 def test_labels_keep_their_order_and_their_distance():

@@ -264,6 +264,14 @@ def test_a_reflection_points_to_the_first_error_and_keeps_the_steps_before_it():
     assert (row["rollout_id"], row["prompt"]) == ("t:5", "1+2*3")
 
 
+def test_a_reflection_names_the_nodes_of_its_wrong_step_and_of_its_correction():
+    (row,) = extract(TREE).reflections.to_pylist()
+    texts = {node["node_id"]: node["step_text"] for node in TREE}
+    assert [texts[node_id] for node_id in row["wrong_node_ids"]] == [row["attempt"][row["first_error_step"]]]
+    assert [texts[node_id] for node_id in row["right_node_ids"]] == row["correction"][row["first_error_step"] :]
+    assert texts[row["branch_node_id"]] == row["attempt"][row["first_error_step"] - 1] == "1+2=3"
+
+
 def test_every_wrong_rollout_after_one_error_is_an_attempt_of_its_own():
     nodes = [*TREE, make_node(7, 4, "#### 7", 3, outcome=0.0)]
     made = extract(nodes)

@@ -86,6 +86,34 @@ def test_the_lake_gives_the_same_drawing_as_the_rows(lake):
     assert lines[4:] == GOLDEN.read_text(encoding="utf-8").splitlines()[4:]
 
 
+def test_without_gold_steps_the_first_errors_of_the_completions_are_marked_and_the_legend_says_so(lake):
+    """Of the rollout r6 (nodes 2, 4, 6) the extracts say that step 2 is the first after which nothing was right."""
+    lake.write("gold_steps", rows_to_table("gold_steps", []), partition=NIGHT)
+    assert "first wrong" not in run(tree, "abc123").stdout
+    error = {"rollout_id": "r6", "problem_id": "p1", "tree_id": "abc123", "step": 2, "node_id": 6, "night": NIGHT}
+    lake.write("first_errors", rows_to_table("first_errors", [error]), partition=NIGHT)
+    text = run(tree, "abc123").stdout
+    assert [line.split()[0] for line in text.splitlines() if "✗ first wrong step" in line] == ["6"]
+    assert "first wrong steps: 1 (estimated" in " ".join(text.split())
+
+
+def test_gold_steps_go_before_the_completions(lake):
+    error = {"rollout_id": "r6", "problem_id": "p1", "tree_id": "abc123", "step": 2, "node_id": 6, "night": NIGHT}
+    lake.write("first_errors", rows_to_table("first_errors", [error]), partition=NIGHT)
+    text = run(tree, "abc123").stdout
+    assert sorted(line.split()[0] for line in text.splitlines() if "✗ first wrong step" in line) == ["1", "4"]
+
+
+def test_the_kind_of_a_step_stands_before_its_text(lake):
+    nodes = lake.read("search_nodes", NIGHT).to_pylist()
+    kinds = {1: "strategy:by parts", 2: "query"}
+    rows = [row | {"action": kinds.get(row["node_id"])} for row in nodes if row["tree_id"] == "abc123"]
+    lake.write("search_nodes", rows_to_table("search_nodes", rows), partition=NIGHT)
+    text = run(tree, "abc123").stdout
+    assert "[strategy:by parts] 2+3=6" in text and "[query] 2+3=5" in text
+    assert "kinds of steps: 1 query, 1 strategy:by parts" in " ".join(text.split())
+
+
 def test_a_wide_tree_shows_some_children_and_counts_the_others():
     text = drawn(fan_view(10), max_children=3)
     assert "… 7 more nodes, best value 0.00" in text

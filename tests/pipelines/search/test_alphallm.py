@@ -291,6 +291,14 @@ def test_weight_for_a_critic_that_is_not_there_is_refused_in_searching_and_in_an
     assert asyncio.run(search_rollouts(*asked, **known)).num_errors == 0
 
 
+def test_only_a_critic_with_weight_is_asked_for_and_a_recipe_that_does_not_say_takes_any():
+    alphallm = RECIPES["alphallm"]
+    assert not alphallm.asks_for("process")
+    assert alphallm.with_parameters(None, None, {"process_weight": 0.5}).asks_for("process")
+    assert replace(alphallm, wanted_critics=None).asks_for("process")
+    assert not RECIPES["puct"].asks_for("process")
+
+
 def test_answering_without_grades_follows_the_value_critic():
     def score_truth(prompts, steps):
         return [[0.1 if "6" in step else 0.9 for step in path] for path in steps]

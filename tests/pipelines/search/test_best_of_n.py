@@ -6,7 +6,7 @@ import pytest
 from search_worlds import make_continuation, make_params, run_search, scripted_completions, word_world, words
 
 from pipelines.search.extraction import node_rows
-from pipelines.search.picks import CompletePath
+from pipelines.search.picks import VOTES, CompletePath, pick_by_vote
 from pipelines.search.recipes import RECIPES
 from pipelines.search.tree import ROOT
 
@@ -80,6 +80,25 @@ def test_best_of_n_spreads_as_the_policy_does_where_puct_goes_where_the_value_is
     assert tree.visit_count[words(tree)["b"]] == pytest.approx(32, abs=12)
     by_puct = run_search(word_world(values, 4, exploration=0.0), make_params(num_simulations=3))
     assert by_puct.visit_count[words(by_puct)["b"]] == 1
+
+
+def test_a_vote_by_rank_is_blind_to_how_far_scores_lie_apart():
+    """Ranks 1 | 2 3 | 4 5 of five samples: "3" sqrt(5) = 2.24, "2" sqrt(4) + sqrt(3) = 3.73, "1" sqrt(2) + 1 = 2.41."""
+    paths = [CompletePath(1, "1", 0.0, 2), CompletePath(2, "2", 0.01, 2), CompletePath(3, "3", 0.9, 1)]
+    assert pick_by_vote(best_of_n({}, [], 0), paths).node_id == 3  # 0.9 against 0.02
+    assert VOTES["borda"](best_of_n({}, [], 0), paths).node_id == 2
+
+
+def test_the_policys_own_log_probability_picks_by_sum_or_by_mean():
+    """xx y: three tokens of -1, -3 in all; z: one of -2."""
+    samples = [make_continuation("xx y", logprobs=[-1.0, -1.0]), make_continuation("z", logprobs=[-2.0])]
+    tree = best_of_n({"xxy": 0.1, "z": 0.9}, samples, 2)
+    leaves = {tree.path(node).steps[-1].step_text: node for node in tree.terminals()}
+    paths = [CompletePath(node, text, 0.5) for text, node in leaves.items()]
+    assert VOTES["logprob"](tree, paths).answer == "z"
+    assert VOTES["mean_logprob"](tree, paths).answer == "y"
+    recipe = RECIPES["best_of_n"].with_parameters(None, None, {"vote": "mean_logprob"})
+    assert recipe.make_pick(recipe.params)(tree, paths).answer == "y"
 
 
 @pytest.mark.parametrize(("vote", "chosen"), [("best", 3), ("majority", 1), ("weighted", 2)])

@@ -69,6 +69,21 @@ def test_pairs_first_errors_and_outcomes_are_marked():
     assert "✓ right" in rows["3"] and "also below" in rows["3"] and "✗ wrong" in rows["5"] and "no grade" in rows["6"]
 
 
+def test_kinds_of_steps_stand_before_their_texts_and_the_legend_says_who_found_the_errors():
+    rows = [
+        {"node_id": 0, "parent_id": None},
+        {"node_id": 1, "parent_id": 0, "action": "query", "step_text": "what is 2+3"},
+        {"node_id": 2, "parent_id": 1, "action": EVIL, "step_text": "5"},
+    ]
+    error = {"leaf_node_id": 2, "first_wrong_step": 1, "source": "first_errors"}
+    page = Page(to_html(build_view(HEAD, rows, [], [error])))
+    assert [text for attrs, text in page.texts if attrs.get("class") == "chip kind"] == ["query", EVIL]
+    shown = {text for _, text in page.texts}
+    assert "1 (estimated: no completion from there on was right)" in shown
+    assert f"1 {EVIL}, 1 query" in shown or f"1 query, 1 {EVIL}" in shown
+    assert "2 (by the generator's own rules)" in {text for _, text in Page(to_html(small_view())).texts}
+
+
 def test_text_of_models_and_problems_is_escaped_everywhere():
     rows = [{"node_id": 0, "parent_id": None}, {"node_id": 1, "parent_id": 0, "step_text": EVIL}]
     view = build_view(dict.fromkeys(HEAD, EVIL), rows)

@@ -35,6 +35,21 @@ def test_without_visits_the_size_of_the_subtree_is_the_weight():
     assert small_view().share(small_view().nodes[2]) == 0.75
 
 
+def test_the_view_says_who_found_the_first_errors():
+    estimated = [{"leaf_node_id": 5, "first_wrong_step": 0, "source": "first_errors"}]
+    assert build_view(HEAD, NODES, [], estimated).first_errors_by == "first_errors"
+    assert small_view().first_errors_by == "gold_steps"
+    assert build_view(HEAD, NODES).first_errors_by is None
+
+
+def test_kinds_of_steps_are_counted_and_the_ordinary_step_has_none():
+    kinds = {1: "reason", 2: "query", 4: "query", 3: ""}
+    rows = [row | {"action": kinds.get(row["node_id"])} for row in NODES]
+    view = build_view(HEAD, rows)
+    assert view.num_actions() == {"query": 2, "reason": 1}
+    assert (view.nodes[3].action, view.nodes[2].action) == (None, "query")
+
+
 def test_a_first_error_beyond_its_path_or_at_a_foreign_leaf_marks_nothing():
     errors = [{"leaf_node_id": 5, "first_wrong_step": 9}, {"leaf_node_id": 99, "first_wrong_step": 0}]
     assert build_view(HEAD, NODES, [], errors).num_first_errors() == 0

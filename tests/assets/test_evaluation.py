@@ -1,0 +1,68 @@
+"""Measuring the policy on a scripted model: which votes over its samples are in the report, and what they cost."""
+
+import asyncio
+import random
+
+import pytest
+from scripted_night import small_settings, write_reply
+
+from assets.evaluation import evaluation_problems, measure, strategies
+from pipelines.config import Settings
+from pipelines.errors import ConfigError
+from pipelines.inference.scripted import ScriptedModel
+from pipelines.problems import load_problems
+from pipelines.records import no_progress
+
+ALWAYS = {"majority_4", "best_of_4_logprob", "best_of_4_mean_logprob", "best_of_4_critic", "weighted_majority_4_critic"}
+OTHERS = {"greedy", "pass_at_1", "puct_critic", "oracle_4"}
+CERTAINTY = {"best_of_4_certainty", "borda_4_certainty"}
+SELF_PRM = {"best_of_4_self_prm", "weighted_majority_4_self_prm"}
+
+
+class Undecided:
+    """A critic that gives every step 0.5."""
+
+    version = "undecided"
+    training_problems = frozenset()
+
+    def score(self, prompts, steps):
+        return [[0.5] * len(path) for path in steps]
+
+
+def measured(settings: Settings) -> tuple[dict[str, object], int]:
+    """The strategies by name, and how many texts the policy was asked to score."""
+    model = ScriptedModel(lambda request: [write_reply(text, rng) for text, rng in drawn(model, request)])
+    problems = evaluation_problems(load_problems(settings), settings.reports)
+    work = measure(model.session(), settings, settings.reports, problems, Undecided(), no_progress)
+    return {one.strategy: one for one in strategies(asyncio.run(work), settings.reports)}, len(model.score_requests)
+
+
+def drawn(model, request):
+    text = model.tokenizer.decode(request.prompt_token_ids)
+    return [(text, random.Random(f"{request.seed}-{index}")) for index in range(request.sampling.n)]
+
+
+def with_votes(tmp_path, *votes: str, **reports) -> Settings:
+    own = {"num_problems": 2, "n_values": [4], "num_simulations": 1, "num_candidates": 2, "extra_votes": votes}
+    return small_settings(tmp_path, reports=own | reports)
+
+
+def test_votes_that_need_no_further_tokens_are_always_in_the_report_and_the_others_are_not(tmp_path):
+    found, num_scored = measured(with_votes(tmp_path))
+    assert (set(found), num_scored) == (ALWAYS | OTHERS, 0)
+    assert found["best_of_4_mean_logprob"].critic_tokens.tolist() == [0.0, 0.0]
+
+
+def test_votes_by_what_the_policy_says_of_its_samples_are_in_the_report_where_they_are_asked_for(tmp_path):
+    found, num_scored = measured(with_votes(tmp_path, "self_certainty", verdict_tokens=("R", "W")))
+    assert set(found) == ALWAYS | OTHERS | CERTAINTY
+    assert num_scored == 2 * 4  # each sample once
+    found, _ = measured(with_votes(tmp_path, "self_certainty", "self_prm", verdict_tokens=("R", "W")))
+    assert set(found) == ALWAYS | OTHERS | CERTAINTY | SELF_PRM
+    certainty, verdicts = (found[f"best_of_4_{name}"].critic_tokens for name in ("certainty", "self_prm"))
+    assert all(0 < once < again for once, again in zip(certainty, verdicts, strict=True))  # prefixes, two verdicts each
+
+
+def test_verdicts_that_are_no_single_tokens_of_the_policy_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="have 7 and 7 tokens"):
+        measured(with_votes(tmp_path, "self_prm"))
