@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             times.append(timed("exact_duplicates", table, lambda rows: exact.run(rows, ExactParams()), Path(folder)))
     content = record.provenance() | {
+        "load": os.getloadavg()[0],
         "times": [asdict(one) for one in times],
         "recall": [asdict(one) for one in recalls],
     }
