@@ -9,6 +9,7 @@ with two threads, beside DuckDB's plain copy of the same file; it holds reading,
 """
 
 import argparse
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
