@@ -29,7 +29,8 @@ METHODS = (
         params=minhash.MinHashParams,
         function="pipelines.duplicates.minhash.run",
         curation=minhash.CURATION,
-        measured="GSM8K: 1 of 7,473 training questions removed, a near duplicate",
+        measured="GSM8K: 1 of 7,473 training questions removed, a near duplicate; 1 M made-up steps: 12.4 s of "
+        "processor time (0.096 of the plain copy's speed), 90,143 of 90,143 exact and 7,485 of 7,488 near ones found",
     ),
     Method(
         name="step_duplicates",

@@ -9,6 +9,7 @@ with two threads, beside DuckDB's plain copy of the same file; it holds reading,
 """
 
 import argparse
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -57,10 +58,13 @@ def run(arguments: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             times.append(timed("exact_duplicates", table, lambda rows: exact.run(rows, ExactParams()), Path(folder)))
     content = record.provenance() | {
+        "load": os.getloadavg()[0],
         "times": [asdict(one) for one in times],
         "recall": [asdict(one) for one in recalls],
     }
-    record.save("duplicates", arguments.out, content, record.heading(content) + as_markdown(times, recalls))
+    record.save(
+        "duplicates", arguments.out, content, record.heading(content) + as_markdown(times, recalls, content["load"])
+    )
 
 
 def measured(what: str, table: pa.Table, originals: np.ndarray, params: MinHashParams) -> tuple[Timed, Recall]:
@@ -119,7 +123,7 @@ def recall_of(what: str, table: pa.Table, originals: np.ndarray, made: pa.Table,
     )
 
 
-def as_markdown(times: Sequence[Timed], recalls: Sequence[Recall]) -> list[str]:
+def as_markdown(times: Sequence[Timed], recalls: Sequence[Recall], load: float) -> list[str]:
     """Times, then recall."""
     rows = [
         [one.what, f"{one.num_exact_found:,} of {one.num_exact:,}", f"{one.num_near_found:,} of {one.num_near:,}",
@@ -127,4 +131,6 @@ def as_markdown(times: Sequence[Timed], recalls: Sequence[Recall]) -> list[str]:
         for one in recalls
     ]  # fmt: skip
     header = ["what", "word for word, found", "one word changed, at least 0.8 similar, found", "removed in all"]
-    return [*copy_limit.as_markdown(list(times)), "", *record.table(header, rows)]
+    busy = f"Load of the machine at the end: {load:.1f}. Where it is above the number of cores, seconds are those of a"
+    lines = [busy, "busy machine, and processor time is what counts; the share of the copy is taken from that.", ""]
+    return [*lines, *copy_limit.as_markdown(list(times)), "", *record.table(header, rows)]
