@@ -49,6 +49,12 @@ def test_the_answer_is_the_complete_path_that_the_critic_likes_best():
     assert [solution.answer for solution in solve(score_lie)[0]] == ["6", "6"]
 
 
+def test_an_answer_that_the_critic_cannot_read_has_no_score():
+    (solution, _), _ = solve(lambda prompts, steps: [[0.5] + [None] * (len(path) - 1) for path in steps])
+    assert solution.num_complete_paths > 0
+    assert (solution.answer is not None, solution.score) == (True, None)
+
+
 def test_only_the_chosen_answer_is_graded():
     graded = []
 
