@@ -19,7 +19,7 @@ from pipelines.search.types import SearchParams
 class BestOfN:
     """How the answer is picked."""
 
-    vote: str = "best"  # which answer is picked: a name of search.picks.VOTES
+    vote: str = "best"  # which answer is picked: best, majority, weighted, borda, logprob or mean_logprob
 
     def __post_init__(self) -> None:
         check_vote(self.vote)

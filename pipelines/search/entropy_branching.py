@@ -48,7 +48,7 @@ class Branching:
     window: int = 20  # tokens before a token that make its threshold, >= 2
     min_sd: float = 0.1  # nats, >= 0; lower than SRGen's, because a budget is there to be spent
     min_threshold: float = 0.5  # nats, >= 0; lower than SRGen's too
-    vote: str = "weighted"  # which answer is picked: a name of search.picks.VOTES
+    vote: str = "weighted"  # which answer is picked: best, majority, weighted, borda, logprob or mean_logprob
 
     def __post_init__(self) -> None:
         for name in ("num_first", "num_branches"):

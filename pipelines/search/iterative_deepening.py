@@ -38,7 +38,7 @@ class Deepening:
     min_share: float = 0.75  # of all samples, that must agree for a stable answer, (0, 1]
     min_value: float = 0.9  # from which an answer counts as verified, (0, 1]
     trigger: str = ""  # what follows an answer before the next stage; "" = resume before its weakest step
-    vote: str = "weighted"  # which answer is picked: a name of search.picks.VOTES
+    vote: str = "weighted"  # which answer is picked: best, majority, weighted, borda, logprob or mean_logprob
 
     def __post_init__(self) -> None:
         if self.first_budget < 1:

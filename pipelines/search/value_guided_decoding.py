@@ -76,7 +76,7 @@ class Guidance:
 
     rule: str = "exponential"  # how values reweight: exponential, q_sharp or ratio
     eta: float = 0.1  # KL weight, >= 0; 0 = the limit
-    vote: str = "majority"  # which decoded path is the answer: a name of search.picks.VOTES
+    vote: str = "majority"  # which decoded path is the answer: best, majority, weighted, borda, logprob or mean_logprob
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
