@@ -121,10 +121,11 @@ def check_lengths(examples: StepExamples, encoder: StepEncoder, max_cut_share: f
         for row in tree.rows:
             _, ends = encoder.encode(tree.prompt, [tree.steps[node] for node in row.path])
             cut += [(tree.tree_id, row.path[i]) for i in row.read if i >= len(ends)]
-    if cut and (len(cut) > max_cut_share * examples.num_nodes or len(cut) == examples.num_nodes):
+    num_read = sum(len(row.read) for tree in examples.trees for row in tree.rows)
+    if cut and (len(cut) > max_cut_share * num_read or len(cut) == num_read):
         tree_id, node = cut[0]
         raise CriticDataError(
-            f"{len(cut)} of {examples.num_nodes} labelled steps end beyond the critic's context of "
+            f"{len(cut)} of {num_read} labelled steps end beyond the critic's context of "
             f"{encoder.max_length} tokens (the first: node {node} of tree {tree_id}); at most {max_cut_share:.0%} may "
             "be left out (process_critic.max_cut_share). Take a model with a longer context, or shorter steps."
         )
@@ -247,7 +248,7 @@ def _rows_of(unit: Unit, start: int, end: int) -> Unit:
         pairs=[(place[b], place[w], weight) for b, w, weight in unit.pairs if b in place and w in place],
         initial=[unit.initial[node] for node in nodes] if unit.initial else [],
         labels=[unit.labels[node] for node in nodes],
-        bags=[([place[node] for node in bag], outcome) for bag, outcome in unit.bags if place.keys() >= set(bag)],
+        bags=[(tuple(place[n] for n in bag), o) for bag, o in unit.bags if place.keys() >= set(bag)],
         block=unit.block,
         tree_id=unit.tree_id,
     )
