@@ -7,6 +7,7 @@ import pytest
 from scripted_night import small_settings, write_reply
 
 from assets.evaluation import evaluation_problems, measure, strategies
+from critics.score import StepOpinion
 from pipelines.config import Settings
 from pipelines.errors import ConfigError
 from pipelines.inference.scripted import ScriptedModel
@@ -27,6 +28,9 @@ class Undecided:
 
     def score(self, prompts, steps):
         return [[0.5] * len(path) for path in steps]
+
+    def opinions(self, prompts, steps):
+        return [[StepOpinion(0.5, None)] * len(path) for path in steps]
 
 
 def measured(settings: Settings) -> tuple[dict[str, object], int]:
