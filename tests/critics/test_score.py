@@ -54,6 +54,7 @@ def rollouts():
     return table("rollouts", [{"rollout_id": f"r-{p}", "problem_id": p, "steps": ["a1", "b2"]} for p in PROBLEMS])
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_rest_of_the_batch(critics, monkeypatch):
     steps = [["a" * (1 + i % 13)] * (1 + i % 3) for i in range(40)]
     prompts = [f"<verify>{i}\n" for i in range(40)]

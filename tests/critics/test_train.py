@@ -72,6 +72,7 @@ def test_the_manifest_says_what_the_critic_has_seen(trained, examples):
     assert read_training_problems(trained.folder) == seen
 
 
+@pytest.mark.slow
 def test_equal_training_gives_equal_weights(trained, examples, language_model, tmp_path):
     again = train_process_critic(examples, make_config(), language_model, tmp_path / "critic", fold=1)
     assert again.digest == trained.digest
@@ -287,6 +288,7 @@ print(*torch.sigmoid(logits[[len(ids[0]) + len(ids[1]) - 1, -1]]).tolist())
 """
 
 
+@pytest.mark.slow
 def test_plain_transformers_in_a_process_without_our_code_gives_the_same_scores(trained, tmp_path):
     command = [sys.executable, "-I", "-c", FOREIGN_READER, str(trained.folder)]
     read = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

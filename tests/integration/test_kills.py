@@ -44,6 +44,7 @@ def kill_when(process: subprocess.Popen, is_time: Callable[[], bool]) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0])
 def test_a_run_that_is_killed_three_times_gives_the_tables_of_an_undisturbed_one(tmp_path: Path, seed: int):
     undisturbed, resumed = tmp_path / "undisturbed", tmp_path / "resumed"

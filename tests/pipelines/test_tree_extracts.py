@@ -337,6 +337,7 @@ def quality(nodes: list[dict], node: dict) -> tuple[float, int | None]:
     return (value, None) if left is None else (max(value + (1 - value) / (left + 1) * (1 - 2 * is_bad), 0.0), left)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(trees(), st.sampled_from([0.0, 0.3, 0.9, 1.0]))
 def test_values_of_any_tree_agree_with_their_definitions(nodes, decay):

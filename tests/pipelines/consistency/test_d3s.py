@@ -53,6 +53,7 @@ def test_batches_without_any_variance_still_have_a_rule(rows, expected):
 OUTCOMES = st.lists(st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=4), min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(OUTCOMES, st.integers(1, 6))
 def test_no_subset_of_the_same_size_varies_more(outcomes, num_kept):

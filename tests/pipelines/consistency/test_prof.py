@@ -253,6 +253,7 @@ METHODS = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(GROUPS, METHODS)
 def test_the_query_keeps_what_the_reference_keeps_and_every_rollout_is_kept_or_rejected(groups, parameters):
