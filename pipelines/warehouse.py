@@ -22,6 +22,14 @@ from pipelines.rows import near_names
 from pipelines.tables import SCHEMAS
 
 DUCKDB_TYPES = {pa.string(): "varchar", pa.int64(): "bigint", pa.float64(): "double", pa.bool_(): "boolean"}
+CATALOGUE_WORDS = {
+    "information_schema",
+    "duckdb_views",
+    "duckdb_tables",
+    "duckdb_columns",
+    "pg_catalog",
+    "sqlite_master",
+}
 UNKNOWN_TABLE = re.compile(r"Table with name (\S+) does not exist")
 UNKNOWN_COLUMN = re.compile(
     r'Referenced column "([^"]+)" not found|does not have a column named "([^"]+)"|Column "([^"]+)" does not exist'
@@ -52,7 +60,10 @@ class Warehouse:
 
     @classmethod
     def over(cls, tables: Mapping[str, pa.Table]) -> "Warehouse":
-        """A warehouse of Arrow tables instead of files; tables of `SCHEMAS` that are not given are empty."""
+        """A warehouse of Arrow tables instead of files; tables of `SCHEMAS` that are not given are empty.
+
+        An empty one is made when a query names it: making all of them takes as long as most queries.
+        """
         warehouse = cls.__new__(cls)
         warehouse._open(tables, {}, [], None)
         return warehouse
@@ -65,9 +76,9 @@ class Warehouse:
             self._connection.register_filesystem(lake.filesystem)
         for name, table in tables.items():
             self._connection.register(name, table)
-        for name, schema in SCHEMAS.items():
-            if name not in tables:
-                self._connection.execute(f'create view "{name}" as {views.get(name) or _empty_view(schema)}')
+        for name, view in views.items():
+            self._connection.execute(f'create view "{name}" as {view}')
+        self._unmade = {name for name in SCHEMAS if name not in tables and name not in views}
         self._connection.execute(f"set allowed_paths = [{', '.join(_quoted(path) for path in files)}]")
         self._connection.execute(f"set temp_directory = {_quoted(tempfile.gettempdir() + '/reasonmill-duckdb')}")
         self._connection.execute("set enable_external_access = false")
@@ -96,6 +107,7 @@ class Warehouse:
         """
         try:
             self._refuse_writes(sql)
+            self._make_views(sql)
             result = self._connection.sql(sql, params=params)
             rows = _plain_integers(result.to_arrow_table())
             return rows.rename_columns(_with_distinct_names(rows.column_names))
@@ -115,6 +127,14 @@ class Warehouse:
                 f" but was given {', '.join(sorted(given)) or 'none'}."
             )
         return self.query(query.text, **params)
+
+    def _make_views(self, sql: str) -> None:
+        """Empty views of the tables that a statement names, or of all where it asks what there is."""
+        words = set(re.findall(r"\w+", sql.lower()))
+        asks_for_all = not words.isdisjoint(CATALOGUE_WORDS) or words <= {"show", "all", "tables", "describe", "from"}
+        for name in sorted(self._unmade if asks_for_all else self._unmade & words):
+            self._connection.execute(f'create view "{name}" as {_empty_view(SCHEMAS[name])}')
+            self._unmade.discard(name)
 
     def _refuse_writes(self, sql: str) -> None:
         statements = self._connection.extract_statements(sql)
