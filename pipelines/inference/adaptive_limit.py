@@ -5,13 +5,15 @@ makes an engine set sequences aside and compute them again (preemption). `next_l
 and multiplicative decrease as in TCP (Chiu and Jain, 1989), looked at once per interval:
 
     refused or preempted                      limit <- 3/4 limit
-    more than a quarter of it only waits      limit <- 7/8 limit
+    more than half of it only waits           limit <- 7/8 limit
     answers take three times their usual      limit <- 7/8 limit      (only for engines that do not tell their queue)
     it was used up, and the cache has room    limit <- limit + 1/16 ceiling, or twice the limit before its first cut
     otherwise                                 unchanged: what is not used up says nothing
 
-A short queue is wanted: it is what keeps an engine's batch full. The rule starts at half of the ceiling, and doubles
-until it is cut for the first time ("slow start"): an engine that can do it all waits one interval for it, not eight.
+A queue as long as the batch is wanted: it keeps the batch full when requests for many samples end at once. (With a
+quarter of the limit instead of half, the limit fell below what a batch of such requests needs, and best of n lost a
+tenth of the engine.) The rule starts at half of the ceiling, and doubles until it is cut for the first time ("slow
+start"): an engine that can do it all waits one interval for it, not eight.
 """
 
 import asyncio
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 
 DECREASE_ON_DISTRESS = 3 / 4  # refused or preempted
 DECREASE_ON_QUEUE = 7 / 8
-LONGEST_QUEUE = 1 / 4  # of the limit
+LONGEST_QUEUE = 1 / 2  # of the limit
 SLOW = 3.0  # times the usual seconds per answer
 FULL_CACHE = 0.95
 NUM_INCREASES = 16  # from nothing to the ceiling

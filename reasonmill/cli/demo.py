@@ -29,7 +29,13 @@ STRATEGIES = {
     "pass_at": "pass@{n}",
     "majority": "majority of {n}",
     "best_of_logprob": "best of {n} by log-probability",
+    "best_of_mean_logprob": "best of {n} by mean log-prob.",
     "best_of_critic": "best of {n} by critic",
+    "weighted_majority_critic": "majority of {n} by critic",
+    "best_of_certainty": "best of {n} by self-certainty",
+    "borda_certainty": "Borda of {n} by self-certainty",
+    "best_of_self_prm": "best of {n} by own verdicts",
+    "weighted_majority_self_prm": "majority of {n} by own verdicts",
     "puct_critic": "PUCT with critic",
     "oracle": "pass@{n} (oracle)",
 }

@@ -181,7 +181,13 @@ def test_progress_without_a_terminal_is_one_line_at_start_and_end(tmp_path):
 
 @pytest.mark.parametrize(
     ("strategy", "title"),
-    [("greedy", "greedy"), ("majority_8", "majority of 8"), ("best_of_16_critic", "best of 16 by critic"), ("x", "x")],
+    [
+        ("greedy", "greedy"),
+        ("majority_8", "majority of 8"),
+        ("best_of_16_critic", "best of 16 by critic"),
+        ("weighted_majority_8_critic", "majority of 8 by critic"),
+        ("x", "x"),
+    ],
 )
 def test_strategies_have_readable_names(strategy, title):
     assert strategy_title(strategy) == title

@@ -21,8 +21,8 @@ HEALTHY = {
         ({"cache_usage": None}, 256, 288),
         ({"num_preemptions": 1}, 256, 192),
         ({"num_refusals": 1, "num_waiting": None}, 256, 192),
-        ({"num_waiting": 64}, 256, 288),  # a quarter of 256 waits: that keeps the batch full
-        ({"num_waiting": 65}, 256, 224),
+        ({"num_waiting": 128}, 256, 288),  # half of 256 waits: that keeps the batch full
+        ({"num_waiting": 129}, 256, 224),
         ({"num_waiting": None, "slowness": 3.0}, 256, 288),
         ({"num_waiting": None, "slowness": 3.1}, 256, 224),
         ({"num_waiting": 0, "slowness": 9.0}, 256, 288),  # the queue is known: long answers are just long
@@ -35,7 +35,7 @@ def test_the_next_limit_follows_the_health(changes, limit, expected):
 
 
 def test_the_limit_doubles_until_it_is_cut_for_the_first_time():
-    room, queueing = Room(512), Health(**(HEALTHY | {"num_waiting": 200}))
+    room, queueing = Room(512), Health(**(HEALTHY | {"num_waiting": 300}))
     seen = []
     for health in (Health(**HEALTHY), Health(**HEALTHY), queueing, Health(**HEALTHY)):
         room.adapt(512, health)
@@ -49,12 +49,12 @@ def test_a_small_ceiling_is_the_floor_too():
 
 
 def test_the_limit_swings_about_what_the_engine_can_hold():
-    """An engine of 100 sequences with a queue for the rest: the limit settles where a quarter of it waits."""
+    """An engine of 100 sequences with a queue for the rest: the limit settles where half of it waits."""
     limit, seen = 512, []
     for _ in range(60):
         limit = next_limit(limit, 512, Health(**(HEALTHY | {"num_waiting": max(0, limit - 100)})))
         seen.append(limit)
-    assert 110 <= min(seen[20:]) <= max(seen[20:]) <= 166  # 133 waits with 33, a quarter; one step of 32 above it
+    assert 170 <= min(seen[20:]) <= max(seen[20:]) <= 233  # 200 waits with 100, half; one step of 32 above it
 
 
 def test_answers_are_slow_compared_with_the_usual_and_the_usual_rises_slowly():
