@@ -17,6 +17,7 @@ each. Path tokens over distinct tokens, of single trees, is what packing alone c
 
 import argparse
 import asyncio
+import os
 import random
 import tempfile
 import time
@@ -132,7 +133,7 @@ def compared(examples: StepExamples, settings: Settings, folder: Path) -> dict:
         "num_trees": len(examples.trees), "num_nodes": examples.num_nodes, "num_rows": len(rows),
         "path_tokens": num_path_tokens, "distinct_tokens": num_distinct,
         "path_over_distinct": num_path_tokens / num_distinct, "longest_row": max(map(len, rows)),
-        "num_threads": torch.get_num_threads(), "seconds": seconds,
+        "num_threads": torch.get_num_threads(), "load_average": os.getloadavg()[0], "seconds": seconds,
         "ratio": _ratio(seconds, Seconds._fields.index("wall")),
         "cpu_ratio": _ratio(seconds, Seconds._fields.index("cpu")),
         "ways_s": ways_s(batches, folder),
@@ -265,7 +266,7 @@ def as_markdown(result: dict) -> list[str]:
         f"{result['num_trees']} trees ({result['source']}), {result['num_nodes']} labelled nodes on "
         f"{result['num_rows']} paths of at most {result['longest_row']} tokens; {result['path_tokens']} path tokens "
         f"over {result['distinct_tokens']} distinct ones: {result['path_over_distinct']:.2f}. "
-        f"{result['num_threads']} threads; other work ran on the machine, on both sides alike."
+        f"{result['num_threads']} threads; load average at the end {result['load_average']:.1f}."
     )
     ratios = (
         f"**{result['ratio']:.2f}** times as fast as the Trainer, each at its best batch size; by CPU time, which "
