@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -118,7 +119,7 @@ def _summary(results: Sequence[StrategyResult]) -> dict:
 def _differences(by_seed: Sequence[Sequence[StrategyResult]]) -> list[dict]:
     """Every challenger against every baseline, and best of n by critic against the next smaller n."""
     named = [{result.strategy: result.is_right for result in results} for results in by_seed]
-    sizes = sorted(int(name.split("_")[2]) for name in named[0] if name.endswith("_critic") and name != "puct_critic")
+    sizes = sorted(int(found[1]) for name in named[0] if (found := re.fullmatch(r"best_of_(\d+)_critic", name)))
     pairs = [(strategy, baseline) for strategy in CHALLENGERS for baseline in BASELINES]
     pairs += [(f"best_of_{b}_critic", f"best_of_{a}_critic") for a, b in zip(sizes, sizes[1:], strict=False)]
     rows = []
