@@ -48,7 +48,8 @@ async def run_in_flight(
     def ended(task: asyncio.Task[None]) -> None:
         running.discard(task)
         something_ended.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
             failures.append(error)
 
     def begin_what_may() -> None:

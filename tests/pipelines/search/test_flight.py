@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 
 import pytest
 
-from pipelines.search.flight import all_at_rest
+from pipelines.search.flight import all_at_rest, run_in_flight
 
 
 async def at_once(value: int) -> int:
@@ -79,3 +79,15 @@ def test_cancelling_cancels_every_one_and_leaves_no_task(num_turns):
 
     assert run(work()) == 1
     assert sorted(cancelled) == ([0] if num_turns == 1 else [0, 1, 2])  # those that had begun
+
+
+def test_work_that_was_cancelled_is_not_lost_in_silence():
+    """Without its result the ones behind it would be held back, and the whole would end as if it had been done."""
+
+    async def work(item):
+        if item == 1:
+            raise asyncio.CancelledError
+        return item
+
+    with pytest.raises(asyncio.CancelledError):
+        run(run_in_flight(work, range(4), 2, print))
