@@ -8,11 +8,13 @@ from assets.resources import root_run_id, with_section
 from assets.specs import Pipeline, asset_traits
 from assets.writing import ENGINE, read_night
 from pipelines.config import PublishingConfig, Settings
+from pipelines.datasets.manifest import RunInfo
+from pipelines.datasets.versions import PublishedVersion
 from pipelines.lake import Lake
-from pipelines.publishing import PublishedVersion, RunInfo, publish
+from pipelines.publishing import publish
 from pipelines.tables import TRAINING_SETS
 
-SOURCES = ("pipelines/publishing.py",)
+SOURCES = ("pipelines/publishing.py", "pipelines/datasets")
 
 
 def models_of(rollouts: pa.Table, critics: pa.Table) -> dict[str, str]:

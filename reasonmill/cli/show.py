@@ -208,7 +208,7 @@ def list_datasets() -> None:
     from rich.table import Table
 
     from pipelines.config import load_settings
-    from pipelines.publishing import list_versions
+    from pipelines.datasets.versions import list_versions
 
     settings = load_settings()
     name = settings.publishing.name

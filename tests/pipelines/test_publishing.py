@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config import PublishingConfig, Settings
+from pipelines.datasets.manifest import RunInfo, source_digest
+from pipelines.datasets.versions import list_versions, resolve
 from pipelines.errors import LakeError, WorkspaceError
 from pipelines.lake import Lake
-from pipelines.publishing import RunInfo, list_versions, publish, resolve, source_digest
+from pipelines.publishing import publish
 from pipelines.rows import rows_to_table
 from pipelines.tables import SCHEMAS, TRAINING_SETS
 
