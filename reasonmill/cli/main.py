@@ -13,6 +13,7 @@ from pipelines.errors import ReasonmillError
 from reasonmill.cli import config, demo, show, store
 from reasonmill.cli.apply import ApplyCommand, apply
 from reasonmill.cli.critic import critic_app
+from reasonmill.cli.datasets import datasets_app
 from reasonmill.cli.estimate import estimate
 from reasonmill.cli.sql import sql
 from reasonmill.cli.trees import import_trees, tree
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(config.app, name="config")
-app.add_typer(show.datasets_app, name="datasets")
+app.add_typer(datasets_app, name="datasets")
 app.add_typer(store.app, name="store")
 app.add_typer(critic_app, name="critic")
 app.command()(demo.demo)
