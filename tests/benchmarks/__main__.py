@@ -18,6 +18,7 @@ from tests.benchmarks import (
     heads,
     judges,
     label_cost,
+    lineage,
     memory,
     overhead,
     packing,
@@ -50,6 +51,7 @@ MODULES = {
     "agents": agents,
     "duplicates": duplicates,
     "curation": curation,
+    "lineage": lineage,
 }
 
 
