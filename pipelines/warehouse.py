@@ -103,6 +103,7 @@ class Warehouse:
         self._unmade = {name for name in SCHEMAS if name not in tables and name not in views}
         self._connection.execute(f"set allowed_paths = [{', '.join(_quoted(path) for path in files)}]")
         self._connection.execute(f"set temp_directory = {_quoted(tempfile.gettempdir() + '/reasonmill-duckdb')}")
+        self._connection.execute("set parquet_metadata_cache = true")  # footers of many row groups are read once
         self._connection.execute("set enable_external_access = false")
         self._connection.execute("set lock_configuration = true")
 
