@@ -18,7 +18,9 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.dataset
 
-from pipelines.datasets.versions import PublishedVersion
+from pipelines.datasets.files import arrow_rows
+from pipelines.datasets.manifest import critics_of
+from pipelines.datasets.versions import DatasetStore, PublishedVersion
 from pipelines.errors import LakeError
 from pipelines.inference.response_store import RequestRecord
 from pipelines.lake import Lake
@@ -170,11 +172,9 @@ class Tracer:
 
     def _scorer(self, row: Row, night: str) -> Origin:
         """Who scored the steps; for critics also the night whose critics they are, as the lake's lineage has it."""
-        manifest = self._lake.manifest("step_scores", night)
-        read = manifest.lineage if manifest else {}
-        critics = [key.partition("/")[2] for key in read if key.startswith("critics/")]
         facts = facts_of(row, ("source", "num_scored", "lowest", "mean"))
-        return Origin("scorer", row["scorer_version"] or "", (*facts, *(("critics of", one) for one in critics)))
+        made = facts_of({"critics of": critics_of(self._lake, night)}, ("critics of",))
+        return Origin("scorer", row["scorer_version"] or "", (*facts, *made))
 
     def _node(self, row_id: str, night: str) -> Origin:
         tree_id, _, node = row_id.partition(":")
@@ -284,30 +284,28 @@ def _verdict(row: Row) -> Origin:
 # forward -------------------------------------------------------------------------------------------
 
 
-def versions_with_row(versions: Sequence[PublishedVersion], row_id: str) -> list[VersionUse]:
-    """The sets of the versions that have rows with this id, by the files themselves."""
-    uses = []
-    for version in versions:
-        for name, entry in version.manifest["sets"].items():
-            for column in ID_COLUMNS:
-                if column in entry["columns"] and (count := _count(version, entry, column, row_id)):
-                    uses.append(VersionUse(version.version, name, column, count))
-    return uses
+def versions_with_row(store: DatasetStore, name: str, row_id: str) -> list[VersionUse]:
+    """The sets of a dataset's versions that have rows with this id, by the files themselves."""
+    return [
+        VersionUse(version.version, set_name, column, count)
+        for version in store.listing(name).versions
+        for set_name, entry in version.manifest["sets"].items()
+        for column in ID_COLUMNS
+        if column in entry["columns"] and (count := _count(store, version, set_name, column, row_id))
+    ]
 
 
-def _count(version: PublishedVersion, entry: Row, column: str, value: str) -> int:
-    files = [str(version.path / file["path"]) for file in entry["files"]]
+def _count(store: DatasetStore, version: PublishedVersion, set_name: str, column: str, value: str) -> int:
     try:
-        rows = pyarrow.dataset.dataset(files, format="parquet")
-        return rows.count_rows(filter=pyarrow.dataset.field(column) == value)
+        return arrow_rows(version, set_name, store).count_rows(filter=pyarrow.dataset.field(column) == value)
     except (OSError, pa.ArrowException) as error:
         raise LakeError(f"The version {version.version} cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def versions_with_model(versions: Sequence[PublishedVersion], digest: str) -> list[VersionUse]:
+def versions_with_model(store: DatasetStore, name: str, digest: str) -> list[VersionUse]:
     """The versions whose manifest names a model whose digest begins so: in a role, and by rows of each set."""
     uses = []
-    for version in versions:
+    for version in store.listing(name).versions:
         for role, known in sorted(version.manifest["models"].items()):
             if any(one.startswith(digest) for one in str(known).split("+")):
                 uses.append(VersionUse(version.version, "", role, None))

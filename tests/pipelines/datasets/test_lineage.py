@@ -10,7 +10,7 @@ from pipelines.config import PublishingConfig, Settings
 from pipelines.datasets.lineage import Origin, Tracer, versions_with_model, versions_with_row
 from pipelines.datasets.lineage_page import to_html
 from pipelines.datasets.manifest import RunInfo
-from pipelines.datasets.versions import PublishedVersion
+from pipelines.datasets.versions import DatasetStore, PublishedVersion
 from pipelines.errors import LakeError
 from pipelines.inference.response_store import RequestRecord
 from pipelines.lake import Lake
@@ -220,11 +220,13 @@ def test_versions_are_found_by_row_by_problem_and_by_the_beginning_of_a_model_di
     def found(uses: list) -> list[tuple[str, int | None]]:
         return [(use.set_name or use.column, use.num_rows) for use in uses]
 
-    assert found(versions_with_row([version], "leaf")) == [("sft", 1)]
-    assert found(versions_with_row([version], "p")) == [("sft", 1), ("preference", 1)]
-    assert found(versions_with_row([version], "q")) == []
-    assert ("policy", None) in found(versions_with_model([version], "d2"))
-    assert versions_with_model([version], "x") == []
+    store = DatasetStore(version.path.parent.parent)
+    assert found(versions_with_row(store, "tiny", "leaf")) == [("sft", 1)]
+    assert found(versions_with_row(store, "tiny", "p")) == [("sft", 1), ("preference", 1)]
+    assert found(versions_with_row(store, "tiny", "q")) == []
+    assert found(versions_with_model(store, "tiny", "d2")) == [("policy", None)]
+    assert found(versions_with_model(store, "tiny", "d1")) == [("policy", None), ("sft", 1), ("preference", 1)]
+    assert versions_with_model(store, "tiny", "x") == []
 
 
 def test_what_models_wrote_is_escaped_on_the_page_and_kept_in_json(lake):
