@@ -658,6 +658,10 @@ class PublishingConfig(Section):
     )
     max_shard_rows: int = Field(50_000, ge=1, description="rows per Parquet shard")
     license: str = Field("other", min_length=1, description="licence named in the dataset card")
+    benchmarks: tuple[str, ...] = Field(
+        (), description="files of test items (json lines or Parquet) that a version's prompts are tested against"
+    )
+    benchmark_field: str = Field("question", min_length=1, description="field of those files that holds the text")
 
 
 class ReportsConfig(Section):

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 __all__ = ["FileEntry", "Lake", "Manifest", "rows_to_table", "write_parquet", "write_shards"]
 
 SHARD_BYTES = 256 * 2**20  # of compressed Parquet
+SOUGHT = ("tree_id", "rollout_id", "pair_id", "critique_id", "refinement_id", "problem_id")
+"""Columns of tables that rows are looked up by: their row groups carry Bloom filters, since ids come in no order."""
+FALSE_POSITIVES = 0.01  # of the Bloom filters
 STREAM_ROWS = 16_384  # rows of a piece that `Lake.stream` gives
 MANIFEST = "manifest.json"
 PARTITION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -365,7 +369,7 @@ class PartitionWriter:
     def _write(self, group: pa.Table) -> None:
         if self._file is None:
             path = f"{self._folder}/part-{len(self._entries):05d}.parquet"
-            self._file = _ParquetFile(self._lake.filesystem, path, self._schema)
+            self._file = _ParquetFile(self._lake.filesystem, path, self._schema, _bloom_filters(group))
             self._file.open()
         self._file.write(group)
         if self._file.num_bytes >= SHARD_BYTES:
@@ -459,8 +463,15 @@ class _ParquetFile:
     writer; the failure is raised with the next row group or at the end as a LakeError with path and byte count.
     """
 
-    def __init__(self, filesystem: fsspec.AbstractFileSystem, path: str, schema: pa.Schema):
+    def __init__(
+        self,
+        filesystem: fsspec.AbstractFileSystem,
+        path: str,
+        schema: pa.Schema,
+        bloom_filters: Mapping[str, Mapping[str, float]] | None = None,
+    ):
         self.filesystem, self.path, self.schema = filesystem, path, schema
+        self.bloom_filters = dict(bloom_filters) if bloom_filters else None
         self.num_rows = self.num_bytes = 0
         self.digest = hashlib.sha256()
         self.failure: OSError | None = None
@@ -481,6 +492,7 @@ class _ParquetFile:
         self.writer = pq.ParquetWriter(
             pa.PythonFile(_Sink(self), mode="w"), self.schema, compression="zstd",
             use_dictionary=[path for field in self.schema for path in _dictionary_paths(field.name, field.type)],
+            bloom_filter_options=self.bloom_filters,
         )  # fmt: skip
 
     def write(self, group: pa.Table) -> None:
@@ -521,6 +533,15 @@ class _ParquetFile:
     def entry(self) -> FileEntry:
         """The finished file."""
         return FileEntry(self.path.rpartition("/")[2], self.num_rows, self.num_bytes, self.digest.hexdigest())
+
+
+def _bloom_filters(group: pa.Table) -> dict[str, dict[str, float]]:
+    """Options of the columns that are looked up; a file's first row group says how many values a group has."""
+    return {
+        name: {"ndv": max(1, pc.count_distinct(group[name]).as_py()), "fpp": FALSE_POSITIVES}
+        for name in SOUGHT
+        if name in group.column_names
+    }
 
 
 def _dictionary_paths(path: str, kind: pa.DataType, is_listed: bool = False) -> Iterator[str]:

@@ -30,6 +30,7 @@ import pyarrow as pa
 
 from pipelines.config import Settings
 from pipelines.datasets.card import SPLIT, card
+from pipelines.datasets.figures import draw_overview
 from pipelines.datasets.manifest import RunInfo, content_digest, manifest_of
 from pipelines.datasets.published import CARD, redacted
 from pipelines.datasets.versions import (
@@ -117,6 +118,7 @@ def _describe(
 ) -> None:
     """Writes the card, then the manifest, which knows the card's digest."""
     described = manifest_of(settings, lake, night, version, digest, written, files, run_info)
+    described["files"] = [draw_overview(lake, night, described, building)]
     text = card(described, written, settings.publishing.license, where).encode()
     described = _without_credentials(described) | {"card_sha256": hashlib.sha256(text).hexdigest()}
     _write(building / CARD, text)

@@ -20,6 +20,7 @@ from tests.benchmarks import (
     judges,
     killed_night,
     label_cost,
+    lineage,
     memory,
     overhead,
     packing,
@@ -54,6 +55,7 @@ MODULES = {
     "agents": agents,
     "duplicates": duplicates,
     "curation": curation,
+    "lineage": lineage,
 }
 
 
