@@ -43,7 +43,9 @@ class PathsConfig(Section):
     """Where things lie; relative paths start at the workspace folder, the folder of the toml file."""
 
     lake: str = Field("lake", min_length=1, description="folder or fsspec URL of the Parquet tables")
-    datasets: str = Field("datasets", min_length=1, description="folder of the published dataset versions")
+    datasets: str = Field(
+        "datasets", min_length=1, description="folder or fsspec URL of the published dataset versions"
+    )
     checkpoints: str = Field("checkpoints", min_length=1, description="folder of the trained critics")
     responses: str = Field("responses", min_length=1, description="folder of the response store")
     state: str = Field("state", min_length=1, description="folder for engine state files, locks and logs")
@@ -651,7 +653,9 @@ class PublishingConfig(Section):
     """Immutable dataset versions."""
 
     name: Name = Field("reasoning", description="name of the dataset")
-    keep: int = Field(10, ge=1, description="newest versions kept; older ones are removed")
+    keep: int = Field(
+        10, ge=1, description="newest versions kept; older ones are removed, apart from those that a pin names"
+    )
     max_shard_rows: int = Field(50_000, ge=1, description="rows per Parquet shard")
     license: str = Field("other", min_length=1, description="licence named in the dataset card")
 
@@ -743,8 +747,13 @@ class Settings(Section):
         return self.paths.lake if "://" in self.paths.lake else str(self.in_workspace(self.paths.lake))
 
     @property
+    def datasets_url(self) -> str:
+        """Absolute folder or fsspec URL of the published dataset versions."""
+        return self.paths.datasets if "://" in self.paths.datasets else str(self.datasets_dir)
+
+    @property
     def datasets_dir(self) -> Path:
-        """Folder of the published dataset versions."""
+        """Folder of the published dataset versions, where that is a local one (`datasets_url` holds for all)."""
         return self.in_workspace(self.paths.datasets)
 
     @property

@@ -1,7 +1,6 @@
 """The manifest of a dataset version: counts, checksums, configuration, digests, and what it was made from."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipelines.config import Settings
+from pipelines.datasets.published import sets_digest
 from pipelines.lake import FileEntry, Lake
 from pipelines.tables import SCHEMAS, UNPARTITIONED
 
@@ -28,11 +28,10 @@ class RunInfo:
 
 def content_digest(tables: Mapping[str, pa.Table], files: Mapping[str, Sequence[FileEntry]]) -> str:
     """SHA-256 over the names, columns and file digests of the sets, in the order of their names."""
-    parts = [
-        [name, {column.name: str(column.type) for column in tables[name].schema}, [file.sha256 for file in files[name]]]
-        for name in sorted(tables)
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return sets_digest({
+        name: ({column.name: str(column.type) for column in table.schema}, [file.sha256 for file in files[name]])
+        for name, table in tables.items()
+    })  # fmt: skip
 
 
 def source_digest() -> str:
