@@ -159,12 +159,11 @@ def _file_in(target: Path) -> Path:
 
 
 def _version(settings: "Settings", dataset: str) -> "PublishedVersion":
-    from pipelines.datasets.versions import LATEST, MANIFEST, read_version, resolve
+    from pipelines.datasets.versions import MANIFEST, read_version, resolve, split_spec
 
     if (Path(dataset).expanduser() / MANIFEST).is_file():
-        return read_version(Path(dataset).expanduser())
-    name, _, version = dataset.partition("@")
-    return resolve(settings.datasets_dir, name, version or LATEST)
+        return read_version(dataset)
+    return resolve(settings.datasets_url, *split_spec(dataset))
 
 
 def _with_template(form: "Format", version: "PublishedVersion", model: str | None, plain: bool) -> "Format":

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.apply.target import write_lines
 from pipelines.datasets.formats.contract import Format
+from pipelines.datasets.published import PublishedVersion, redacted, set_entry
 from pipelines.datasets.splits import rows_in_split
-from pipelines.datasets.versions import PublishedVersion
 from pipelines.errors import FormatError
 from pipelines.lake import Lake, write_parquet_batches
 from pipelines.rows import row_groups
@@ -127,14 +128,16 @@ def source_rows(version: PublishedVersion, form: Format, lake: Lake | None = Non
 
 def set_rows(version: PublishedVersion, name: str) -> Iterator[pa.Table]:
     """One set of a version, a row group at a time."""
-    for entry in version.manifest["sets"][name]["files"]:
-        path = version.path / entry["path"]
+    filesystem, folder = fsspec.core.url_to_fs(str(version.path))
+    for entry in set_entry(version, name)["files"]:
+        path = f"{folder}/{entry['path']}"
         try:
-            file = pq.ParquetFile(path)
-            for group in range(file.num_row_groups):
-                yield file.read_row_group(group)
+            with filesystem.open(path, "rb") as source:
+                file = pq.ParquetFile(source)
+                for group in range(file.num_row_groups):
+                    yield file.read_row_group(group)
         except (OSError, pa.ArrowException) as error:
-            raise FormatError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+            raise FormatError(f"{redacted(path)} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def difficulties_of(version: PublishedVersion) -> dict[str, int | None]:
