@@ -28,6 +28,7 @@ from tests.benchmarks import (
     recipe_comparison,
     resume,
     starter_card,
+    trainer_datasets,
     yields,
 )
 from tests.benchmarks.record import RESULTS
@@ -50,6 +51,7 @@ MODULES = {
     "agents": agents,
     "duplicates": duplicates,
     "curation": curation,
+    "trainer_datasets": trainer_datasets,
 }
 
 

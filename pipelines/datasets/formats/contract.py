@@ -18,8 +18,11 @@ import pyarrow.compute as pc
 
 from pipelines.errors import FormatError
 
-PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-"""A chat template that adds nothing: messages of plain prompts become the text that they were."""
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
+)
+"""A chat template that adds nothing but the end token: messages of plain prompts become the text that they were."""
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 IDS = ("problem_id", "rollout_id")

@@ -63,7 +63,7 @@ def test_messages_come_out_of_a_plain_template_as_the_texts_they_were(tmp_path):
     plain = tokenizer()
     plain.chat_template = PLAIN_TEMPLATE
     trainer = sft_trainer(tmp_path, "messages", plain)
-    assert plain.decode(trainer.train_dataset[0]["input_ids"]) == ASKED["p"] + RIGHT["p"]
+    assert plain.decode(trainer.train_dataset[0]["input_ids"]) == ASKED["p"] + RIGHT["p"] + "<eos>"
     assert len(losses(trainer)) == 2
 
 
