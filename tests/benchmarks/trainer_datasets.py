@@ -1,8 +1,8 @@
 """The dataset classes of verl and OpenRLHF read what is exported for them, in an environment of their own.
 
 Every row of a published version is written in the formats for verl and OpenRLHF, read by the trainers' own classes
-with the starter's tokenizer, and compared with the canonical row: the prompt as the policy is asked, the tokens that the
-loss is on, margin and answer. Without --python an environment is made first (minutes, 1.9 GB):
+with the starter's tokenizer, and compared with the canonical row: the prompt as the policy is asked, the tokens that
+the loss is on, margin and answer. Without --python an environment is made first (minutes, 1.9 GB):
 
     python -m tests.benchmarks trainer_datasets --version workspace/datasets/reasoning/reasoning-...
 """
