@@ -149,7 +149,7 @@ class DatasetStore:
             others = self.names()
             listed = "none; publish one first."
             if others:
-                listed = f"none; publish one first. Datasets there: {near_names(name, others)}"
+                listed = f"none; publish one first. Of the datasets there: {near_names(name, others)}"
         else:
             names = [*versions, *self.pins(name)]
             is_near = bool(asked) and "did you mean" in near_names(asked, names)
