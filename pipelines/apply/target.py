@@ -18,7 +18,7 @@ def write_added(source: Path, target: Path, added: pa.Table) -> None:
     """The rows of `source`, in their order, each with its row of `added` behind its own columns."""
     if is_lines(target):
         rows = lines(source) if is_lines(source) else parquet_rows(source)
-        _write_lines(target, ({**row, **more} for row, more in zip(rows, _rows_of(added), strict=True)))
+        write_lines(target, ({**row, **more} for row, more in zip(rows, _rows_of(added), strict=True)))
     else:
         write_parquet_batches(target, *_batches(source, added))
 
@@ -26,7 +26,7 @@ def write_added(source: Path, target: Path, added: pa.Table) -> None:
 def write_own(target: Path, rows: pa.Table) -> None:
     """A method's own rows."""
     if is_lines(target):
-        _write_lines(target, _rows_of(rows))
+        write_lines(target, _rows_of(rows))
     else:
         write_parquet(target, rows)
 
@@ -73,7 +73,7 @@ def _column_of(source: Path, name: str, rows: list[dict[str, object]]) -> pa.Arr
         ) from error
 
 
-def _write_lines(target: Path, rows: Iterable[dict[str, object]]) -> None:
+def write_lines(target: Path, rows: Iterable[dict[str, object]]) -> None:
     """One JSON object per line, in a file that appears complete or not at all."""
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:

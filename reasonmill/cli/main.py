@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pipelines.errors import ReasonmillError
-from reasonmill.cli import config, demo, show, store
+from reasonmill.cli import config, dataset_formats, demo, show, store
 from reasonmill.cli.apply import ApplyCommand, apply
 from reasonmill.cli.critic import critic_app
 from reasonmill.cli.dataset_lineage import lineage
@@ -29,6 +29,9 @@ app = typer.Typer(
 datasets_app.command()(lineage)
 app.add_typer(config.app, name="config")
 app.add_typer(datasets_app, name="datasets")
+datasets_app.command()(dataset_formats.formats)
+datasets_app.command()(dataset_formats.export)
+datasets_app.command()(dataset_formats.mix)
 app.add_typer(store.app, name="store")
 app.add_typer(critic_app, name="critic")
 app.command()(demo.demo)

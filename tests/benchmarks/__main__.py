@@ -31,6 +31,7 @@ from tests.benchmarks import (
     recipe_comparison,
     resume,
     starter_card,
+    trainer_datasets,
     yields,
 )
 from tests.benchmarks.record import RESULTS
@@ -56,6 +57,7 @@ MODULES = {
     "duplicates": duplicates,
     "curation": curation,
     "lineage": lineage,
+    "trainer_datasets": trainer_datasets,
 }
 
 
