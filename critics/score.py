@@ -56,6 +56,7 @@ class StepOpinion:
 
     score: float  # [0, 1]
     disagreement: float | None  # variance of the members' means; None without an ensemble
+    member_scores: tuple[float, ...] | None = None  # the members' means in their order, of no read-off; likewise
 
 
 class StepScorer:
@@ -104,10 +105,11 @@ class StepScorer:
         config = self.manifest.config
         read_off = READ_OFFS[config.get("read_off", "mean")]
         scores = read_off(self.head, outputs_NK, config.get("risk_level", 1.0)).clamp(0, 1).tolist()
-        disagreements: list[float | None] = [None] * len(scores)
-        if isinstance(self.head, EnsembleHead) and len(self.head.members) > 1:
-            disagreements = self.head.disagreement(outputs_NK).tolist()
-        return [StepOpinion(*pair) for pair in zip(scores, disagreements, strict=True)]
+        if not isinstance(self.head, EnsembleHead) or len(self.head.members) < 2:
+            return [StepOpinion(score, None) for score in scores]
+        disagreements, means_NM = self.head.disagreement(outputs_NK), self.head.means(outputs_NK).clamp(0, 1).T
+        columns = (scores, disagreements.tolist(), map(tuple, means_NM.tolist()))
+        return [StepOpinion(*one) for one in zip(*columns, strict=True)]
 
 
 LoadScorer = Callable[[Path], StepScorer]
@@ -198,7 +200,9 @@ def pooled_opinions(
     by_critic = [scorer.score(prompts, steps) for scorer in scorers]
     return [
         [
-            None if None in scores else StepOpinion(pool(scores), disagreement(scores))
+            None
+            if None in scores
+            else StepOpinion(pool(scores), disagreement(scores), scores if len(scores) > 1 else None)
             for scores in zip(*of_rollout, strict=True)
         ]
         for of_rollout in zip(*by_critic, strict=True)
@@ -333,6 +337,7 @@ def _table(
         "score": [None if opinion is None else opinion.score for _, _, opinion in steps],
         "num_samples": [None] * len(steps),
         "disagreement": [None if opinion is None else opinion.disagreement for _, _, opinion in steps],
+        "member_scores": [None if opinion is None else opinion.member_scores for _, _, opinion in steps],
         "night": [night] * len(steps),
     }
     return pa.table(columns, schema=SCHEMAS["step_scores"])

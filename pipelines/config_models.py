@@ -378,7 +378,7 @@ class CritiquesConfig(Section):
 
 
 HeadName = Literal[
-    "bce", "mse", "gce", "attributes", "hl_gauss", "two_hot", "quantile", "beta", "grades", "outcome_classes"
+    "bce", "mse", "gce", "attributes", "hl_gauss", "two_hot", "quantile", "iqn", "beta", "grades", "outcome_classes"
 ]  # fmt: skip
 LabelName = Literal[
     "relative", "monte_carlo", "stepwise_outcome", "outcome", "outcome_bag", "advantage", "siblings", "td_lambda",
@@ -401,7 +401,7 @@ class CriticConfig(Section):
     pooling: Literal["mean", "min", "truncated"] = Field("mean", description="how an ensemble's opinions become one")
     dropped: float = Field(0.08, ge=0.0, le=0.9, description="highest share of the belief that truncated pooling drops")
     num_bins: int = Field(51, ge=6, le=1001, description="bins of hl_gauss and two_hot")
-    num_quantiles: int = Field(25, ge=2, le=1001, description="quantiles of the head of that name")
+    num_quantiles: int = Field(25, ge=2, le=1001, description="quantiles of the heads quantile and iqn")
     num_grades: int = Field(5, ge=2, le=101, description="grades of the head of that name")
     read_off: Literal["mean", "quantile", "cvar"] = Field("mean", description="what of a belief is the score")
     risk_level: float = Field(0.1, gt=0.0, le=1.0, description="level of the quantile, share of the CVaR")

@@ -192,6 +192,13 @@ HEADS = (
         "heads.QuantileHead",
     ),
     _head(
+        "implicit_quantile_head", "Implicit Quantile Networks for Distributional Reinforcement Learning (IQN)",
+        "1806.06923",
+        "head = iqn: a quantile for any level, learned at levels drawn per node, sorted when read; the paper's learned "
+        "layer on the cosines of the level is left out, so that the head stays linear; 16 cosines (64 there) are ours.",
+        "heads.ImplicitQuantileHead",
+    ),
+    _head(
         "beta_head", "Beta-binomial likelihood (Skellam, 1948)", None,
         "head = beta: a Beta distribution of the rate of right completions, learned from counts.", "heads.BetaHead",
     ),
@@ -220,7 +227,9 @@ ENSEMBLES = (
     ),
     _head(
         "pair_strength_votes", "Secrets of RLHF in Large Language Models Part II: Reward Modeling", "2401.06080",
-        "Mean and spread of several critics' gaps on a pair, from Python; the paper takes ten reward models.",
+        "Mean and spread of several critics' gaps on a pair, here from Python; the members of `ensemble` are stored as "
+        "step_scores.member_scores, by which the pair method preference_strength votes every night. The paper takes "
+        "ten reward models, the members here share a backbone.",
         "ensembles.vote_on_pairs",
     ),
 )  # fmt: skip
