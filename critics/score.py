@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -61,6 +62,8 @@ class StepOpinion:
 
 class StepScorer:
     """A loaded critic. `version` names its weights; `training_problems` are the ids that it has seen."""
+
+    source: ClassVar[str] = "critic"  # of its rows in step_scores
 
     def __init__(
         self,
@@ -309,7 +312,8 @@ def _score_table(
         made = scorer.opinions([prompts[rows[i]["problem_id"]] for i in members], [rows[i]["steps"] for i in members])
         for index, of_steps in zip(members, made, strict=True):
             opinions[index] = of_steps
-    return _table([row["rollout_id"] for row in rows], opinions, version, night)
+    sources = {scorer.source for scorer, _ in by_scorer.values()}
+    return _table([row["rollout_id"] for row in rows], opinions, version, night, *sources)
 
 
 def _check_unseen(row: Mapping, scorer: StepScorer, prompts: Mapping[str, str]) -> None:
@@ -326,13 +330,17 @@ def _check_unseen(row: Mapping, scorer: StepScorer, prompts: Mapping[str, str]) 
 
 
 def _table(
-    rollout_ids: Sequence[str], opinions: Sequence[Sequence[StepOpinion | None]], version: str, night: str
+    rollout_ids: Sequence[str],
+    opinions: Sequence[Sequence[StepOpinion | None]],
+    version: str,
+    night: str,
+    source: str = StepScorer.source,
 ) -> pa.Table:
     steps = [(rollout_ids[i], k, opinion) for i, row in enumerate(opinions) for k, opinion in enumerate(row)]
     columns = {
         "rollout_id": [rollout_id for rollout_id, _, _ in steps],
         "step": [step for _, step, _ in steps],
-        "source": ["critic"] * len(steps),
+        "source": [source] * len(steps),
         "scorer_version": [version] * len(steps),
         "score": [None if opinion is None else opinion.score for _, _, opinion in steps],
         "num_samples": [None] * len(steps),

@@ -4,7 +4,7 @@
 """
 
 from pipelines.catalogue.method import Method
-from pipelines.config import CriticConfig
+from pipelines.config import CriticConfig, GenerativeCriticConfig
 
 TREES = ("problems", "search_nodes")
 VALUES = (*TREES, "node_values")
@@ -234,4 +234,30 @@ ENSEMBLES = (
     ),
 )  # fmt: skip
 
-METHODS = LABELS + HEADS + ENSEMBLES + CALIBRATION
+GENERATIVE = (
+    Method(
+        name="generative_verifier",
+        paper="Generative Verifiers: Reward Modeling as Next-Token Prediction (GenRM)",
+        arxiv="2408.15240",
+        summary="process_critic.kind = generative: a step's score is the right verdict's share of the probability, "
+        "read in place or after a question; with num_rationales the mean over sampled critiques (GenRM-CoT). The model is "
+        "taken as it is: the paper's training on verdicts and its reference-guided rationales are left out.",
+        reads=("problems", "rollouts"),
+        writes=("step_scores",),
+        params=GenerativeCriticConfig,
+        function="critics.generative.GenerativeScorer",
+    ),
+    Method(
+        name="zero_shot_questions",
+        paper="ZYN: Zero-Shot Reward Models with Yes-No Questions for RLAIF",
+        arxiv="2308.06385",
+        summary="The same of a model that was never taught it: generative_critic.question with verdict_tokens such as "
+        "Yes and No; asked of every step here, of a whole text in the paper.",
+        reads=("problems", "rollouts"),
+        writes=("step_scores",),
+        params=GenerativeCriticConfig,
+        function="critics.generative.GenerativeScorer",
+    ),
+)
+
+METHODS = LABELS + HEADS + ENSEMBLES + CALIBRATION + GENERATIVE
