@@ -28,6 +28,7 @@ from pipelines.config_models import (
     EngineConfig,
     ExtensionsConfig,
     FileSource,
+    GenerativeCriticConfig,
     PairMethodConfig,
     PairsConfig,
     PathsConfig,
@@ -53,7 +54,8 @@ from pipelines.errors import ConfigError
 
 __all__ = [
     "STARTER_AGENTS", "AgentConfig", "ConsistencyConfig", "ConsistencyMethodConfig", "CriticConfig", "CritiquesConfig",
-    "EngineConfig", "ExtensionsConfig", "FileSource", "PairMethodConfig", "PairsConfig", "PathsConfig", "PluginSource",
+    "EngineConfig", "ExtensionsConfig", "FileSource", "GenerativeCriticConfig", "PairMethodConfig", "PairsConfig",
+    "PathsConfig", "PluginSource",
     "PolicyConfig", "ProblemsConfig", "PromotionConfig", "PublishingConfig", "ReportsConfig", "RetrievalConfig",
     "RolloutsConfig", "ScheduleConfig", "Section", "Settings", "SourceConfig", "StarterSource", "StrategyConfig",
     "TokenScoresConfig",

@@ -380,7 +380,7 @@ class CritiquesConfig(Section):
 
 
 HeadName = Literal[
-    "bce", "mse", "gce", "attributes", "hl_gauss", "two_hot", "quantile", "beta", "grades", "outcome_classes"
+    "bce", "mse", "gce", "attributes", "hl_gauss", "two_hot", "quantile", "iqn", "beta", "grades", "outcome_classes"
 ]  # fmt: skip
 LabelName = Literal[
     "relative", "monte_carlo", "stepwise_outcome", "outcome", "outcome_bag", "advantage", "siblings", "td_lambda",
@@ -389,8 +389,13 @@ LabelName = Literal[
 
 
 class CriticConfig(Section):
-    """Training of the process critic on the values of the trees."""
+    """Training of the process critic on the values of the trees, and who scores with it."""
 
+    kind: Literal["trained", "generative"] = Field(
+        "trained",
+        description="who scores for the filters and the report and guides the search: the current trained critic, or "
+        "the language model of [generative_critic]; training goes on either way",
+    )
     labels: LabelName = Field("relative", description="what a step is said to be worth, and by whom")
     head: HeadName = Field("bce", description="how a value is represented")
     read_at: Literal["step_end", "every_token"] = Field(
@@ -403,7 +408,7 @@ class CriticConfig(Section):
     pooling: Literal["mean", "min", "truncated"] = Field("mean", description="how an ensemble's opinions become one")
     dropped: float = Field(0.08, ge=0.0, le=0.9, description="highest share of the belief that truncated pooling drops")
     num_bins: int = Field(51, ge=6, le=1001, description="bins of hl_gauss and two_hot")
-    num_quantiles: int = Field(25, ge=2, le=1001, description="quantiles of the head of that name")
+    num_quantiles: int = Field(25, ge=2, le=1001, description="quantiles of the heads quantile and iqn")
     num_grades: int = Field(5, ge=2, le=101, description="grades of the head of that name")
     read_off: Literal["mean", "quantile", "cvar"] = Field("mean", description="what of a belief is the score")
     risk_level: float = Field(0.1, gt=0.0, le=1.0, description="level of the quantile, share of the CVaR")
@@ -448,6 +453,24 @@ class CriticConfig(Section):
         if bool(self.attributes) != has_head:
             raise ValueError('`attributes` and head = "attributes" belong together: name both, or neither')
         return self
+
+
+class GenerativeCriticConfig(Section):
+    """A language model that judges steps by its log-probabilities of two verdicts (`process_critic.kind`)."""
+
+    model: str = Field(
+        "policy", min_length=1, description='who judges: "policy", "starter", a model folder or a hub id'
+    )
+    verdict_tokens: tuple[str, str] = Field(
+        ("<right>", "<wrong>"), description="the two verdicts, each one token of the model, such as Yes and No"
+    )
+    question: str = Field("", description="asked between a step and its verdict; empty: the verdict stands in place")
+    num_rationales: int = Field(
+        0, ge=0, le=1024, description="critiques sampled per solution, whose verdicts are averaged; 0: asked directly"
+    )
+    temperature: float = Field(1.0, ge=0.0, le=10.0, description="sampling temperature of these critiques")
+    max_tokens: int = Field(192, ge=1, le=1_048_576, description="tokens per critique")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of these critiques")
 
 
 class PromotionConfig(Section):
@@ -728,6 +751,7 @@ class Settings(Section):
     retrieval: RetrievalConfig = Field(RetrievalConfig())
     critiques: CritiquesConfig = Field(CritiquesConfig())
     process_critic: CriticConfig = Field(CriticConfig())
+    generative_critic: GenerativeCriticConfig = Field(GenerativeCriticConfig())
     promotion: PromotionConfig = Field(PromotionConfig())
     tree_extracts: TreeExtractsConfig = Field(TreeExtractsConfig())
     token_scores: TokenScoresConfig = Field(TokenScoresConfig())

@@ -429,6 +429,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         score=FLOAT,  # [0, 1]; null = never scored
         num_samples=INT,  # evidence behind the score; null for a model's estimate
         disagreement=FLOAT,  # variance of the scores of an ensemble's members, [0, 1/4]; null without an ensemble
+        member_scores=FLOATS,  # mean of each member of an ensemble, [0, 1], in the members' order; null without one
         night=STRING,
     ),
     # one row per (rollout, model): what a model says of the completion's tokens; failed ones included

@@ -249,6 +249,8 @@ VIOLATIONS = [
     ("values_in_range", "step_scores", 0, {"score": 1.5}, "step_scores s1:1: score 1.5"),
     ("values_in_range", "step_scores", 0, {"score": float("nan")}, "step_scores s1:1: score nan"),
     ("values_in_range", "step_scores", 0, {"disagreement": 0.5}, "step_scores s1:1: disagreement 0.5"),
+    ("values_in_range", "step_scores", 0, {"member_scores": [0.5, 1.5]},
+     "step_scores s1:1: member_scores outside 0 to 1"),
     ("values_in_range", "critiques", 0, {"verdict": None}, "critiques c1: verdict null"),
     ("values_in_range", "critiques", 0, {"error": "no verdict"}, "critiques c1: verdict right beside an error"),
     ("values_in_range", "preference_pairs", 0, {"rejected": "x"},
