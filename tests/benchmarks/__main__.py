@@ -29,6 +29,7 @@ from tests.benchmarks import (
     recipe_comparison,
     resume,
     starter_card,
+    trustjudge,
     yields,
 )
 from tests.benchmarks.record import RESULTS
@@ -48,6 +49,7 @@ MODULES = {
     "critic_scoring": critic_scoring,
     "yields": yields,
     "prof_dial": prof_dial,
+    "trustjudge": trustjudge,
     "prof_scale": prof_scale,
     "agents": agents,
     "duplicates": duplicates,
