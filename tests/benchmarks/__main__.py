@@ -26,12 +26,14 @@ from tests.benchmarks import (
     packing,
     pairs,
     peer,
+    prof_dial,
     prof_scale,
     readme,
     recipe_comparison,
     resume,
     starter_card,
     trainer_datasets,
+    trustjudge,
     yields,
 )
 from tests.benchmarks.record import RESULTS
@@ -52,6 +54,8 @@ MODULES = {
     "pairs": pairs,
     "critic_scoring": critic_scoring,
     "yields": yields,
+    "prof_dial": prof_dial,
+    "trustjudge": trustjudge,
     "prof_scale": prof_scale,
     "agents": agents,
     "duplicates": duplicates,
