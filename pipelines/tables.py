@@ -141,6 +141,35 @@ RELATIONS: dict[str, pa.Schema] = {
         refinement_scores=FLOATS,  # of all refinements made with it; null = none
         policy=STRING,
     ),
+    # one row per critique of a graded solution, as rewards of critics read it
+    "judged_critiques": _schema(
+        position=INT,
+        rollout_id=STRING,
+        critique=STRING,
+        verdict=STRING,  # right | wrong; anything else = it could not be read
+        original_reward=FLOAT,  # grade of the solution, 0.0 | 1.0; anything else is not known
+        refinement_rewards=FLOATS,  # grades of the refinements made with the critique; null = none
+        metric_before=FLOAT,  # any metric of the solution, larger is better
+        metric_after=FLOAT,  # the same of the refinement
+    ),
+    # one row per solution whose steps were judged
+    "judged_steps": _schema(position=INT, step_verdicts=STRINGS, outcome_reward=FLOAT),
+    # one row per judgment of an item whose right verdict or score may be known
+    "judgments": _schema(
+        position=INT,
+        item_id=STRING,
+        judgment_id=STRING,
+        prompt=STRING,  # what the judge was asked
+        critique=STRING,  # its reasoning
+        verdict=STRING,  # null = it could not be read
+        label=STRING,  # the right verdict; null = not known
+        score=FLOAT,
+        label_score=FLOAT,
+        response=STRING,  # what was judged
+        deduced_response=STRING,  # what a weaker model thinks was judged, from the critique alone
+    ),
+    # one row per training row of a mixed RL set
+    "mixed_rows": _schema(position=INT, row_id=STRING, is_judge=BOOL),
     # one row per refinement and the answer that it started from
     "refined_responses": _schema(
         position=INT,
