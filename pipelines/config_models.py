@@ -347,6 +347,19 @@ class AgentConfig(Section):
     name: Name = Field(description="starter: critique_a, critique_b or critique_c; otherwise any name")
     role_prompt: str = Field("", description="plain and chat styles: what this agent looks for")
     weight: float = Field(1.0, gt=0.0, le=1000.0, description="weight of its vote in the verdict")
+    temperature: float | None = Field(
+        None, ge=0.0, le=10.0, description="its own sampling temperature; default: that of the section"
+    )
+
+
+class AgentMethodConfig(Section):
+    """One method by which agents criticise."""
+
+    method: Name = Field(description="a method of agents, by its name in the catalogue")
+    num_rollouts: int = Field(
+        400, ge=0, description="samples that it looks at, at most; whole groups. multi_critique: see num_rollouts above"
+    )
+    parameters: dict[Name, ParameterValue] = Field({}, description="the method's own parameters")
 
 
 STARTER_AGENTS = (
@@ -365,7 +378,27 @@ class CritiquesConfig(Section):
     temperature: float = Field(0.7, ge=0.0, le=10.0, description="sampling temperature of critiques and refinements")
     max_tokens: int = Field(192, ge=1, le=1_048_576, description="tokens per critique or refinement")
     num_rollouts: int = Field(3200, ge=0, description="independent samples criticised per night, at most")
+    structured: bool = Field(
+        False, description="have the engine's grammar enforce the form of critiques; the engine must be vLLM"
+    )
+    crucial_information: Literal["configured", "model"] = Field(
+        "configured", description="who writes task and criteria for the agents; model: one more request per rollout"
+    )
+    criteria: tuple[str, ...] = Field(
+        ("calculation", "reasoning", "answer"), description="plain and chat styles: what agents judge by"
+    )
+    show_reference: bool = Field(False, description="plain and chat styles: agents see the reference answer")
+    meta_critique: Literal["peers", "model"] = Field(
+        "peers", description="who judges each flaw that an agent found: the other agents' verdicts, or one more request"
+    )
     refine: bool = Field(True, description="write and grade a refinement after each critical verdict")
+    refinements_per_critique: int = Field(
+        0, ge=0, le=64, description="refinements after every single critique too, for pairs of critiques (MARV)"
+    )
+    methods: tuple[AgentMethodConfig, ...] = Field(
+        (AgentMethodConfig(method="multi_critique"),),
+        description="the methods, one [[critiques.methods]] table each; all but multi_critique write critique_records",
+    )
     wrong_threshold: float = Field(
         0.5, gt=0.0, le=1.0, description="weighted share of agents that must say wrong for the verdict wrong"
     )
@@ -376,6 +409,9 @@ class CritiquesConfig(Section):
         names = [agent.name for agent in self.agents]
         if len(set(names)) < len(names):
             raise ValueError(f"agents must have different names, these are {', '.join(names)}")
+        methods = [one.method for one in self.methods]
+        if len(set(methods)) < len(methods):
+            raise ValueError(f"methods must differ, these are {', '.join(methods)}")
         return self
 
 
