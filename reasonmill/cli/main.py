@@ -14,6 +14,7 @@ from reasonmill.cli import config, demo, show, store
 from reasonmill.cli.apply import ApplyCommand, apply
 from reasonmill.cli.critic import critic_app
 from reasonmill.cli.estimate import estimate
+from reasonmill.cli.prove import prove
 from reasonmill.cli.sql import sql
 from reasonmill.cli.trees import import_trees, tree
 from reasonmill.cli.yields import yields
@@ -31,6 +32,7 @@ app.add_typer(critic_app, name="critic")
 app.command()(demo.demo)
 app.command()(demo.materialize)
 app.command()(estimate)
+app.command()(prove)
 app.command()(sql)
 app.command(cls=ApplyCommand)(apply)
 app.command()(tree)
