@@ -14,9 +14,19 @@ FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.p
 # library -> the only places that may import it, as path prefixes
 ROOMS = {
     "dagster": ("assets/",),
-    "torch": ("critics/", "pipelines/starter/train.py"),
-    "transformers": ("critics/", "pipelines/starter/train.py", "pipelines/inference/tokens.py"),
-    "tokenizers": ("critics/", "pipelines/starter/train.py", "pipelines/inference/tokens.py"),
+    "torch": ("critics/", "pipelines/starter/train.py", "pipelines/starter/fine_tune.py"),
+    "transformers": (
+        "critics/",
+        "pipelines/starter/train.py",
+        "pipelines/starter/fine_tune.py",
+        "pipelines/inference/tokens.py",
+    ),
+    "tokenizers": (
+        "critics/",
+        "pipelines/starter/train.py",
+        "pipelines/starter/fine_tune.py",
+        "pipelines/inference/tokens.py",
+    ),
     "vllm": ("pipelines/inference/",),
     "ray": ("pipelines/inference/",),
     "httpx": ("pipelines/inference/",),

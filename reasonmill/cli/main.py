@@ -16,6 +16,7 @@ from reasonmill.cli.critic import critic_app
 from reasonmill.cli.dataset_lineage import lineage
 from reasonmill.cli.datasets import datasets_app
 from reasonmill.cli.estimate import estimate
+from reasonmill.cli.prove import prove
 from reasonmill.cli.sql import sql
 from reasonmill.cli.trees import import_trees, tree
 from reasonmill.cli.yields import yields
@@ -37,6 +38,7 @@ app.add_typer(critic_app, name="critic")
 app.command()(demo.demo)
 app.command()(demo.materialize)
 app.command()(estimate)
+app.command()(prove)
 app.command()(sql)
 app.command(cls=ApplyCommand)(apply)
 app.command()(tree)

@@ -1,0 +1,59 @@
+"""`reasonmill prove`: does the loop's data improve the policy, and more than simpler ways to choose it?"""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from reasonmill.proof.plan import Plan
+
+
+def prove(
+    out: Annotated[Path, typer.Option(help="folder of results, policies and data; the same folder goes on")],
+    quick: Annotated[bool, typer.Option(help="one seed and smaller nights: at most 40 minutes on two cores")] = False,
+    seeds: Annotated[int | None, typer.Option(min=1, help="seeds; default: 3, and 1 with --quick")] = None,
+    nights: Annotated[int | None, typer.Option(min=1, help="nights; default: 3")] = None,
+    report_only: Annotated[
+        bool, typer.Option("--report", help="write the report of what is finished, run nothing")
+    ] = False,
+) -> None:
+    """Train the policy on nights of data of three arms, and measure it on the frozen evaluation problems.
+
+    Killed at any time, the same command goes on with the cell (arm, seed, night) that was not finished.
+    """
+    from rich.console import Console
+
+    from pipelines.config import load_settings
+    from reasonmill.cli.demo import live_progress
+    from reasonmill.proof.report import write_report
+    from reasonmill.proof.run import Experiment, run_experiment
+
+    console = Console(highlight=False)
+    plan = _plan(quick, seeds, nights)
+    experiment = Experiment(load_settings(), plan, out.absolute())
+    if not report_only:
+        with live_progress(console) as on_progress:
+            running = replace(experiment, on_progress=on_progress)
+            asyncio.run(run_experiment(running, lambda cell, _: _say(console, experiment, cell.name)))
+    paths = write_report(experiment.out, plan, experiment.results())
+    console.print(paths["report.md"].read_text(encoding="utf-8"), markup=False, soft_wrap=True)
+    for path in paths.values():
+        console.print(str(path), soft_wrap=True)
+
+
+def _plan(quick: bool, seeds: int | None, nights: int | None) -> "Plan":
+    from reasonmill.proof.plan import QUICK, Plan
+
+    plan = QUICK if quick else Plan()
+    chosen = {"num_seeds": seeds, "num_nights": nights}
+    return replace(plan, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def _say(console, experiment, name: str) -> None:
+    from reasonmill.proof.report import write_report
+
+    console.print(f"finished {name}", soft_wrap=True)
+    write_report(experiment.out, experiment.plan, experiment.results())

@@ -1,0 +1,107 @@
+"""What the arms select of a pool, on three rollouts of one problem and one of another."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.lake import Lake
+from pipelines.reasoning.prompts import load_prompts
+from pipelines.rows import rows_to_table
+from pipelines.tables import SCHEMAS
+from pipelines.warehouse import Warehouse
+from reasonmill.proof.night import Pool, critique_texts, flawed_share, has_pool, read_pool, right_answers
+from reasonmill.proof.plan import RANDOM, Cell
+
+CELL = Cell(RANDOM, 0, 1)
+
+
+def blank(table: str, **values: object) -> dict:
+    return dict.fromkeys(SCHEMAS[table].names) | values
+
+
+def problem(problem_id: str, split: str = "train") -> dict:
+    return blank(
+        "problems", problem_id=problem_id, prompt="2+3", split=split, source="starter", family="arithmetic",
+        reference_answer="5", grader="number", canonical="2+3", is_evaluation=False,
+    )  # fmt: skip
+
+
+def rollout(rollout_id: str, problem_id: str, steps: list[str], reward: float | None, **values: object) -> dict:
+    return blank("rollouts", rollout_id=rollout_id, problem_id=problem_id, steps=steps, outcome_reward=reward, **values)
+
+
+def pool() -> Pool:
+    rollouts = [
+        rollout("a", "p", ["2+3=5", "#### 5"], 1.0, group_id="g"),
+        rollout("b", "p", ["2+3=5", "#### 5"], 1.0, group_id="g"),
+        rollout("c", "p", ["2+3=6", "#### 6"], 0.0, group_id="g"),
+        rollout("d", "p", ["2+3=6", "#### 5"], 1.0, tree_id="t"),
+        rollout("e", "held", ["2+3=5", "#### 5"], 1.0, group_id="h"),
+        rollout("f", "p", [], None, group_id="g", error="RequestError: no"),
+    ]
+    gold = [
+        blank("gold_steps", rollout_id=one, step=0, is_right=one != "d") for one in ("a", "b", "d")
+    ]  # fmt: skip
+    tables = {
+        "problems": [problem("p"), problem("held", "held_out")], "rollouts": rollouts, "search_nodes": [],
+        "gold_steps": gold,
+    }  # fmt: skip
+    return Pool(**{name: rows_to_table(name, rows) for name, rows in tables.items()})
+
+
+def test_rejection_sampling_takes_every_right_answer_of_a_training_problem_as_often_as_it_was_given() -> None:
+    rows = right_answers(pool(), load_prompts("starter"), CELL, None).to_pylist()
+    assert [(row["rollout_id"], row["origin"]) for row in rows] == [
+        ("a", "independent_samples"), ("b", "independent_samples"), ("d", "search"),
+    ]  # fmt: skip
+    assert rows[0]["prompt"] == "<solve>2+3\n"
+    assert rows[0]["completion"] == "2+3=5\n#### 5\n"
+
+
+def test_random_takes_so_many_of_them_by_a_lot_that_the_seed_decides() -> None:
+    prompts = load_prompts("starter")
+    drawn = {
+        seed: right_answers(pool(), prompts, Cell(RANDOM, seed, 1), 2)["rollout_id"].to_pylist() for seed in range(8)
+    }
+    assert all(len(rows) == 2 and set(rows) <= {"a", "b", "d"} for rows in drawn.values())
+    assert len({tuple(rows) for rows in drawn.values()}) > 1
+    assert right_answers(pool(), prompts, Cell(RANDOM, 3, 1), 2)["rollout_id"].to_pylist() == drawn[3]
+    assert right_answers(pool(), prompts, CELL, 99).num_rows == 3  # more than there are: all
+
+
+def test_a_path_of_a_tree_is_trusted_when_its_lowest_score_is_above_the_threshold() -> None:
+    rollouts = rows_to_table("rollouts", [
+        rollout("high", "p", ["x", "y"], 1.0, tree_id="t"), rollout("low", "p", ["x", "z"], 1.0, tree_id="t"),
+        rollout("partly", "p", ["x", "y", "w"], 1.0, tree_id="t"), rollout("never", "p", ["x"], 1.0, tree_id="t"),
+        rollout("sample", "p", ["z"], 1.0, group_id="g"),
+    ])  # fmt: skip
+    scores = {"high": [0.9, 0.6], "low": [0.9, 0.5], "partly": [0.9, 0.9, None], "sample": [0.1]}
+    rows = [
+        blank("step_scores", rollout_id=one, step=step, score=score)
+        for one, values in scores.items() for step, score in enumerate(values)
+    ]  # fmt: skip
+    with Warehouse.over({"rollouts": rollouts, "step_scores": rows_to_table("step_scores", rows)}) as warehouse:
+        kept = warehouse.named("proof/trusted_rollouts", threshold=0.5)["rollout_id"].to_pylist()
+    assert kept == ["high", "sample"]
+
+
+def test_the_policy_is_held_on_its_critiques_of_right_and_of_wrong_samples() -> None:
+    texts = critique_texts(pool(), load_prompts("starter"))
+    assert texts == [("<verify>2+3\n", "2+3=5\n#### 5\n"), ("<verify>2+3\n", "2+3=6\n#### 6\n")]
+
+
+def test_the_share_of_flawed_rows_counts_those_whose_labels_are_known() -> None:
+    sft = right_answers(pool(), load_prompts("starter"), CELL, None)
+    assert flawed_share(pool(), sft) == pytest.approx(1 / 3)
+    assert flawed_share(pool(), sft.slice(0, 0)) is None
+
+
+def test_a_pool_is_there_once_its_rollouts_are(tmp_path: Path) -> None:
+    lake, made = Lake(tmp_path), pool()
+    for table in ("search_nodes", "gold_steps"):
+        lake.write(table, getattr(made, table), partition="night-1")
+    lake.write("problems", made.problems)
+    assert not has_pool(lake, "night-1")
+    lake.write("rollouts", made.rollouts, partition="night-1")
+    assert has_pool(lake, "night-1")
+    assert read_pool(lake, "night-1").rollouts.num_rows == made.rollouts.num_rows

@@ -1,0 +1,34 @@
+"""The order of the cells, whose policy each starts from, and what belongs to one experiment."""
+
+from dataclasses import replace
+
+from pipelines.config import Settings
+from reasonmill.proof.plan import BASE, FILTERED, RANDOM, REJECTION_SAMPLING, Cell, Plan, cells, settings_of
+
+
+def test_the_first_night_starts_from_the_untrained_policy_and_every_other_from_the_night_before() -> None:
+    assert Cell(RANDOM, 2, 1).before() == Cell(BASE, 2, 0)
+    assert Cell(RANDOM, 2, 3).before() == Cell(RANDOM, 2, 2)
+
+
+def test_every_arm_of_every_seed_is_measured_every_night_and_random_comes_after_filtered() -> None:
+    order = list(cells(Plan(num_seeds=2, num_nights=2, arms=(RANDOM, FILTERED, REJECTION_SAMPLING))))
+    assert len(order) == len(set(order)) == 2 * (1 + 3 * 2)
+    assert order[:4] == [Cell(BASE, 0, 0), Cell(BASE, 1, 0), Cell(FILTERED, 0, 1), Cell(FILTERED, 0, 2)]
+    assert all(order.index(Cell(FILTERED, cell.seed, cell.night)) < at for at, cell in enumerate(order)
+               if cell.arm == RANDOM)  # fmt: skip
+
+
+def test_seeds_and_nights_may_be_added_to_an_experiment_and_nothing_else() -> None:
+    plan = Plan()
+    assert plan.digest() == replace(plan, num_seeds=5, num_nights=7).digest()
+    assert plan.digest() != replace(plan, threshold=0.6).digest()
+
+
+def test_a_seed_changes_problems_rollouts_critic_and_evaluation() -> None:
+    chosen = settings_of(Settings(), Plan(group_size=6, threshold=0.5), seed=4)
+    sections = (chosen.problems, chosen.rollouts, chosen.process_critic, chosen.reports)
+    assert [section.seed for section in sections] == [4, 4, 4, 4]
+    prof, trusted = chosen.consistency.methods
+    assert prof.parameters == {"num_removed": 3}
+    assert trusted.parameters == {"threshold": 1.1}  # a right answer whose worst step scores above 0.5
