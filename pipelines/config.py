@@ -54,9 +54,9 @@ from pipelines.config_models import (
 from pipelines.errors import ConfigError
 
 __all__ = [
-    "STARTER_AGENTS", "AgentConfig", "AgentMethodConfig", "ConsistencyConfig", "ConsistencyMethodConfig", "CriticConfig",
-    "CritiquesConfig", "EngineConfig", "ExtensionsConfig", "FileSource", "GenerativeCriticConfig", "PairMethodConfig",
-    "PairsConfig", "PathsConfig", "PluginSource",
+    "STARTER_AGENTS", "AgentConfig", "AgentMethodConfig", "ConsistencyConfig", "ConsistencyMethodConfig",
+    "CriticConfig", "CritiquesConfig", "EngineConfig", "ExtensionsConfig", "FileSource", "GenerativeCriticConfig",
+    "PairMethodConfig", "PairsConfig", "PathsConfig", "PluginSource",
     "PolicyConfig", "ProblemsConfig", "PromotionConfig", "PublishingConfig", "ReportsConfig", "RetrievalConfig",
     "RolloutsConfig", "ScheduleConfig", "Section", "Settings", "SourceConfig", "StarterSource", "StrategyConfig",
     "TokenScoresConfig",

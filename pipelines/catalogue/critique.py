@@ -115,8 +115,8 @@ JUDGE_DATA = (
         "recycled_rollouts",
         "SPARK: policy and reward co-evolving",
         None,
-        "Graded rollouts as judge prompts of three kinds: pointwise, pairwise, reflection; from the paper's description "
-        "as remembered.",
+        "Graded rollouts as judge prompts of three kinds: pointwise, pairwise, reflection; from the description as far "
+        "as it is known.",
         judge_data.RECYCLED_ROLLOUTS,
         "recycled_rollouts",
     ),
