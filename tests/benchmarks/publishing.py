@@ -3,8 +3,8 @@
 Every run is a process of its own. The rows are those of the set `sft` (about 100 characters each), in a lake. `copy` is
 what pyarrow needs to read the whole table and to write it again with the same compression, in one file, without
 checksums and without fsync. `publish` makes a version of it on the same disk (shards, checksums, card, manifest),
-`pull` copies that version to another folder with every file checked. Seconds are without imports; memory is the peak of the
-process beyond what it had before it began.
+`pull` copies that version to another folder with every file checked. Seconds are without imports; memory is the peak of
+the process beyond what it had before it began.
 """
 
 import argparse
