@@ -13,6 +13,7 @@ from pipelines.errors import ReasonmillError
 from reasonmill.cli import config, demo, show, store
 from reasonmill.cli.apply import ApplyCommand, apply
 from reasonmill.cli.critic import critic_app
+from reasonmill.cli.dataset_diff import diff
 from reasonmill.cli.dataset_lineage import lineage
 from reasonmill.cli.datasets import datasets_app
 from reasonmill.cli.estimate import estimate
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a defect keeps its plain traceback
     add_completion=False,
 )
+datasets_app.command()(diff)
 datasets_app.command()(lineage)
 app.add_typer(config.app, name="config")
 app.add_typer(datasets_app, name="datasets")

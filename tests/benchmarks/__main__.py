@@ -14,6 +14,7 @@ from tests.benchmarks import (
     critic_comparison,
     critic_scoring,
     curation,
+    dataset_diff,
     duplicates,
     heads,
     judges,
@@ -52,6 +53,7 @@ MODULES = {
     "duplicates": duplicates,
     "curation": curation,
     "lineage": lineage,
+    "dataset_diff": dataset_diff,
 }
 
 
