@@ -54,7 +54,8 @@ def test_every_shard_is_made_again_byte_for_byte_without_a_model_call(night, tmp
     assert [file.path for file in made.files if not file.is_same] == []
     assert made.version.version == version_of(night).version
     assert (made.num_model_calls, made.is_same) == (0, True) and made.num_from_store > 0
-    assert [path.name for path in (tmp_path / "again").iterdir()] == [made.version.manifest["name"]]
+    left = {path.name for path in (tmp_path / "again").iterdir()}
+    assert left <= {made.version.manifest["name"], ".leases"}
 
 
 @pytest.mark.slow
@@ -64,7 +65,7 @@ def test_a_store_without_an_answer_stops_the_rebuild_and_leaves_nothing_behind(n
     settings = night.settings.model_copy(update={"root": tmp_path})
     with pytest.raises(NotInStoreError, match="has no answer to the request"):
         rebuild_version(version_of(night), settings, tmp_path / "again", open_session=session_from(empty))
-    assert list((tmp_path / "again").iterdir()) == []
+    assert [path.name for path in (tmp_path / "again").iterdir() if path.name != ".leases"] == []
 
 
 def test_a_request_that_failed_once_fails_again_and_the_store_stays_as_it_was(tmp_path):

@@ -5,6 +5,7 @@ the rows is gone, a tenth is new and a tenth has another margin or advantage. Th
 """
 
 import argparse
+import hashlib
 import json
 import resource
 import subprocess
@@ -27,6 +28,7 @@ from tests.benchmarks.record import heading, provenance, save, say, table
 
 NIGHTS = ("2026-01-01", "2026-01-02")
 CHUNK = 50_000
+MIXING = np.uint64(0x9E3779B97F4A7C15)
 PROMPT_TOKENS, COMPLETION_TOKENS = 12, 37
 
 
@@ -74,7 +76,7 @@ def _rows(name: str, night: str, numbers: np.ndarray, num_rows: int) -> pa.Table
     num = len(numbers)
     is_moved = (night == NIGHTS[1]) & (numbers >= num_rows // 2) & (numbers < num_rows // 2 + num_rows // 10)
     value = pa.array(np.where(is_moved, -1.0, numbers % 97 / 97.0))
-    ids = pa.array([f"{one:020x}" for one in numbers.tolist()])
+    ids = pa.array([hashlib.blake2b(str(one).encode(), digest_size=10).hexdigest() for one in numbers.tolist()])
     texts = pa.array([f"{a}+{b}={a + b}\n" for a in range(40) for b in range(40)])
     columns = {
         "problem_id": pa.array([f"p{one // 8}" for one in numbers.tolist()]),
@@ -85,7 +87,8 @@ def _rows(name: str, night: str, numbers: np.ndarray, num_rows: int) -> pa.Table
         columns |= {"chosen": texts.take(pa.array(numbers % 1511)), "rejected": texts.take(pa.array(numbers % 1499))}
     else:
         columns |= {"rollout_id": ids, "advantage": value, "reward": pa.array((numbers % 2).astype(float))}
-        columns |= {"prompt_token_ids": _lists(numbers, PROMPT_TOKENS, np.int64)}
+        columns |= {"prompt_token_ids": _lists(numbers, MIXING = np.uint64(0x9E3779B97F4A7C15)
+PROMPT_TOKENS, np.int64)}
         columns |= {"completion_token_ids": _lists(numbers, COMPLETION_TOKENS, np.int64)}
         columns |= {"behaviour_logprobs": _lists(numbers, COMPLETION_TOKENS, np.float64)}
     schema = SCHEMAS[name]
@@ -93,8 +96,9 @@ def _rows(name: str, night: str, numbers: np.ndarray, num_rows: int) -> pa.Table
 
 
 def _lists(numbers: np.ndarray, length: int, kind: type) -> pa.ListArray:
-    values = (numbers[:, None] * 31 + np.arange(length)[None, :] * 7) % 61
-    values = -values / 61 if kind is np.float64 else values
+    mixed = (numbers[:, None] * length + np.arange(length)[None, :]).astype(np.uint64) * MIXING
+    mixed ^= mixed >> np.uint64(29)
+    values = -(mixed % np.uint64(1 << 20)).astype(float) / 2**20 if kind is np.float64 else mixed % np.uint64(61)
     return pa.ListArray.from_arrays(np.arange(0, values.size + 1, length, dtype=np.int32), values.astype(kind).ravel())
 
 
