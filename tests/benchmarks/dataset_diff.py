@@ -87,8 +87,7 @@ def _rows(name: str, night: str, numbers: np.ndarray, num_rows: int) -> pa.Table
         columns |= {"chosen": texts.take(pa.array(numbers % 1511)), "rejected": texts.take(pa.array(numbers % 1499))}
     else:
         columns |= {"rollout_id": ids, "advantage": value, "reward": pa.array((numbers % 2).astype(float))}
-        columns |= {"prompt_token_ids": _lists(numbers, MIXING = np.uint64(0x9E3779B97F4A7C15)
-PROMPT_TOKENS, np.int64)}
+        columns |= {"prompt_token_ids": _lists(numbers, PROMPT_TOKENS, np.int64)}
         columns |= {"completion_token_ids": _lists(numbers, COMPLETION_TOKENS, np.int64)}
         columns |= {"behaviour_logprobs": _lists(numbers, COMPLETION_TOKENS, np.float64)}
     schema = SCHEMAS[name]
