@@ -270,6 +270,11 @@ RELATIONS: dict[str, pa.Schema] = {
         new_margin=FLOAT,
         weight_factor=FLOAT,
     ),
+    # rows of one published set; its other columns depend on the set
+    "set_rows": _schema(problem_id=STRING),
+    # one row per row of an older and of a newer version of a set; row_key: hash of its key columns
+    "old_keys": _schema(position=INT, row_key=INT),
+    "new_keys": _schema(position=INT, row_key=INT),
     # one row per step that a critic learns the value of, and where its label comes from
     "step_labels": _schema(
         tree_id=STRING,  # tree or rollout

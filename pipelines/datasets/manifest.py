@@ -97,6 +97,7 @@ def manifest_of(
         "contamination": certified,
         "generated": told.generated,
         "upstream_generations": _generations(lake, night),
+        "earlier_generations": _earlier_generations(lake, night),
         "models": dict(run_info.models),
         "critic": {"scorers": told.scorers, "critics_of": critics_of(lake, night)},
         "engine": run_info.engine,
@@ -165,3 +166,15 @@ def _generations(lake: Lake, night: str) -> dict[str, str]:
     """Generation of every table that the night has; tables without nights are in the partition `all`."""
     found = {table: lake.generation(table, "all" if table in UNPARTITIONED else night) for table in SCHEMAS}
     return {table: generation for table, generation in found.items() if generation is not None}
+
+
+def _earlier_generations(lake: Lake, night: str) -> dict[str, str]:
+    """`table/night` -> generation of what the night's tables were made from in nights before it."""
+    found: dict[str, str] = {}
+    for table in SCHEMAS:
+        manifest = lake.manifest(table, night) if table not in UNPARTITIONED else None
+        for key, generation in (manifest.lineage if manifest else {}).items():
+            source, _, partition = key.partition("/")
+            if source in SCHEMAS and source not in UNPARTITIONED and partition and partition < night:
+                found[key] = generation
+    return found

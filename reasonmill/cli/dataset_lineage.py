@@ -55,13 +55,13 @@ def _show_row(settings: "Settings", row_id: str, night: str | None, format: Form
     from pipelines.datasets import page
     from pipelines.datasets.lineage import Tracer, open_tracing_warehouse, versions_with_row
     from pipelines.datasets.lineage_page import to_html
-    from pipelines.datasets.versions import list_versions
+    from pipelines.datasets.versions import DatasetStore
     from pipelines.lake import Lake
 
     lake = Lake(settings.lake_url)
     with open_tracing_warehouse(lake) as warehouse, _look_up(settings) as look_up:
         origins = Tracer(warehouse, lake, look_up, night).origins(row_id)
-    uses = versions_with_row(list_versions(settings.datasets_dir, settings.publishing.name), row_id)
+    uses = versions_with_row(DatasetStore(settings.datasets_url), settings.publishing.name, row_id)
     console = Console(highlight=False)
     if html is not None:
         console.print(f"Wrote {page.write(html, to_html(row_id, origins, uses))}", markup=False, soft_wrap=True)
@@ -111,15 +111,15 @@ def _show_uses(settings: "Settings", model: str | None, problem: str | None, for
     from rich.console import Console
 
     from pipelines.datasets.lineage import versions_with_model, versions_with_row
-    from pipelines.datasets.versions import list_versions
+    from pipelines.datasets.versions import DatasetStore
 
-    versions = list_versions(settings.datasets_dir, settings.publishing.name)
-    uses = versions_with_model(versions, model) if model else versions_with_row(versions, problem)
+    store, name = DatasetStore(settings.datasets_url), settings.publishing.name
+    uses = versions_with_model(store, name, model) if model else versions_with_row(store, name, problem)
     if format is Format.json:
         typer.echo(json.dumps([use.to_json() for use in uses], indent=2))
         return
     sought = f"the model {model}" if model else f"the problem {problem}"
-    _print_uses(Console(highlight=False), uses, f"None of {len(versions)} published versions has anything of {sought}.")
+    _print_uses(Console(highlight=False), uses, f"No published version of {name} has anything of {sought}.")
 
 
 def _print_uses(console: object, uses: "Sequence[VersionUse]", nothing: str) -> None:

@@ -13,7 +13,9 @@ from pipelines.errors import ReasonmillError
 from reasonmill.cli import config, dataset_formats, demo, show, store
 from reasonmill.cli.apply import ApplyCommand, apply
 from reasonmill.cli.critic import critic_app
+from reasonmill.cli.dataset_diff import diff
 from reasonmill.cli.dataset_lineage import lineage
+from reasonmill.cli.dataset_rebuild import rebuild
 from reasonmill.cli.datasets import datasets_app
 from reasonmill.cli.estimate import estimate
 from reasonmill.cli.prove import prove
@@ -27,7 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a defect keeps its plain traceback
     add_completion=False,
 )
+datasets_app.command()(diff)
 datasets_app.command()(lineage)
+datasets_app.command()(rebuild)
 app.add_typer(config.app, name="config")
 app.add_typer(datasets_app, name="datasets")
 datasets_app.command()(dataset_formats.formats)

@@ -15,6 +15,7 @@ from tests.benchmarks import (
     critic_scoring,
     curation,
     dagster_share,
+    dataset_diff,
     duplicates,
     heads,
     judges,
@@ -64,6 +65,7 @@ MODULES = {
     "curation": curation,
     "lineage": lineage,
     "trainer_datasets": trainer_datasets,
+    "dataset_diff": dataset_diff,
 }
 
 

@@ -1,0 +1,110 @@
+"""What it takes to make a version again: the same source, the configuration of its manifest, and nights before it.
+
+The tables are computed again by the same graph, with every model's answer from the response store; critics are trained
+again from the same seeds, or taken over where their checkpoints lie. `compare` then holds the files against the
+manifest's checksums: identical bytes, or a named difference.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.config import Settings
+from pipelines.datasets.manifest import source_digest
+from pipelines.datasets.published import PublishedVersion
+from pipelines.errors import WorkspaceError
+from pipelines.lake import Lake
+from pipelines.tables import SCHEMAS, UNPARTITIONED
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """A shard of the version and whether the rebuilt one has the same bytes."""
+
+    path: str
+    expected_sha256: str
+    found_sha256: str | None  # None: it was not made
+
+    @property
+    def is_same(self) -> bool:
+        return self.expected_sha256 == self.found_sha256
+
+
+def check_source(manifest: Mapping[str, object]) -> str | None:
+    """A sentence where the source is not that of the version; None where it is."""
+    now, then = source_digest(), str(manifest["code_digest"])
+    if now == then:
+        return None
+    return (
+        f"{manifest['version']} was made by the code {then[:12]}, and this is {now[:12]}: other code may make other "
+        "rows. Check out the commit of then, or go on with --force and look at the checksums."
+    )
+
+
+def rebuild_settings(
+    manifest: Mapping[str, object], settings: Settings, target: Path, work: Path, store: Path | None
+) -> Settings:
+    """The configuration of the version with everything that is written below `work`, and the version in `target`.
+
+    The workspace stays `settings.root`, where the user's own filters, prompts and problem files lie.
+    """
+    paths = {
+        "lake": str(work / "lake"),
+        "checkpoints": str(work / "checkpoints"),
+        "state": str(work / "state"),
+        "datasets": str(target),
+        "responses": str(store or settings.response_store_path),
+    }
+    try:
+        return Settings.model_validate({**manifest["configuration"], "paths": paths, "root": settings.root})
+    except ValueError as error:
+        raise WorkspaceError(
+            f"The configuration in the manifest of {manifest['version']} is not one of this code: "
+            f"{str(error).splitlines()[0]}. Check out the commit that made it."
+        ) from error
+
+
+def bring_earlier(manifest: Mapping[str, object], source: Lake, target: Lake) -> int:
+    """Puts the nights before the version's own into its lake, by links; returns the number of partitions.
+
+    LakeError where a night that the version was made from is no longer there as it was.
+    """
+    night = str(manifest["night"])
+    for key, generation in (manifest.get("earlier_generations") or {}).items():
+        table, _, partition = key.partition("/")
+        if table not in SCHEMAS or source.generation(table, partition) != generation:
+            raise WorkspaceError(
+                f"{manifest['version']} was made from {key} (generation {generation}), which {source.root} does not "
+                f"have; rebuild the night {partition} first, or run this in the workspace that has it."
+            )
+    earlier = [
+        (table, partition)
+        for table in SCHEMAS
+        if table not in UNPARTITIONED
+        for partition in source.partitions(table)
+        if partition < night
+    ]
+    for table, partition in earlier:
+        if source.is_local and target.is_local:
+            folder = Path(target.root, table)
+            folder.mkdir(parents=True, exist_ok=True)
+            os.symlink(Path(source.root, table, partition).resolve(), folder / partition)
+        else:
+            lineage = source.manifest(table, partition).lineage
+            target.write(table, source.read(table, partition), partition=partition, lineage=lineage)
+    return len(earlier)
+
+
+def compare(expected: Mapping[str, object], found: PublishedVersion | None) -> list[FileCheck]:
+    """Every shard of the manifest beside the one that was made now."""
+    made = {
+        file["path"]: file["sha256"]
+        for entry in (found.manifest["sets"] if found else {}).values()
+        for file in entry["files"]
+    }
+    return [
+        FileCheck(file["path"], file["sha256"], made.get(file["path"]))
+        for entry in expected["sets"].values()
+        for file in entry["files"]
+    ]

@@ -1,0 +1,131 @@
+"""A published version made again in an empty place: the same bytes, and no model to ask."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from scripted_night import NIGHT
+
+from assets.rebuild import rebuild_version
+from pipelines.config import Settings
+from pipelines.datasets.published import PublishedVersion, read_version
+from pipelines.datasets.rebuild import bring_earlier, check_source, compare, rebuild_settings
+from pipelines.errors import ModelFolderError, WorkspaceError
+from pipelines.inference.replay_only import FailedBeforeError, NotInStoreError, from_store, replay_session
+from pipelines.inference.response_store import ResponseStore
+from pipelines.inference.scripted import SCRIPTED_DIGEST, CharTokenizer, ScriptedModel
+from pipelines.inference.session import Session
+from pipelines.inference.types import GenerationRequest, Sampling, UsageStats
+from pipelines.lake import Lake
+from pipelines.rows import rows_to_table
+
+
+def session_from(path: Path):
+    """An OpenSession whose sessions have nothing but a store."""
+
+    @asynccontextmanager
+    async def open_session(run_id: str, owner_pid: int, model: str | None) -> AsyncIterator[Session]:
+        stats = UsageStats()
+        with ResponseStore(path) as store:
+            answer = from_store(SCRIPTED_DIGEST, store, stats)
+            yield Session(answer, answer, CharTokenizer(), "scripted", SCRIPTED_DIGEST, None, stats, "scripted")
+
+    return open_session
+
+
+def version_of(night) -> PublishedVersion:
+    return read_version(night.summary.dataset_path)
+
+
+@pytest.mark.slow
+def test_every_shard_is_made_again_byte_for_byte_without_a_model_call(night, tmp_path):
+    """The critics are trained again too; nothing of the first lake or of its checkpoints is there."""
+    workspace = tmp_path / "clone"
+    workspace.mkdir()
+    settings = night.settings.model_copy(update={"root": workspace})
+    store = night.settings.response_store_path
+    made = rebuild_version(
+        version_of(night), settings, tmp_path / "again", store=store, open_session=session_from(store)
+    )
+    assert [file.path for file in made.files if not file.is_same] == []
+    assert made.version.version == version_of(night).version
+    assert (made.num_model_calls, made.is_same) == (0, True) and made.num_from_store > 0
+    left = {path.name for path in (tmp_path / "again").iterdir()}
+    assert left <= {made.version.manifest["name"], ".leases"}
+
+
+@pytest.mark.slow
+def test_a_store_without_an_answer_stops_the_rebuild_and_leaves_nothing_behind(night, tmp_path):
+    empty = tmp_path / "empty"
+    ResponseStore(empty).close()
+    settings = night.settings.model_copy(update={"root": tmp_path})
+    with pytest.raises(NotInStoreError, match="has no answer to the request"):
+        rebuild_version(version_of(night), settings, tmp_path / "again", open_session=session_from(empty))
+    assert [path.name for path in (tmp_path / "again").iterdir() if path.name != ".leases"] == []
+
+
+def test_a_request_that_failed_once_fails_again_and_the_store_stays_as_it_was(tmp_path):
+    request = GenerationRequest((1, 2), Sampling(), 0, "sample")
+    with ResponseStore(tmp_path / "store") as store:
+        store.put_failure(request.request_id("d"), ValueError("too long"))
+        store.flush()
+        with pytest.raises(FailedBeforeError, match="too long"):
+            asyncio.run(from_store("d", store, UsageStats())(request))
+        assert store.failure(request.request_id("d")).num_attempts == 1
+
+
+def test_an_answer_is_handed_out_as_it_was_first_given(tmp_path):
+    request = GenerationRequest((1, 2), Sampling(n=2), 0, "sample")
+    with ResponseStore(tmp_path / "store") as store:
+        first = asyncio.run(ScriptedModel(lambda request: ["a", "b"]).session(store).generate(request))
+        stats = UsageStats()
+        assert asyncio.run(from_store(SCRIPTED_DIGEST, store, stats)(request)) == replace(first, from_store=True)
+        assert (stats.num_requests, stats.num_from_store, stats.completion_tokens) == (1, 1, 0)
+
+
+def test_another_policy_in_the_same_place_is_refused(tmp_path):
+    async def open_session() -> None:
+        async with replay_session(Settings(root=tmp_path), None, "0" * 64, "vllm"):
+            raise AssertionError
+
+    with pytest.raises(ModelFolderError, match="the data was made with 000000000000"):
+        asyncio.run(open_session())
+
+
+def manifest_of(night: str = NIGHT, **more) -> dict:
+    return {"version": "v", "night": night, "code_digest": "0" * 64, "configuration": {}} | more
+
+
+def test_other_code_is_said_and_a_configuration_that_no_longer_fits_is_an_error(tmp_path):
+    assert "other code may make other rows" in check_source(manifest_of())
+    with pytest.raises(WorkspaceError, match="is not one of this code"):
+        rebuild_settings(
+            manifest_of(configuration={"nothing": 1}), Settings(root=tmp_path), tmp_path, tmp_path / "work", None
+        )
+
+
+def test_earlier_nights_are_linked_and_one_that_is_gone_is_named(tmp_path):
+    source, target = Lake(tmp_path / "lake"), Lake(tmp_path / "work")
+    for night in ("2026-01-01", NIGHT):
+        source.write("critics", rows_to_table("critics", [{"critic_id": "c", "night": night}]), partition=night)
+    generation = source.generation("critics", "2026-01-01")
+    needed = manifest_of(earlier_generations={"critics/2026-01-01": generation})
+    assert bring_earlier(needed, source, target) == 1
+    assert target.partitions("critics") == ["2026-01-01"]
+    shutil.rmtree(tmp_path / "lake" / "critics" / "2026-01-01")
+    with pytest.raises(WorkspaceError, match="was made from critics/2026-01-01"):
+        bring_earlier(needed, source, Lake(tmp_path / "other"))
+
+
+def test_a_shard_that_was_not_made_or_came_out_otherwise_is_told(tmp_path):
+    def manifest(**files: str) -> dict:
+        return {"sets": {"sft": {"files": [{"path": path, "sha256": digest} for path, digest in files.items()]}}}
+
+    checks = compare(manifest(a="1", b="2", c="3"), PublishedVersion(tmp_path, "v", manifest(a="1", b="9")))
+    assert [(check.path, check.is_same, check.found_sha256) for check in checks] == [
+        ("a", True, "1"), ("b", False, "9"), ("c", False, None),
+    ]  # fmt: skip
