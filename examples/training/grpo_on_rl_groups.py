@@ -59,6 +59,11 @@ def stored_reward(completions: list[str], reward: list[float], **columns: list) 
     return reward
 
 
+def replay_config(group_size: int, epsilon: float, settings: dict[str, object]) -> GRPOConfig:
+    """`loss_type` "grpo" is the mean over rows of the mean over tokens, as in train_rl_groups.py; no KL term."""
+    return GRPOConfig(num_generations=group_size, epsilon=epsilon, beta=0.0, loss_type="grpo", **settings)
+
+
 def main() -> None:
     parser = job.arguments(__doc__, learning_rate=2e-5, batch_size=32)
     parser.add_argument("--epsilon", type=float, default=0.2, help="how far a ratio counts from 1")
@@ -74,7 +79,7 @@ def main() -> None:
     used = {group_id: rows for group_id, rows in groups.items() if len(rows) == size}
     print(f"{len(used)} of {len(groups)} informative groups have {size} kept rollouts; sizes: {dict(sizes)}")
     warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
-    config = GRPOConfig(num_generations=size, epsilon=args.epsilon, beta=0.0, **job.trainer_settings(args))
+    config = replay_config(size, args.epsilon, job.trainer_settings(args))
     trainer = ReplayTrainer(
         args.model, stored_reward, args=config, train_dataset=Dataset.from_dict({"prompt": list(used)}),
         processing_class=AutoTokenizer.from_pretrained(args.model), rollout_func=replay(used),

@@ -37,7 +37,9 @@ def main() -> None:
     )  # fmt: skip
     job.train(trainer, args, version, ("prompts",), "GRPO")
     rewards = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
-    print(f"mean reward of the first and the last five steps: {sum(rewards[:5]) / 5:.3f}, {sum(rewards[-5:]) / 5:.3f}")
+    few = min(5, len(rewards))
+    first, last = sum(rewards[:few]) / few, sum(rewards[-few:]) / few
+    print(f"mean reward of the first and the last {few} steps: {first:.3f}, {last:.3f}")
 
 
 if __name__ == "__main__":

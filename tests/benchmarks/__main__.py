@@ -15,6 +15,7 @@ from tests.benchmarks import (
     critic_scoring,
     curation,
     duplicates,
+    fresh_client,
     heads,
     judges,
     label_cost,
@@ -52,6 +53,7 @@ MODULES = {
     "duplicates": duplicates,
     "curation": curation,
     "trainer_datasets": trainer_datasets,
+    "fresh_client": fresh_client,
 }
 
 

@@ -72,14 +72,21 @@ def test_a_job_trains_on_the_pinned_version_and_names_it_in_the_policys_card(tmp
     assert card["datasets"] == ["tiny"] and card["dataset_sets"] == sets
 
 
+def job_module(name: str):
+    """A job's file as a module."""
+    if str(JOBS) not in sys.path:
+        sys.path.insert(0, str(JOBS))
+    spec = importlib.util.spec_from_file_location(name, JOBS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def _loss(rows: list[dict], log_p: float, epsilon: float = 0.2) -> float:
     """`batch_loss` of a policy that gives every token the probability exp(log_p)."""
     import torch
 
-    sys.path.insert(0, str(JOBS))
-    spec = importlib.util.spec_from_file_location("train_rl_groups", JOBS / "train_rl_groups.py")
-    job = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(job)
+    job = job_module("train_rl_groups")
 
     class Flat(torch.nn.Module):
         device = torch.device("cpu")
@@ -106,3 +113,37 @@ def test_the_loss_of_groups_is_the_clipped_ratio_times_the_advantage():
     # token mean within a row, ratios 1 and 2: -(1 + 1.2) / 2; weights 2 and 1; rows of unequal length
     two = [row([log_p, math.log(0.125)], 1.0, 2.0), row(on_policy[:1], -0.5)]
     assert _loss(two, log_p) == pytest.approx((2 * -1.1 + 0.5) / 2)
+
+
+@pytest.mark.slow
+def test_trl_takes_the_same_loss_from_the_stored_groups_as_the_plain_loop(tmp_path):
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    starter = ROOT / "pipelines" / "starter" / "weights"
+    replayed, plain = job_module("grpo_on_rl_groups"), job_module("train_rl_groups")
+    groups = {name: [one for one in GROUPS if one["group_id"] == name] for name in ("g-p", "g-q")}
+    groups["g-p"] = [one | {"loss_weight": 1.5} for one in groups["g-p"]]
+    settings = {
+        "output_dir": str(tmp_path), "max_steps": 1, "per_device_train_batch_size": 4, "use_cpu": True,
+        "bf16": False, "report_to": "none", "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True,
+    }  # fmt: skip
+    trainer = replayed.ReplayTrainer(
+        str(starter), replayed.stored_reward, args=replayed.replay_config(2, 0.2, settings),
+        train_dataset=Dataset.from_dict({"prompt": list(groups)}), rollout_func=replayed.replay(groups),
+        processing_class=AutoTokenizer.from_pretrained(starter),
+    )  # fmt: skip
+    trainer.train()
+    model = AutoModelForCausalLM.from_pretrained(starter).float()
+    rows = [one for group in groups.values() for one in group]
+    expected = plain.batch_loss(model, rows, 0, 0.2).item()
+    found = next(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
+    assert abs(expected) > 0.01  # ratios are not 1: the behaviour was another policy's
+    assert found == pytest.approx(expected, abs=2e-3)
+
+
+def test_rewards_compare_the_last_marked_answer():
+    reward = job_module("verl_reward").compute_score
+    assert reward("reasonmill/arithmetic", "1+2=3\n#### 3\n", "3") == 1.0
+    assert reward("reasonmill/arithmetic", "#### 3\n#### 4", "3") == 0.0
+    assert reward("reasonmill/arithmetic", "3", "3") == 0.0
