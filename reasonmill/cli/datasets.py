@@ -48,16 +48,16 @@ def list_datasets(
     if not rows:
         console.print(f"No version is in {store.shown} yet; `reasonmill demo` publishes one.", soft_wrap=True)
         return
-    table = Table("version", "night", "created", "rows", "tokens", "pins", box=None, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for column in table.columns[3:5]:
+    table = Table("version", "created", "rows", "tokens", "pins", box=None, pad_edge=False)  # names hold the night
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    for column in table.columns[2:4]:
         column.justify = "right"
     for row in rows:
         if row["damaged"]:
             table.add_row(str(row["version"]), "damaged")
         else:
             created = str(row["created_at"])[:16].replace("T", " ")
-            cells = (row["version"], row["night"], created, _count(row["num_rows"]), _count(row["num_tokens"]))
+            cells = (row["version"], created, _count(row["num_rows"]), _count(row["num_tokens"]))
             table.add_row(*map(str, cells), ", ".join(row["pins"]))
     console.print(table)
     console.print(f"in {store.shown}", soft_wrap=True)
