@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument(
         "--method", nargs="*", default=["rollout_pairs"], help="methods whose pairs are used; none: all"
     )
+    parser.add_argument("--wpo", action="store_true", help="weigh pairs by how likely the policy finds both sides")
     args = parser.parse_args()
     version = job.pulled(args, "preference")
     pairs = client.load(version, "preference")
@@ -27,7 +28,7 @@ def main() -> None:
         pairs = pairs.filter(lambda row: row["method"] in args.method)
     trainer = DPOTrainer(
         args.model,
-        args=DPOConfig(beta=args.beta, **job.trainer_settings(args)),
+        args=DPOConfig(beta=args.beta, use_weighting=args.wpo, **job.trainer_settings(args)),
         train_dataset=pairs,
         processing_class=AutoTokenizer.from_pretrained(args.model),
     )

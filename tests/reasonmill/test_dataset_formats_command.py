@@ -52,6 +52,7 @@ def test_formats_are_listed_with_their_columns_and_what_validates_them():
     assert list(rows["trl_sft"]["columns"]) == ["prompt", "completion", "problem_id", "rollout_id"]
     assert "column contract" in rows["stepwise"]["validated_by"]
     assert "trl_grpo" in run("formats")
+    assert "labels: list<item: bool>" in run("formats", "stepwise")
 
 
 def test_a_version_is_exported_by_its_name_its_version_or_its_folder(version, tmp_path):
