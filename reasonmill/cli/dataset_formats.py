@@ -42,33 +42,36 @@ class StopAt(StrEnum):
 
 
 def formats(
+    name: Annotated[str | None, typer.Argument(help="one format, with its columns and their types")] = None,
     format: Annotated[Listing, typer.Option("--format", help="table, or json: one list of objects")] = Listing.table,
 ) -> None:
-    """List the formats: what a row is, which set it reads, its columns, and what reads it in a test."""
+    """List the formats: what a row is, which set it reads, and what reads it in a test."""
     from rich.console import Console
     from rich.table import Table
 
-    from pipelines.datasets.formats import FORMATS
+    from pipelines.datasets.formats import FORMATS, format_named
 
-    rows = [
-        {
-            "format": one.name,
-            "summary": one.summary,
-            "reads": list(one.reads),
-            "columns": {column.name: str(column.type) for column in one.schema},
-            "validated_by": one.validated_by,
-        }
-        for one in FORMATS.values()
-    ]
+    chosen = list(FORMATS.values()) if name is None else [format_named(name)]
     if format is Listing.json:
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps([_described(one) for one in chosen], indent=2))
         return
-    table = Table("format", "what a row is", "reads", "columns", "validated by", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(
-            row["format"], row["summary"], ", ".join(row["reads"]), ", ".join(row["columns"]), row["validated_by"]
-        )
-    Console(highlight=False).print(table)
+    table = Table("format", "reads", "what a row is", "validated by", box=None, pad_edge=False)
+    for one in chosen:
+        table.add_row(one.name, ", ".join(one.reads), one.summary, one.validated_by)
+    console = Console(highlight=False)
+    console.print(table)
+    if name is not None:
+        console.print("\n".join(["", *(f"{column.name}: {column.type}" for column in chosen[0].schema)]), markup=False)
+
+
+def _described(one: "Format") -> dict[str, object]:
+    return {
+        "format": one.name,
+        "summary": one.summary,
+        "reads": list(one.reads),
+        "columns": {column.name: str(column.type) for column in one.schema},
+        "validated_by": one.validated_by,
+    }
 
 
 def export(

@@ -17,6 +17,7 @@ from tests.benchmarks import (
     dagster_share,
     dataset_diff,
     duplicates,
+    fresh_client,
     heads,
     judges,
     killed_night,
@@ -66,6 +67,7 @@ MODULES = {
     "lineage": lineage,
     "trainer_datasets": trainer_datasets,
     "dataset_diff": dataset_diff,
+    "fresh_client": fresh_client,
 }
 
 

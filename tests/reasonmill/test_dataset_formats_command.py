@@ -1,6 +1,8 @@
 """`reasonmill datasets formats | export | mix` over a workspace with one published version."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -50,6 +52,7 @@ def test_formats_are_listed_with_their_columns_and_what_validates_them():
     assert list(rows["trl_sft"]["columns"]) == ["prompt", "completion", "problem_id", "rollout_id"]
     assert "column contract" in rows["stepwise"]["validated_by"]
     assert "trl_grpo" in run("formats")
+    assert "labels: list<item: bool>" in run("formats", "stepwise")
 
 
 def test_a_version_is_exported_by_its_name_its_version_or_its_folder(version, tmp_path):
@@ -93,3 +96,40 @@ def test_what_cannot_be_read_is_explained(version, arguments, message):
     assert version.manifest["name"] == "reasoning"
     with pytest.raises(FormatError, match=message):
         CliRunner().invoke(main.app, ["datasets", *arguments], catch_exceptions=False)
+
+
+@pytest.mark.slow
+def test_messages_by_a_models_chat_template_make_the_published_prompts_again(tmp_path, monkeypatch):
+    from transformers import AutoTokenizer
+
+    from pipelines.inference.tokens import Tokenizer
+
+    starter = Path(__file__).parents[2] / "pipelines" / "starter" / "weights"
+    model = tmp_path / "model"
+    shutil.copytree(starter, model)
+    tokenizer = AutoTokenizer.from_pretrained(starter)
+    tokenizer.chat_template = (
+        "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] | trim }}\n{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    tokenizer.save_pretrained(model)
+    render = Tokenizer.load(model).chat_text
+    asked = [render([{"role": "user", "content": text}]) for text in ("1+2", "3*4")]
+    assert asked[0] == "<user>1+2\n<assistant>"
+
+    (tmp_path / "reasonmill.toml").write_text('[policy]\nprompt_style = "chat"\nmodel = "model"\n')
+    monkeypatch.setenv("REASONMILL_CONFIG", str(tmp_path / "reasonmill.toml"))
+    settings = load_settings()
+    rows = [{"prompt": text, "completion": "say", "problem_id": str(number), "night": NIGHT}
+            for number, text in enumerate(asked)]  # fmt: skip
+    lake = Lake(settings.lake_url)
+    lake.write("sft", rows_to_table("sft", rows), partition=NIGHT)
+    publish(settings, lake, NIGHT, ("sft",))
+    run("export", "reasoning", "--format", "messages", "--to", str(tmp_path / "rows.parquet"), "--model", str(model))
+    messages = [row[0] for row in pq.read_table(tmp_path / "rows.parquet")["messages"].to_pylist()]
+    assert messages == [{"role": "user", "content": "1+2"}, {"role": "user", "content": "3*4"}]
+    assert [render([message]) for message in messages] == asked
+
+    run("export", "reasoning", "--format", "messages", "--to", str(tmp_path / "plain.parquet"), "--plain")
+    plain = [row[0]["content"] for row in pq.read_table(tmp_path / "plain.parquet")["messages"].to_pylist()]
+    assert plain == asked

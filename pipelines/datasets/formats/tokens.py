@@ -1,7 +1,7 @@
 """Rows with tokens: the groups of reinforcement learning, and masks and weights of single tokens.
 
 `rl_groups` leaves as it is: it is this project's own contract, which plain PyTorch and TRL's GRPOTrainer with
-completions of ours read (`examples/`).
+completions of ours read (`examples/training/`).
 
 Masks. `token_weights` has `input_ids` and `labels`, -100 on the prompt, which trl 1.16.0's SFTTrainer takes as they
 are; `spliced_sft` (Agent-R, arXiv 2501.11425) masks text: prompt, shared steps and wrong steps are the `prompt`, the
@@ -70,7 +70,7 @@ FORMATS = (
     Format(
         "rl_groups", "Kept rollouts in groups: tokens, behaviour log-probabilities, advantage and weight of the loss.",
         ("rl_groups",), SCHEMAS["rl_groups"], lambda table: columns_of(table, SCHEMAS["rl_groups"]),
-        "column contract of this project; read by examples/train_rl_groups.py and by trl 1.16.0 GRPOTrainer",
+        "column contract of this project; read by examples/training/train_rl_groups.py and by trl 1.16.0 GRPOTrainer",
     ),
     Format(
         "token_weights", "Right rollouts as tokens with labels and the probability of every token as its weight.",

@@ -1,6 +1,7 @@
 """A version's sets into files: suffixes, splits, whole problems, what is missing."""
 
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,7 +9,7 @@ import pytest
 from published_worlds import ASKED, NIGHT, ROWS, make_lake, make_version
 
 from pipelines.datasets.formats import FORMATS
-from pipelines.datasets.formats.export import export, whole_problems
+from pipelines.datasets.formats.export import converted, export, whole_problems
 from pipelines.datasets.splits import split_of
 from pipelines.errors import FormatError
 from pipelines.publishing import publish
@@ -95,3 +96,35 @@ def test_pairs_of_a_problem_that_two_shards_share_are_unpaired_together(tmp_path
     (written,) = export(version, FORMATS["trl_unpaired"], tmp_path / "rows.parquet")
     rows = pq.read_table(written.path).to_pylist()
     assert {row["completion"]: row["label"] for row in rows} == {"a": True, "c": False}  # b is both
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_set_that_comes_in_pieces_gives_the_rows_of_the_whole(name):
+    form = FORMATS[name]
+    source = form.reads[0]
+    rows = [row | {"night": NIGHT} for row in ROWS[source]] * (1 if source == "preference" else 2)
+    whole = rows_to_table(source, rows)
+    pieces = [whole.slice(start, 1) for start in range(whole.num_rows)]
+    together = pa.concat_tables(list(converted(form, pieces)))
+    assert together.to_pylist() == form.convert(whole).to_pylist()
+
+
+def test_no_more_than_a_row_group_is_converted_at_a_time(tmp_path):
+    sizes = []
+
+    def spied(table: pa.Table) -> pa.Table:
+        sizes.append(table.num_rows)
+        return FORMATS["trl_sft"].convert(table)
+
+    settings, lake = make_lake(tmp_path, sft=[ROWS["sft"][0] | {"rollout_id": str(number)} for number in range(5)])
+    settings = settings.model_copy(update={"publishing": settings.publishing.model_copy(update={"max_shard_rows": 2})})
+    version = publish(settings, lake, NIGHT)
+    (written,) = export(version, replace(FORMATS["trl_sft"], convert=spied), tmp_path / "rows.parquet")
+    assert (sizes, written.num_rows) == ([2, 2, 1], 5)
+
+
+def test_a_file_that_is_gone_is_named(tmp_path):
+    version = make_version(tmp_path)
+    next((version.path / "sft").iterdir()).unlink()
+    with pytest.raises(FormatError, match=r"sft/train-00000-of-00001.parquet cannot be read"):
+        export(version, FORMATS["trl_sft"], tmp_path / "rows.parquet")

@@ -1,0 +1,78 @@
+"""Plain PyTorch on the filtered groups of a pinned version: the policy's own rollouts, kept or not by the filters.
+
+A row has the tokens, the log-probabilities they were drawn with, and what was computed after filtering: the advantage
+within the kept rollouts of its group, and the weight that makes every group count alike. The loss is PPO's:
+
+    ratio_t = exp(log p(y_t) - behaviour log-probability_t)
+    loss    = mean over rows of  loss_weight * mean over t of  -min(ratio_t A, clip(ratio_t, 1 - eps, 1 + eps) A)
+"""
+
+import time
+
+import job
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from reasonmill import client
+
+
+def padded(lists: list[list[float]], length: int, start: list[int], value: float, kind: torch.dtype) -> torch.Tensor:
+    """The lists as rows of a matrix, each from its own start."""
+    table = torch.full((len(lists), length), value, dtype=kind)
+    for row, (values, first) in enumerate(zip(lists, start, strict=True)):
+        table[row, first : first + len(values)] = torch.tensor(values, dtype=kind)
+    return table
+
+
+def batch_loss(model: torch.nn.Module, rows: list[dict], pad_id: int, epsilon: float) -> torch.Tensor:
+    """The loss of some rows of `rl_groups`; tokens of the prompt and padding take no part."""
+    sequences = [row["prompt_token_ids"] + row["completion_token_ids"] for row in rows]
+    starts, length = [len(row["prompt_token_ids"]) for row in rows], max(map(len, sequences))
+    zeros = [0] * len(rows)
+    tokens = padded(sequences, length, zeros, pad_id, torch.long).to(model.device)
+    seen = padded([[1] * len(one) for one in sequences], length, zeros, 0, torch.long).to(model.device)
+    behaviour = padded([row["behaviour_logprobs"] for row in rows], length, starts, 0.0, torch.float).to(model.device)
+    ones = [[1.0] * len(row["completion_token_ids"]) for row in rows]
+    mask = padded(ones, length, starts, 0.0, torch.float).to(model.device)[:, 1:]
+    advantage = torch.tensor([[row["advantage"]] for row in rows], device=model.device)
+    weight = torch.tensor([row["loss_weight"] for row in rows], device=model.device)
+
+    logits = model(input_ids=tokens, attention_mask=seen).logits[:, :-1].float()
+    logprobs = logits.log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
+    ratio = torch.exp((logprobs - behaviour[:, 1:]) * mask)
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
+    token_loss = -torch.minimum(ratio * advantage, clipped * advantage) * mask
+    return (weight * token_loss.sum(1) / mask.sum(1)).mean()
+
+
+def main() -> None:
+    parser = job.arguments(__doc__, learning_rate=2e-5, batch_size=32)
+    parser.add_argument("--epsilon", type=float, default=0.2, help="how far a ratio counts from 1")
+    args = parser.parse_args()
+    version = job.pulled(args, "rl_groups")
+    torch.manual_seed(args.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).to(device)
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate)
+    started, losses = time.perf_counter(), []
+    batches = client.batches(version, "rl_groups", args.batch_size, seed=args.seed, num_epochs=None)
+    for batch in batches:
+        rows = [row for row in batch.to_pylist() if row["loss_weight"] > 0.0]  # groups of one reward teach nothing
+        if rows:
+            loss = batch_loss(model, rows, pad_id, args.epsilon)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+        if len(losses) == args.steps:
+            break
+    model.save_pretrained(args.out)
+    tokenizer.save_pretrained(args.out)
+    job.finish(args, version, ("rl_groups",), "clipped policy gradient on rl_groups", losses, started)
+
+
+if __name__ == "__main__":
+    main()
