@@ -249,13 +249,20 @@ def _gradients(run: _Run, units: Sequence[Unit], config: CriticConfig, device: s
                 _backward(run, part, share / sum(shares), config, device)
                 for part, share in zip(parts, shares, strict=True)
             ]
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
             _halve(run, parts, error)
         else:
             return {name: sum(of_part[name] for of_part in terms) for name in terms[0]}
 
 
-def _halve(run: _Run, parts: Sequence[Sequence[Unit]], error: torch.OutOfMemoryError) -> None:
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Also where the machine's own memory does not suffice, for which torch has no error of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def _halve(run: _Run, parts: Sequence[Sequence[Unit]], error: RuntimeError) -> None:
     largest = max(parts, key=lambda part: sum(len(unit.rows) for unit in part))
     num_rows = sum(len(unit.rows) for unit in largest)
     if run.team.size > 1:
