@@ -15,8 +15,9 @@ import pyarrow as pa
 from critics.calibrated import calibrate_critic
 from critics.checkpoint import folder_digest
 from critics.examples import StepExamples
+from critics.launch import TrainingJob, train_in_processes
 from critics.score import load_critic
-from critics.train import TrainedCritic, train_process_critic
+from critics.train import TrainedCritic
 from pipelines.config import CriticConfig
 from pipelines.lake import rows_to_table
 from pipelines.records import ProgressFn, stable_digest
@@ -24,7 +25,7 @@ from pipelines.records import ProgressFn, stable_digest
 
 def checkpoint_folder(checkpoints: Path, night: str, examples: StepExamples, config: CriticConfig, init: Path) -> Path:
     """Where the critics of these examples, this configuration and this initial model belong."""
-    learned = config.model_dump(mode="json", exclude={"calibration", "kind"})
+    learned = config.model_dump(mode="json", exclude={"calibration", "kind", "num_processes"})
     key = stable_digest(examples.digest(), learned, folder_digest(init), length=12)
     return checkpoints / "process_critic" / night / key
 
@@ -42,14 +43,9 @@ def train_critics(
     trained = {}
     for fold in [*range(config.num_folds), None]:
         name = "all" if fold is None else f"fold-{fold}"
-        trained[fold] = train_process_critic(
-            examples,
-            config,
-            init,
-            folder / name,
-            on_metrics=_report_to(on_progress, f"process_critic {name}", config.steps),
-            fold=fold,
-            data_version=data_version,
+        trained[fold] = train_in_processes(
+            TrainingJob(examples, config, init, folder / name, fold, data_version),
+            _report_to(on_progress, f"process_critic {name}", config.steps),
         )
     return trained
 

@@ -46,8 +46,8 @@ TRAINING_SOURCES = (
     "critics/adapters.py", "critics/batches.py", "critics/calibrated.py", "critics/calibration.py",
     "critics/checkpoint.py", "critics/ensembles.py", "critics/evidence.py", "critics/examples.py", "critics/fold.py",
     "critics/head_registry.py", "critics/heads.py", "critics/label_sources.py", "critics/labels.py",
-    "critics/losses.py", "critics/model.py", "critics/packing.py", "critics/train.py", "assets/critic_training.py",
-    "pipelines/search/extraction.py", "sql/critics",
+    "critics/losses.py", "critics/model.py", "critics/packing.py", "critics/team.py", "critics/launch.py",
+    "critics/train.py", "assets/critic_training.py", "pipelines/search/extraction.py", "sql/critics",
 )  # fmt: skip
 SCORING_SOURCES = (
     "critics/score.py", "critics/model.py", "critics/packing.py", "critics/fold.py", "critics/calibrated.py",

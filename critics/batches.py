@@ -8,7 +8,7 @@ The order of batches depends on the seed alone, so a resumed run sees the batche
 import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -49,11 +49,13 @@ class Unit:
 @dataclass(frozen=True)
 class Batch:
     """B rows of at most T tokens, N labelled nodes, P pairs, G bags of at most M nodes; packed, one row of all distinct
-    tokens."""
+    tokens. Where only some rows are laid out, `rows_N` and `positions_N` are those of the nodes on them, which follow
+    one another from `start` on; all else is of the whole batch."""
 
     ids_BT: Tensor
     rows_N: Tensor
     positions_N: Tensor
+    start: int  # index of the first node that is laid out
     targets_N: Tensor
     weights_N: Tensor
     initial_N: Tensor
@@ -78,8 +80,8 @@ class Batch:
         )  # fmt: skip
 
     def to(self, device: str) -> "Batch":
-        tensors = {name: part.to(device) for name, part in vars(self).items() if part is not None}
-        return Batch(**{"packing": None} | tensors)
+        moved = {name: part.to(device) for name, part in vars(self).items() if hasattr(part, "to")}
+        return replace(self, **moved)
 
 
 def encode_examples(
@@ -151,10 +153,11 @@ def ordered_batches(units: Sequence[Unit], batch_size: int) -> list[list[Unit]]:
     return _fill(sorted(units, key=lambda u: u.num_tokens), batch_size)
 
 
-def collate(units: Sequence[Unit], packing: str = "off") -> Batch:
+def collate(units: Sequence[Unit], packing: str = "off", only: range | None = None) -> Batch:
     """Units as one batch of tensors; indices of rows and nodes are shifted behind one another.
 
     packing: off, or one of `packing.WAYS`: prefixes that rows share, in whatever unit, are there once.
+    only: the rows that are laid out; None: all.
     """
     rows, read_row, read_position, targets, weights, initial, pairs = [], [], [], [], [], [], []
     labels, bags, blocks = [], [], []
@@ -169,11 +172,15 @@ def collate(units: Sequence[Unit], packing: str = "off") -> Batch:
         targets.extend(unit.targets)
         weights.extend(unit.weights)
         initial.extend(unit.initial)
+    start = 0
+    if only is not None:
+        rows, read_row, read_position, start = _part(rows, read_row, read_position, only)
     ids_BT, packed, read_row, read_position = _laid_out(rows, read_row, read_position, packing)
     return Batch(
         ids_BT=ids_BT,
-        rows_N=torch.tensor(read_row),
-        positions_N=torch.tensor(read_position),
+        start=start,
+        rows_N=torch.tensor(read_row, dtype=torch.long),
+        positions_N=torch.tensor(read_position, dtype=torch.long),
         targets_N=torch.tensor(targets),
         weights_N=torch.tensor(weights),
         initial_N=torch.tensor(initial),
@@ -190,6 +197,19 @@ def collate(units: Sequence[Unit], packing: str = "off") -> Batch:
         bag_outcomes_G=torch.tensor([outcome for _, outcome in bags], dtype=torch.float32),
         packing=packed,
     )
+
+
+def _part(
+    rows: Sequence[Sequence[int]], read_row: Sequence[int], read_position: Sequence[int], only: range
+) -> tuple[Sequence[Sequence[int]], list[int], list[int], int]:
+    """Some rows, the places of the nodes on them and the index of the first such node; a batch's nodes are in the order
+    of their rows. Without rows, the first one and no node: each process of a team evaluates something."""
+    nodes = [node for node, row in enumerate(read_row) if row in only]
+    start = nodes[0] if nodes else 0
+    if not only:
+        return rows[:1], [], [], start
+    part = [rows[row] for row in only]
+    return part, [read_row[node] - only.start for node in nodes], [read_position[node] for node in nodes], start
 
 
 def _matrix(rows: Sequence[Sequence[float]], fill: float | None = None) -> Tensor:

@@ -103,15 +103,34 @@ def _with_attributes(examples: StepExamples, others: Sequence[StepExamples]) -> 
 
 
 def check_targets(examples: StepExamples) -> None:
-    """CriticDataError for the first label whose target or weight is NaN or out of range; it names tree and step."""
+    """CriticDataError for the first label, pair or bag with a number that is NaN or out of range, by tree and node.
+
+    Attributes may be NaN: nothing is known of them.
+    """
     for tree in examples.trees:
+        where = f"tree {tree.tree_id} of problem {tree.problem_id}"
         for index, label in enumerate(tree.labels):
-            if not 0 <= label.target <= 1 or not 0 <= label.weight < float("inf"):
+            if not 0 <= label.target <= 1 or not 0 <= label.weight < math.inf:
                 raise CriticDataError(
-                    f"tree {tree.tree_id} of problem {tree.problem_id}, node {index}: a label of source {label.source} "
-                    f"has target {label.target} and weight {label.weight}; a target must be in [0, 1] and a weight at "
-                    "least 0. A step of which nothing is known has weight 0, never NaN"
+                    f"{where}, node {index}: a label of source {label.source} has target {label.target} and weight "
+                    f"{label.weight}; a target must be in [0, 1] and a weight at least 0. A step of which nothing is "
+                    "known has weight 0, never NaN"
                 )
+            counts, shares = (label.num_right, label.num_total), (*label.samples, *label.grades)
+            if not all(0 <= share <= 1 for share in shares) or not all(map(math.isfinite, counts)):
+                raise CriticDataError(
+                    f"{where}, node {index}: a label of source {label.source} has samples {label.samples}, grades "
+                    f"{label.grades} and counts {counts}; samples and grades must be in [0, 1], counts finite"
+                )
+        for pair in tree.pairs:
+            if not math.isfinite(pair.weight):
+                raise CriticDataError(
+                    f"{where}: the pair of nodes {pair.better} and {pair.worse} has strength {pair.weight}; it must be "
+                    "a finite number"
+                )
+        for bag in tree.bags:
+            if not 0 <= bag.outcome <= 1:
+                raise CriticDataError(f"{where}: the bag of nodes {bag.nodes} has outcome {bag.outcome}, not 0 to 1")
 
 
 def check_classes(examples: StepExamples) -> None:

@@ -9,6 +9,8 @@ saved. Because step 0 takes part, a night whose data teaches nothing leaves the 
 
 The head (`critics.heads`) turns outputs_NK, K per labelled node, into values; pairs and anchor compare `head.logit`.
 
+Started by `accelerate launch` the loop runs in several processes, one per GPU (`critics.team`).
+
 A run that was killed goes on from its last saved state if data, configuration and initial model are the
 same, and ends with the same weights as an uninterrupted one.
 """
@@ -46,6 +48,7 @@ from critics.checkpoint import (
     folder_digest,
     load_progress,
     problems_seen_by,
+    read_manifest,
     save_critic,
     save_progress,
 )
@@ -59,6 +62,7 @@ from critics.losses import PAIR_LOSSES, anchor_divergence, bag_loss
 from critics.metrics import auroc, brier, pair_accuracy
 from critics.model import initial_critic, load_encoder, outputs_at
 from critics.packing import allow_packing
+from critics.team import Team, launched_team
 from pipelines.config import CriticConfig
 from pipelines.errors import ConfigError
 
@@ -103,6 +107,7 @@ class _Run:
     best_step: int
     best_metrics: dict[str, float]
     best_weights: dict[str, Tensor]
+    team: Team
     num_parts: int = 1  # in which every batch is evaluated; doubled where memory does not suffice
 
 
@@ -123,13 +128,17 @@ def train_process_critic(
     config.batch_size counts token rows (paths); config.init is not read here.
     fold: problems of this fold are left out (`config.num_folds` folds); None trains on all of them.
     data_version: names the tables behind `examples`, for the manifest.
-    device: None takes CUDA (bf16 autocast) if there is one, else the CPU (float32).
+    device: None takes CUDA (bf16 autocast) if there is one, else the CPU (float32). Of several processes that were
+    launched together each takes its share of every batch, and `on_metrics` is called by the first.
     Raises CriticDataError where no labelled step is left or too many lie beyond the context, VocabularyError for texts
     that the initial model has no tokens for, CriticMemoryError, ConfigError.
     """
     init_folder, out_folder = Path(init_folder), Path(out_folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if config.packing == "flex" and device == "cpu":
+    team = launched_team(device, config.sharded)
+    if team.accelerator is not None:
+        device = str(team.accelerator.device)
+    if config.packing == "flex" and device.startswith("cpu"):
         raise ConfigError(
             'process_critic.packing = "flex" trains on GPUs only, because torch has no backward pass of FlexAttention '
             'on the CPU; set "chunks".'
@@ -158,14 +167,20 @@ def train_process_critic(
     init_digest = folder_digest(init_folder)
     fingerprint = _fingerprint(examples, config, fold, init_digest)
     progress = load_progress(state_path, fingerprint) if resume else None
-    run = _start(critic, head, config, units[1], device, progress, on_metrics)
-    _train(run, units[0], units[1], config, device, on_metrics, lambda: _save(state_path, run, fingerprint))
-    critic.load_state_dict(run.best_weights, strict=False)
+    report = on_metrics if team.is_first else lambda step, metrics: None
+    run = _start(critic, head, config, units[1], device, progress, report, team)
+    _train(run, units[0], units[1], config, device, report, lambda: _save(state_path, run, fingerprint))
     metrics = {**run.best_metrics, **_sizes(examples), "best_step": run.best_step, "last_step": run.step}
-    seen = examples.problem_ids | problems_seen_by(init_folder)
-    manifest = _manifest(examples, config, fold, data_version, init_digest, metrics, seen)
-    manifest = save_critic(merged(critic.cpu()), init_folder, out_folder, manifest, seen)
-    state_path.unlink(missing_ok=True)
+    if team.is_first:
+        if team.size > 1:  # what trained is wrapped, or sharded
+            critic = _trainable(initial_critic(init_folder, config.seed, head), config)
+        critic.load_state_dict(run.best_weights, strict=False)
+        seen = examples.problem_ids | problems_seen_by(init_folder)
+        manifest = _manifest(examples, config, fold, data_version, init_digest, metrics, seen)
+        save_critic(merged(critic.cpu()), init_folder, out_folder, manifest, seen)
+        state_path.unlink(missing_ok=True)
+    team.wait()
+    manifest = read_manifest(out_folder)
     return TrainedCritic(out_folder, manifest.digest, metrics, manifest)
 
 
@@ -195,7 +210,7 @@ def _train(
         run.step += 1
         is_last = run.step == config.steps
         if run.step % config.eval_every == 0 or is_last:
-            metrics |= _evaluate(run.critic, run.head, validation, config, device)
+            metrics |= run.team.agreed(_evaluate(run.critic, run.head, validation, config, device))
             _keep_best(run, metrics)
             save()
         elif run.step % REPORT_EVERY:
@@ -231,18 +246,31 @@ def _gradients(run: _Run, units: Sequence[Unit], config: CriticConfig, device: s
         shares = [sum(len(unit.targets) for unit in part) for part in parts]
         try:
             terms = [
-                _backward(run.critic, run.head, part, share / sum(shares), config, device)
+                _backward(run, part, share / sum(shares), config, device)
                 for part, share in zip(parts, shares, strict=True)
             ]
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
             _halve(run, parts, error)
         else:
             return {name: sum(of_part[name] for of_part in terms) for name in terms[0]}
 
 
-def _halve(run: _Run, parts: Sequence[Sequence[Unit]], error: torch.OutOfMemoryError) -> None:
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Also where the machine's own memory does not suffice, for which torch has no error of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def _halve(run: _Run, parts: Sequence[Sequence[Unit]], error: RuntimeError) -> None:
     largest = max(parts, key=lambda part: sum(len(unit.rows) for unit in part))
     num_rows = sum(len(unit.rows) for unit in largest)
+    if run.team.size > 1:
+        raise CriticMemoryError(
+            f"step {run.step}: process {run.team.rank} of {run.team.size} has no memory for its share of {num_rows} "
+            f"rows of at most {max(unit.num_tokens for unit in largest)} tokens ({error}). Processes that train "
+            "together do not halve a batch: set a smaller process_critic.batch_size, or gradient_checkpointing."
+        ) from error
     if num_rows <= 1:
         raise CriticMemoryError(
             f"step {run.step}: one row of {largest[0].num_tokens} tokens of tree {largest[0].tree_id} does not fit "
@@ -256,14 +284,15 @@ def _halve(run: _Run, parts: Sequence[Sequence[Unit]], error: torch.OutOfMemoryE
     run.num_parts *= 2
 
 
-def _backward(
-    critic: PreTrainedModel, head: Head, units: Sequence[Unit], share: float, config: CriticConfig, device: str
-) -> dict[str, float]:
+def _backward(run: _Run, units: Sequence[Unit], share: float, config: CriticConfig, device: str) -> dict[str, float]:
     """Adds the gradients of `share` times the loss of some units; returns the terms times `share`."""
-    batch = collate(units, config.packing).to(device)
-    is_bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda")
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=is_bfloat16):
-        outputs_NK = outputs_at(critic, batch.ids_BT, batch.rows_N, batch.positions_N, batch.packing)
+    team, head = run.team, run.head
+    only = team.rows_of(sum(len(unit.rows) for unit in units)) if team.size > 1 else None
+    batch, kind = collate(units, config.packing, only).to(device), torch.device(device).type
+    is_bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and kind == "cuda")
+    with torch.autocast(kind, dtype=torch.bfloat16, enabled=is_bfloat16):
+        own_MK = outputs_at(run.critic, batch.ids_BT, batch.rows_N, batch.positions_N, batch.packing)
+    outputs_NK = team.joined(own_MK, batch.start, len(batch.targets_N))
     logits_N = head.logit(outputs_NK)
     terms = _loss_terms(head, outputs_NK, logits_N, batch, config)
     loss = sum(terms.values())
@@ -271,7 +300,7 @@ def _backward(
         anchor = anchor_divergence(logits_N, batch.initial_N)
         loss = loss + config.anchor_weight * anchor
         terms["anchor"] = anchor
-    (share * loss).backward()
+    (team.size * share * loss).backward()
     return {name: share * term.item() for name, term in (terms | {"loss": loss}).items()}
 
 
@@ -342,27 +371,29 @@ def _start(
     device: str,
     progress: Mapping | None,
     on_metrics: OnMetrics,
+    team: Team,
 ) -> _Run:
+    critic = team.prepared(critic)
     optimiser = torch.optim.AdamW(
         [parameter for parameter in critic.parameters() if parameter.requires_grad],
         lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay,
     )  # fmt: skip
     if progress is None:
-        metrics = _evaluate(critic, head, validation, config, device)
+        metrics = team.agreed(_evaluate(critic, head, validation, config, device))
         on_metrics(0, {**metrics, "num_steps": config.steps})
-        return _Run(critic, head, optimiser, 0, 0, metrics, _weights(critic))
-    critic.load_state_dict(progress["weights"], strict=False)
-    optimiser.load_state_dict(progress["optimiser"])
+        return _Run(critic, head, optimiser, 0, 0, metrics, team.trained_weights(critic), team)
+    team.load_weights(critic, progress["weights"])
+    team.load_optimiser(optimiser, progress["optimiser"])
     return _Run(
         critic, head, optimiser, progress["step"], progress["best_step"], progress["best_metrics"],
-        progress["best_weights"], progress["num_parts"],
+        progress["best_weights"], team, progress["num_parts"],
     )  # fmt: skip
 
 
 def _keep_best(run: _Run, metrics: Metrics) -> None:
     """Remember the weights of the lowest validation loss; without validation problems, the latest."""
     if "validation_loss" not in metrics or metrics["validation_loss"] < run.best_metrics["validation_loss"]:
-        run.best_step, run.best_weights = run.step, _weights(run.critic)
+        run.best_step, run.best_weights = run.step, run.team.trained_weights(run.critic)
         run.best_metrics = {name: value for name, value in metrics.items() if name.startswith("validation_")}
 
 
@@ -378,13 +409,11 @@ def _endless_batches(units: Sequence[Unit], config: CriticConfig) -> Iterator[li
 def _save(path: Path, run: _Run, fingerprint: str) -> None:
     state = {"fingerprint": fingerprint, "step": run.step, "best_step": run.best_step, "num_parts": run.num_parts}
     state |= {"best_metrics": run.best_metrics, "best_weights": run.best_weights}
-    save_progress(path, state | {"weights": _weights(run.critic), "optimiser": run.optimiser.state_dict()})
-
-
-def _weights(critic: PreTrainedModel) -> dict[str, Tensor]:
-    """What training changes."""
-    trained = ((name, weight) for name, weight in critic.named_parameters() if weight.requires_grad)
-    return {name: weight.detach().cpu().clone() for name, weight in trained}
+    state |= {"weights": run.team.trained_weights(run.critic)}
+    state |= {"optimiser": run.team.optimiser_state(run.optimiser)}
+    if run.team.is_first:
+        save_progress(path, state)
+    run.team.wait()
 
 
 def _trainable(critic: PreTrainedModel, config: CriticConfig) -> PreTrainedModel:

@@ -475,6 +475,12 @@ class CriticConfig(Section):
     lora_rank: int = Field(
         0, ge=0, le=1024, description="train adapters of this rank and the head only (needs peft); 0 = all weights"
     )
+    num_processes: int = Field(
+        1, ge=1, le=1024, description="processes that train a critic together, each on its share of a batch: GPUs, or 1"
+    )
+    sharded: bool = Field(
+        False, description="with several processes: weights, gradients and optimiser state are sharded (FSDP)"
+    )
     max_cut_share: float = Field(
         0.1, ge=0.0, le=1.0, description="share of labelled steps beyond the context above which training is an error"
     )

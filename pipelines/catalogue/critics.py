@@ -241,7 +241,7 @@ GENERATIVE = (
         arxiv="2408.15240",
         summary="process_critic.kind = generative: a step's score is the right verdict's share of the probability, "
         "read in place or after a question; with num_rationales the mean over sampled critiques (GenRM-CoT). The model "
-        "is taken as it is: the paper's training on verdicts and its reference-guided rationales are left out.",
+        "is taken as it is: the training on verdicts and reference-guided rationales of the paper are left out.",
         reads=("problems", "rollouts"),
         writes=("step_scores",),
         params=GenerativeCriticConfig,

@@ -1,10 +1,11 @@
 import typing
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 
 from critics.errors import CriticDataError
-from critics.evidence import SiblingPair, StepLabel
+from critics.evidence import Bag, SiblingPair, StepLabel
 from critics.examples import StepExamples, label_table, path_example
 from critics.heads import HEADS
 from critics.label_sources import SOURCES, build_examples, check_classes, check_targets, tables_read
@@ -219,6 +220,26 @@ def test_a_label_that_is_not_a_number_is_named_with_its_tree_and_step():
         check_targets(_example(StepLabel(1.0, 1.0, 1.0), StepLabel(float("nan"), 1.0, 1.0)))
     with pytest.raises(CriticDataError, match="weight -1"):
         check_targets(_example(StepLabel(1.0, -1.0, 1.0)))
+
+
+def test_no_other_number_of_a_label_a_pair_or_a_bag_may_be_missing():
+    nan = float("nan")
+    with pytest.raises(CriticDataError, match=r"tree-9 of problem p, node 1: .* samples \(0.5, nan\)"):
+        check_targets(_example(StepLabel(0.5, 1.0, 0.5, samples=(0.5, nan))))
+    with pytest.raises(CriticDataError, match=r"node 1: .* counts \(nan, 2.0\)"):
+        check_targets(_example(StepLabel(0.5, 1.0, 0.5, num_right=nan, num_total=2.0)))
+    tree = path_example("tree-9", "p", "1", ["a", "b"], [StepLabel(1.0, 1.0, 1.0)] * 2, pairs=[SiblingPair(1, 2, nan)])
+    with pytest.raises(CriticDataError, match="tree-9 of problem p: the pair of nodes 1 and 2 has strength nan"):
+        check_targets(StepExamples((tree,)))
+    tree = replace(tree, pairs=(), bags=(Bag((1, 2), nan),))
+    with pytest.raises(CriticDataError, match=r"the bag of nodes \(1, 2\) has outcome nan, not 0 to 1"):
+        check_targets(StepExamples((tree,)))
+    check_targets(_example(StepLabel(0.5, 1.0, 0.5, attributes=(nan,))))  # not known
+
+
+def test_consensus_of_one_class_says_what_both_sources_have_to_agree_on():
+    with pytest.raises(CriticDataError, match="2 right and 0 wrong.* names the step that first_errors names"):
+        check_classes(_example(*[StepLabel(1.0, 1.0, 1.0, source="consensus")] * 2))
 
 
 def test_a_table_of_one_class_is_named_with_its_numbers():

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForTokenClassification
@@ -75,3 +77,12 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="no tokenizer.json"):
         initial_critic(tmp_path, seed=0)
+
+
+def test_a_tokenizer_without_a_token_for_the_end_of_a_step_is_refused(tmp_path):
+    folder = build_language_model(tmp_path / "model")
+    text = json.loads((folder / "tokenizer.json").read_text())
+    text["normalizer"] = {"type": "Strip", "strip_left": True, "strip_right": True}
+    (folder / "tokenizer.json").write_text(json.dumps(text))
+    with pytest.raises(CheckpointError, match=r"has no token for '\\n', which ends a step: '1' with it becomes \[8\]"):
+        load_encoder(folder)

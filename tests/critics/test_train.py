@@ -192,12 +192,12 @@ def test_a_packed_step_has_the_loss_of_an_unpacked_one(examples, language_model,
     assert losses["chunks"][-1] == pytest.approx(losses["off"][-1], rel=1e-3)
 
 
-def without_memory_for(num_tokens):
+def without_memory_for(num_tokens, error=torch.OutOfMemoryError):
     """The real forward pass on a machine whose memory holds fewer than `num_tokens` packed tokens."""
 
     def forward(critic, ids_BT, *places):
         if torch.is_grad_enabled() and ids_BT.numel() >= num_tokens:
-            raise torch.OutOfMemoryError(f"tried to allocate {ids_BT.numel()} tokens")
+            raise error(f"DefaultCPUAllocator: can't allocate memory: you tried to allocate {ids_BT.numel()} tokens")
         return outputs_at(critic, ids_BT, *places)
 
     return forward
@@ -221,6 +221,18 @@ def test_where_memory_does_not_suffice_batches_are_halved_and_the_run_goes_on(
     assert (
         "rows of at most 12 tokens do not fit into memory; from here on batches are evaluated in halves" in warnings[0]
     )
+
+
+def test_torchs_own_error_of_a_full_memory_on_the_cpu_is_recognised_and_others_are_not_taken_for_it(
+    examples, language_model, tmp_path, monkeypatch
+):
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50)
+    assert critics.train._is_out_of_memory(caught.value)
+    assert not critics.train._is_out_of_memory(RuntimeError("shapes do not fit"))
+    monkeypatch.setattr(critics.train, "outputs_at", without_memory_for(100, RuntimeError))
+    critic = train_process_critic(examples, make_config(steps=1), language_model, tmp_path / "c")
+    assert critic.metrics["last_step"] == 1
 
 
 def test_a_single_row_that_memory_does_not_hold_is_an_error_that_names_its_tree(
