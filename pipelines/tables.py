@@ -142,6 +142,16 @@ RELATIONS: dict[str, pa.Schema] = {
         policy=STRING,
     ),
     # one row per refinement and the answer that it started from
+    "tactics": _schema(
+        position=INT,
+        problem_id=STRING,
+        tactic_id=STRING,
+        state=STRING,
+        tactic=STRING,
+        result=STRING,
+        is_on_proof=BOOL,
+        policy=STRING,
+    ),
     "refined_responses": _schema(
         position=INT,
         problem_id=STRING,

@@ -28,6 +28,7 @@ from pipelines.preference.score_margins import REPLAY_SHARES, SCORE_MARGINS
 from pipelines.preference.sibling_steps import SIBLING_STEPS
 from pipelines.preference.strata import STRATA
 from pipelines.preference.strength import STRENGTH
+from pipelines.preference.tactics import TACTIC_PAIRS
 from pipelines.preference.temporal_anchors import TEMPORAL_ANCHORS
 from pipelines.preference.tree_paths import TREE_PATHS
 from pipelines.preference.unpaired import UNPAIRED
@@ -75,6 +76,7 @@ JUDGES: Mapping[str, Curation] = {
 ON_TABLES: Mapping[str, Curation] = {
     "spo_pairs": WIN_RATES,
     "drift_pairs": DISSATISFACTION,
+    "tactic_pairs": TACTIC_PAIRS,
     "annotator_strengths": ANNOTATIONS,
     "replay_shares": REPLAY_SHARES,
     "length_controlled_rates": LENGTH_CONTROL,

@@ -22,7 +22,8 @@ EXAMPLES = {  # values for named parameters; every other number is 1 and every o
     "by_perplexity": False,
     "only_right": True,
     "by_uncertainty": True,
-    "both_ways": True, "beta": 0.5, "only_dissatisfied": True, "only_rejected": True, "replay_share": 0.3,
+    "both_ways": True, "against_detours": True,
+    "beta": 0.5, "only_dissatisfied": True, "only_rejected": True, "replay_share": 0.3,
     "low_share": 0.2, "high_share": 0.6, "strong_weight": 0.5,
 }  # fmt: skip
 
