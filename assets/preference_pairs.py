@@ -1,5 +1,7 @@
 """Asset `preference_pairs`."""
 
+from functools import partial
+
 import dagster as dg
 
 from assets.current_critic import current_critic_dep
@@ -9,6 +11,7 @@ from assets.specs import Pipeline, asset_traits
 from assets.tree_pages import tree_pages
 from assets.writing import read_night, write_night
 from pipelines.config import PairsConfig, Settings
+from pipelines.extensions import load_extension
 from pipelines.lake import Lake
 from pipelines.preference.methods import tables_of
 from pipelines.preference_pairs import PairTables, make_pairs, pair_numbers
@@ -22,10 +25,11 @@ SHOWN_BESIDE = ("search_edges", "gold_steps", "first_errors")  # on the pages of
 
 def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """The pairs of the configured methods; by default of sibling steps and of whole rollouts."""
-    pipeline = Pipeline("preference_pairs", "1", SOURCES, (settings.preference_pairs,))
+    pipeline = Pipeline("preference_pairs", "1", SOURCES, (settings.preference_pairs,), workspace=("filters",))
     Launchpad = launchpad_config(settings.preference_pairs)
 
-    deps = [*tables_of(settings.preference_pairs), current_critic_dep(last_night_and_tonight())]
+    load_method = partial(load_extension, settings, "filters")
+    deps = [*tables_of(settings.preference_pairs, load_method), current_critic_dep(last_night_and_tonight())]
 
     @dg.asset(**asset_traits(settings, pipeline, "preference_pairs", kinds={"duckdb", "parquet"}, deps=deps))
     def preference_pairs(
@@ -38,9 +42,10 @@ def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         night = context.partition_key
         with lake.lease(f"preference_pairs/{night}"):
             section = pipeline_config(config, PairsConfig)
-            inputs = tables_of(section)
+            load = partial(load_extension, settings, "filters")
+            inputs = tables_of(section, load)
             tables = {table: read_night(lake, table, night) for table in inputs}
-            made = make_pairs(PairTables(**tables), section, night)
+            made = make_pairs(PairTables(**tables), section, night, load=load)
             seen = {table: read_night(lake, table, night) for table in SHOWN_BESIDE}
             with Warehouse.over({**tables, **seen, "preference_pairs": made.pairs}) as warehouse:
                 pages = tree_pages(settings, warehouse, night)

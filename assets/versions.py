@@ -84,6 +84,7 @@ def _workspace_files(settings: Settings, kind: str) -> list[Path]:
     references = list(getattr(settings.extensions, kind).values())
     if kind == "filters":
         references += [method.reference for method in settings.consistency.methods]
+        references += [method.method for method in settings.preference_pairs.methods]
     if kind == "recipes":
         references.append(settings.rollouts.recipe)
     return [settings.in_workspace(reference.rpartition(":")[0]) for reference in references if ".py:" in reference]

@@ -593,7 +593,11 @@ class TokenScoresConfig(Section):
 class PairMethodConfig(Section):
     """One method that makes, weighs or removes preference pairs."""
 
-    method: Name = Field(description="a miner of pairs, or a weight or filter over pairs, by its name in the catalogue")
+    method: str = Field(
+        min_length=1,
+        description="a miner of pairs, or a weight or filter over pairs, by its name in the catalogue, or one of yours "
+        "by name or as my_pairs.py:METHOD",
+    )
     name: Name | None = Field(None, description="what `preference_pairs.method` says of its pairs; default: the method")
     parameters: dict[Name, ParameterValue] = Field({}, description="the method's own parameters")
 

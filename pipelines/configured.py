@@ -43,4 +43,4 @@ def check_names(settings: Settings) -> None:
     nothing = OwnInputs(SCHEMAS["rollouts"].empty_table(), SCHEMAS["step_scores"].empty_table())
     for method in settings.consistency.methods:
         filter_of(method, partial(load_extension, settings, "filters"), nothing)
-    steps_of(settings.preference_pairs)
+    steps_of(settings.preference_pairs, load=partial(load_extension, settings, "filters"))

@@ -19,7 +19,8 @@ from pipelines.config import PairsConfig
 from pipelines.consistency.scorer import LATEST
 from pipelines.consistency.scorer import scorer_version as find_version
 from pipelines.errors import ReasonmillError
-from pipelines.preference.methods import MINERS, Step, steps_of
+from pipelines.preference.methods import LoadMethodFn, Step, steps_of
+from pipelines.preference.mining import PAIRS
 from pipelines.search.extraction import step_nodes
 from pipelines.tables import RELATIONS, SCHEMAS
 from pipelines.warehouse import Warehouse
@@ -81,13 +82,15 @@ def make_pairs(
     source: str = "critic",
     scorer_version: str = LATEST,
     separator: str = "\n",
+    load: LoadMethodFn | None = None,
 ) -> MadePairs:
     """The pairs of one night; prompt = statement and shared prefix, every step ended by `separator`.
 
+    `load` finds methods of the user's own by their references.
     Without step scores, or without scores of the named scorer, whole rollouts are paired by outcome alone. Raises
     ConfigError where a configured method or parameter is not one.
     """
-    steps = steps_of(config, separator)
+    steps = steps_of(config, separator, load)
     scores = tables.step_scores
     version = None if scores is None else find_version(scores, source, scorer_version)
     params = {
@@ -99,15 +102,15 @@ def make_pairs(
     with Warehouse.over(tables.given()) as warehouse:
         relations = {
             relation: _relation(warehouse, relation, params)
-            for relation in dict.fromkeys(step.relation for step in steps if step.method in MINERS)
+            for relation in dict.fromkeys(step.relation for step in steps if step.is_miner)
         }
-        pairs = pa.concat_tables(_mined(step, relations[step.relation]) for step in steps if step.method in MINERS)
+        pairs = pa.concat_tables(_mined(step, relations[step.relation]) for step in steps if step.is_miner)
         pairs = pairs.set_column(0, "position", pa.array(range(pairs.num_rows), pa.int64()))
         num_mined = Counter(pairs["method"].to_pylist())
         num_removed: Counter[str] = Counter()
         pairs = _distinct(pairs, warehouse)
         for step in steps:
-            if step.method not in MINERS:
+            if not step.is_miner:
                 pairs, reasons = _judged(step, pairs, warehouse, params)
                 num_removed.update(f"{step.name}_{reason}" for reason in reasons)
         warehouse.hold("mined_pairs", _distinct(pairs, warehouse))
@@ -137,9 +140,10 @@ def _relation(warehouse: Warehouse, relation: str, params: Mapping[str, object])
 
 def _mined(step: Step, table: pa.Table) -> pa.Table:
     """The pairs of one miner under its configured name."""
-    pairs = step.curation.run(table, step.params)
+    pairs = step.curation.run(table, step.params).select(PAIRS.names).cast(PAIRS)
     names = pa.array([step.name] * pairs.num_rows, pa.string())
-    return pairs.set_column(pairs.schema.get_field_index("method"), "method", names)
+    named = pairs.set_column(pairs.schema.get_field_index("method"), "method", names)
+    return named.add_column(0, "position", pa.array(range(pairs.num_rows), pa.int64()))
 
 
 def _distinct(pairs: pa.Table, warehouse: Warehouse) -> pa.Table:

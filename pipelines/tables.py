@@ -171,6 +171,16 @@ RELATIONS: dict[str, pa.Schema] = {
     # one row per training row of a mixed RL set
     "mixed_rows": _schema(position=INT, row_id=STRING, is_judge=BOOL),
     # one row per refinement and the answer that it started from
+    "tactics": _schema(
+        position=INT,
+        problem_id=STRING,
+        tactic_id=STRING,
+        state=STRING,
+        tactic=STRING,
+        result=STRING,
+        is_on_proof=BOOL,
+        policy=STRING,
+    ),
     "refined_responses": _schema(
         position=INT,
         problem_id=STRING,

@@ -1,13 +1,24 @@
 """Methods that keep, weigh or reject rollouts."""
 
 from pipelines.catalogue.method import Method, Tier
-from pipelines.consistency import advantages, agreement, b_star, bandits, d3s, difficulty, prof, selection
+from pipelines.consistency import (
+    advantages,
+    agreement,
+    b_star,
+    bandits,
+    d3s,
+    difficulty,
+    policy_filtration,
+    prof,
+    selection,
+)
 from pipelines.curation import Curation
 
 STARTER = "starter demo of 2026-11-21, 3,200 samples (python -m tests.benchmarks yields)"
 SAMPLES = ("rollouts", "step_scores")
 RESULTS = ("consistency_results",)
 B_STAR_PAPER = "B-STaR: Monitoring and Balancing Exploration and Exploitation in Self-Taught Reasoners"
+PF_PPO = "Policy Filtration for RLHF to Mitigate Noise in Reward Models (PF-PPO)"
 PROF_PAPER = "Beyond Correctness: Harmonizing Process and Outcome Rewards (PROF)"
 
 
@@ -135,6 +146,20 @@ METHODS = (
         agreement.SELF_CERTAINTY, "consistent_rollouts/self_certainty",
         "verified",
         "the elected answer is right in 56.8 % of 400 groups (by majority: 56.3 %)",
+    ),
+    _judging(
+        "policy_filtration", PF_PPO, "2409.06957",
+        "Keeps a group's samples with the highest and the lowest rewards, which are reliable (from the abstract).",
+        policy_filtration.POLICY_FILTRATION, "consistent_rollouts/policy_filtration",
+        "experimental",
+        None,
+    ),
+    _on_tables(
+        "policy_filtration_search", PF_PPO, "2409.06957",
+        "R^2 of rewards and outcomes on what each strategy of policy filtration keeps, and the strategy to use.",
+        policy_filtration.SEARCH, None,
+        "experimental",
+        None,
     ),
     _on_tables(
         "knapsack", "Knapsack RL: Unlocking Exploration of LLMs via Optimizing Budget Allocation", "2509.25849",

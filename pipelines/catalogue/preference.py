@@ -217,6 +217,16 @@ METHODS = (
         measured="demo lake, one night, 400 problems: 399 pairs of 1,496 refinements, 63 % of the problems covered",
     ),
     _method(
+        "tactic_pairs",
+        "BFS-Prover: Scalable Best-First Tree Search for LLM-based Automatic Theorem Proving",
+        "2502.03438",
+        "Pairs a tactic on a found proof with one that gave a Lean error at the same goals (from notes on the paper); "
+        "what timed out or crashed is never rejected.",
+        "tactic_pairs",
+        (),
+        (),
+    ),
+    _method(
         "preference_strength",
         "Secrets of RLHF in Large Language Models Part II: Reward Modeling",
         "2401.06080",

@@ -1,17 +1,19 @@
 """The methods that `[[preference_pairs.methods]]` can name: miners, and weights and filters over their pairs.
 
 A miner reads one relation, which `pipelines.preference_pairs` makes from the lake's tables; a weight or filter reads
-the pairs with what is known of their sides (relation `known_pairs`).
+the pairs with what is known of their sides (relation `known_pairs`). One of the user's own is a `Curation`: with
+grain "table" and the columns of pairs in `writes` it is a miner of the first relation that has all columns it requires;
+with grain "rows" and `kept, reason, score` in `writes` it judges pairs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
 from pipelines.config import PairMethodConfig, PairsConfig, allowed_values
-from pipelines.curation import Curation
-from pipelines.errors import ConfigError
+from pipelines.curation import DECISION, Curation
+from pipelines.errors import ConfigError, WorkspaceError
 from pipelines.preference.annotations import ANNOTATIONS
 from pipelines.preference.branch_points import BRANCH_POINTS
 from pipelines.preference.critiques import CRITIQUE_PAIRS, REFINEMENT_PAIRS
@@ -21,6 +23,7 @@ from pipelines.preference.length_control import LENGTH_CONTROL
 from pipelines.preference.lengths import LENGTH_BALANCE
 from pipelines.preference.likelihoods import LIKELIHOOD_WEIGHTS, TOKEN_REWARDS, TOKEN_WEIGHTS
 from pipelines.preference.mcts_dpo import MCTS_DPO
+from pipelines.preference.mining import PAIRS
 from pipelines.preference.policies import DISSATISFACTION, SOURCE_MODELS, TUNED_AGAINST_BASE
 from pipelines.preference.ppm_steps import PPM_STEPS
 from pipelines.preference.rejection_sampling import REJECTION_SAMPLING
@@ -28,12 +31,17 @@ from pipelines.preference.score_margins import REPLAY_SHARES, SCORE_MARGINS
 from pipelines.preference.sibling_steps import SIBLING_STEPS
 from pipelines.preference.strata import STRATA
 from pipelines.preference.strength import STRENGTH
+from pipelines.preference.tactics import TACTIC_PAIRS
 from pipelines.preference.temporal_anchors import TEMPORAL_ANCHORS
 from pipelines.preference.tree_paths import TREE_PATHS
 from pipelines.preference.unpaired import UNPAIRED
 from pipelines.preference.whole_rollouts import WHOLE_ROLLOUTS
 from pipelines.preference.win_rates import WIN_RATES
 from pipelines.rows import near_names
+from pipelines.tables import RELATIONS
+
+LoadMethodFn = Callable[[str], object]
+"""A user's method by its reference (`my_pairs.py:METHOD` or an installed name)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,7 @@ JUDGES: Mapping[str, Curation] = {
 ON_TABLES: Mapping[str, Curation] = {
     "spo_pairs": WIN_RATES,
     "drift_pairs": DISSATISFACTION,
+    "tactic_pairs": TACTIC_PAIRS,
     "annotator_strengths": ANNOTATIONS,
     "replay_shares": REPLAY_SHARES,
     "length_controlled_rates": LENGTH_CONTROL,
@@ -99,6 +108,9 @@ SOURCES = {
 }
 """Relation -> tables of the lake that it is made from."""
 
+MINED = tuple(relation for relation in SOURCES if relation != "known_pairs")
+"""Relations that miners read, the nearest to a tree first."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -109,19 +121,20 @@ class Step:
     curation: Curation
     relation: str
     params: BaseModel
+    is_miner: bool  # else it judges pairs
 
 
-def steps_of(config: PairsConfig, separator: str = "\n") -> tuple[Step, ...]:
-    """The configured methods in their order; ConfigError for an unknown method or parameter, a value out of bounds, a
-    name that is used twice, a miner behind a filter, or a list without a miner."""
-    steps = tuple(_step(index, one, config, separator) for index, one in enumerate(config.methods))
+def steps_of(config: PairsConfig, separator: str = "\n", load: LoadMethodFn | None = None) -> tuple[Step, ...]:
+    """The configured methods in their order; `load` finds those of the user's own. ConfigError for an unknown method or
+    parameter, a value out of bounds, a name that is used twice, a miner behind a filter, or a list without a miner."""
+    steps = tuple(_step(index, one, config, separator, load) for index, one in enumerate(config.methods))
     names = [step.name for step in steps]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(
                 f'preference_pairs.methods has the name "{name}" {names.count(name)} times; give each its own `name`.'
             )
-    are_miners = [step.method in MINERS for step in steps]
+    are_miners = [step.is_miner for step in steps]
     if not are_miners[0]:
         raise ConfigError(
             f'preference_pairs.methods begins with "{steps[0].method}", which works on pairs; name a method that makes '
@@ -136,28 +149,55 @@ def steps_of(config: PairsConfig, separator: str = "\n") -> tuple[Step, ...]:
     return steps
 
 
-def tables_of(config: PairsConfig) -> tuple[str, ...]:
+def tables_of(config: PairsConfig, load: LoadMethodFn | None = None) -> tuple[str, ...]:
     """Tables of the lake that the configured methods read, those of the default methods always among them."""
-    steps = steps_of(config)
+    steps = steps_of(config, load=load)
     needed = [*SOURCES["tree_nodes"], "step_scores", *(table for step in steps for table in SOURCES[step.relation])]
     if any(step.method == "density_ratio_pairs" for step in steps):
         needed.append("token_scores")
     return tuple(dict.fromkeys(needed))
 
 
-def _step(index: int, entry: PairMethodConfig, config: PairsConfig, separator: str) -> Step:
+def _step(index: int, entry: PairMethodConfig, config: PairsConfig, separator: str, load: LoadMethodFn | None) -> Step:
     key = f"preference_pairs.methods[{index}]"
     if entry.method in MINERS:
         curation, relation = MINERS[entry.method].curation, MINERS[entry.method].relation
     elif entry.method in JUDGES:
         curation, relation = JUDGES[entry.method], "known_pairs"
     else:
+        curation, relation = _own_method(key, entry.method, load)
+    name = entry.name or entry.method.rpartition(":")[2]
+    params = _params(key, entry, curation, config, separator)
+    return Step(name, entry.method, curation, relation, params, is_miner=relation != "known_pairs")
+
+
+def _own_method(key: str, reference: str, load: LoadMethodFn | None) -> tuple[Curation, str]:
+    """A method of the user's own and the relation that it reads."""
+    unknown = f'{key}.method = "{reference}" is no method over pairs; {near_names(reference, [*MINERS, *JUDGES])}'
+    if load is None or reference in ON_TABLES:
+        raise ConfigError(unknown)
+    try:
+        found = load(reference)
+    except WorkspaceError as error:
+        raise ConfigError(f"{unknown} {error}" if ":" not in reference else f"{key}.method: {error}") from error
+    if not isinstance(found, Curation):
         raise ConfigError(
-            f'{key}.method = "{entry.method}" is no method over pairs; {near_names(entry.method, [*MINERS, *JUDGES])}'
+            f"{key}.method = {reference!r} is a {type(found).__name__}; a pipelines.curation.Curation is needed there."
         )
-    return Step(
-        entry.name or entry.method, entry.method, curation, relation, _params(key, entry, curation, config, separator)
-    )
+    needed = {column.name for column in found.reads if column.is_required}
+    if found.grain == "rows" and set(DECISION.names) <= set(found.writes.names):
+        relations = ("known_pairs",)
+    else:
+        relations = MINED if found.grain == "table" and set(PAIRS.names) <= set(found.writes.names) else ()
+    fitting = [relation for relation in relations if needed <= set(RELATIONS[relation].names)]
+    if not fitting:
+        raise ConfigError(
+            f'{key}.method = {reference!r} neither makes nor judges pairs. A miner has grain "table", writes '
+            f'{", ".join(PAIRS.names)} and reads columns of one of {", ".join(MINED)}; a judge has grain "rows", '
+            f"writes {', '.join(DECISION.names)} and reads columns of known_pairs. It requires "
+            f"{', '.join(sorted(needed)) or 'none'}."
+        )
+    return found, fitting[0]
 
 
 def _params(key: str, entry: PairMethodConfig, curation: Curation, config: PairsConfig, separator: str) -> BaseModel:
@@ -175,7 +215,8 @@ def _params(key: str, entry: PairMethodConfig, curation: Curation, config: Pairs
         return curation.params.model_validate(given, strict=True)
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
+        value = given.get(name, "nothing")
         raise ConfigError(
-            f"{key}.parameters.{name} = {given[name]!r} is not possible; allowed is {allowed_values(fields[name])} "
+            f"{key}.parameters.{name} = {value!r} is not possible; allowed is {allowed_values(fields[name])} "
             f"({fields[name].description})."
         ) from error

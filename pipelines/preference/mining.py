@@ -89,6 +89,7 @@ OPTIONAL_IN_TREES = ("prompt", "action", "raw_value", "outcome_reward", "policy"
 NEVER_NULL = (
     "tree_id", "node_id", "response_id", "rollout_id", "critique_id", "original_id", "refinement_id", "first_id",
     "second_id", "response", "chosen", "rejected", "critique", "original", "refinement", "first", "second",
+    "tactic_id", "tactic",
 )  # fmt: skip
 """Ids and texts without which a row says nothing: where a method needs one, a null is refused with its row."""
 REQUIRED_OF_ANSWERS = ("problem_id", "response_id", "response")

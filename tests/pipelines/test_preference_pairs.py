@@ -1,12 +1,14 @@
 """Pairs from a tree small enough to draw, and from groups of whole rollouts."""
 
 import math
+from functools import partial
 
 import pyarrow as pa
 import pytest
 
-from pipelines.config import PairMethodConfig, PairsConfig, parse_settings
+from pipelines.config import PairMethodConfig, PairsConfig, Settings, parse_settings
 from pipelines.errors import ConfigError, ReasonmillError
+from pipelines.extensions import load_extension
 from pipelines.preference.methods import steps_of, tables_of
 from pipelines.preference_pairs import MadePairs, PairTables, build_pairs, make_pairs, pair_numbers
 from pipelines.rows import rows_to_table
@@ -435,6 +437,85 @@ def test_coverage_and_the_share_of_pairs_of_tonights_policy_are_reported():
 def test_a_list_that_cannot_work_is_refused_with_what_would_be_right(config, message):
     with pytest.raises(ConfigError, match=message):
         steps_of(config)
+
+
+OWN = """
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel
+
+from pipelines.curation import DECISION, Column, Curation
+from pipelines.preference.mining import PAIRS
+
+
+class Params(BaseModel):
+    most_chars: int = 20
+
+
+def shortest_first(rows, params):
+    right = [row for row in rows.sort_by("response_id").to_pylist() if len(row["response"]) <= params.most_chars]
+    one, other = right[0], right[-1]
+    pair = {"problem_id": one["problem_id"], "kind": "rollout", "method": "", "prompt": one["prompt"],
+            "chosen": one["response"], "rejected": other["response"], "weight": 1.0,
+            "chosen_id": one["response_id"], "rejected_id": other["response_id"]}
+    return pa.Table.from_pylist([pair], schema=PAIRS)
+
+
+def nothing_long(rows, params):
+    kept = pc.less_equal(pc.utf8_length(rows["chosen"]), params.most_chars)
+    reason = pc.if_else(kept, None, "too_long")
+    return pa.table({"position": rows["position"], "kept": kept, "reason": reason,
+                     "score": pa.nulls(rows.num_rows, pa.float64())})
+
+
+TEXT = pa.string()
+READS = (Column("response_id", TEXT, ""), Column("response", TEXT, ""))
+SHORTEST = Curation(Params, READS, PAIRS, "table", shortest_first)
+SHORT = Curation(Params, (Column("chosen", TEXT, ""),), DECISION, "rows", nothing_long)
+OTHER = Curation(Params, (Column("nonsense", TEXT, ""),), DECISION, "rows", nothing_long)
+WORD = "no method"
+
+
+def function(rows, params):
+    return rows
+"""
+
+
+def load_own(folder):
+    (folder / "my_pairs.py").write_text(OWN)
+    return partial(load_extension, Settings(root=folder), "filters")
+
+
+def test_methods_of_the_users_own_make_and_judge_pairs(tmp_path):
+    rollouts = rows_to_table("rollouts", [make_rollout("a", 1.0, "1"), make_rollout("b", 0.0, "1", "2")])
+    tables = PairTables(PROBLEMS, NO_NODES, rollouts)
+    load = load_own(tmp_path)
+    made = make_pairs(tables, methods("my_pairs.py:SHORTEST"), NIGHT, load=load)
+    (pair,) = made.pairs.to_pylist()
+    assert (pair["method"], pair["chosen_id"], pair["rejected_id"], pair["margin"]) == ("SHORTEST", "a", "b", None)
+    assert made.num_mined == {"SHORTEST": 1}
+    judged = make_pairs(
+        tables, methods("my_pairs.py:SHORTEST", ("my_pairs.py:SHORT", {"most_chars": 1})), NIGHT, load=load
+    )
+    assert (judged.pairs.num_rows, judged.num_removed) == (0, {"SHORT_too_long": 1})  # "1" and the end of its line
+    usual = ("problems", "search_nodes", "rollouts", "step_scores")
+    assert tables_of(methods("my_pairs.py:SHORTEST"), load) == usual
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("my_pairs.py:WORD", r"methods\[0\].method: .*is a str"),
+        ("my_pairs.py:function", r"methods\[0\].method = 'my_pairs.py:function' is a function; a .*Curation"),
+        ("my_pairs.py:OTHER", r"neither makes nor judges pairs.* It requires nonsense"),
+        ("my_pairs.py:NONE", r"methods\[0\].method: .*has no `NONE`"),
+        ("roolout_pairs", r"no method over pairs; did you mean rollout_pairs"),
+        ("my_pairs.py:SHORT", r'begins with "my_pairs.py:SHORT", which works on pairs'),
+    ],
+)
+def test_a_method_of_the_users_own_that_cannot_work_is_explained(tmp_path, reference, message):
+    with pytest.raises(ConfigError, match=message):
+        steps_of(methods(reference), load=load_own(tmp_path))
 
 
 def test_methods_are_configured_as_tables_of_the_toml_file(tmp_path):

@@ -216,3 +216,37 @@ def test_answers_to_different_problems_never_meet_whatever_their_groups_are_call
     ]
     known = {column.name for column in curation_named(method).reads}
     assert applied(method, [{key: value for key, value in row.items() if key in known} for row in rows]) == []
+
+
+# tactics ----------------------------------------------------------------------------------------------
+
+
+def tactic(name: str, result: str, is_on_proof: bool | None = None, state: str | None = "⊢ 1 + 1 = 2") -> dict:
+    return {"problem_id": "t", "tactic_id": name, "state": state, "tactic": f"by {name}", "result": result,
+            "is_on_proof": is_on_proof}  # fmt: skip
+
+
+def test_a_tactic_of_a_proof_is_chosen_over_errors_at_the_same_goals_alone():
+    rows = [tactic("norm_num", "finished", True), tactic("ring", "error"), tactic("simp", "state"),
+            tactic("omega", "timeout"), tactic("decide", "crash"), tactic("sorry", "given_up"),
+            tactic("linarith", "error", state="⊢ False"), tactic("nothing", "error", state=None)]  # fmt: skip
+    pairs = applied("tactic_pairs", rows)
+    assert sides(pairs) == {("norm_num", "ring"): 1.0}
+    assert (pairs[0]["prompt"], pairs[0]["chosen"], pairs[0]["kind"]) == ("⊢ 1 + 1 = 2", "by norm_num", "tactic")
+    # nobody knows whether a detour would have come to a proof
+    assert sides(applied("tactic_pairs", rows, against_detours=True)) == {
+        ("norm_num", "ring"): 1.0, ("norm_num", "simp"): None
+    }  # fmt: skip
+    # errors come first
+    assert sides(applied("tactic_pairs", rows, against_detours=True, max_pairs_per_problem=1)) == {
+        ("norm_num", "ring"): 1.0
+    }  # fmt: skip
+
+
+def test_a_text_on_a_proof_is_never_rejected_and_a_theorem_without_a_proof_gives_no_pair():
+    twice = [tactic("ring", "finished", True), {**tactic("ring2", "error"), "tactic": "by ring"}]
+    assert applied("tactic_pairs", twice) == []
+    assert applied("tactic_pairs", [tactic("ring", "error"), tactic("simp", "state")]) == []
+    # an attempt that is marked as on a proof, but failed, is on none
+    assert applied("tactic_pairs", [tactic("ring", "error", True), tactic("simp", "error")]) == []
+    assert applied("tactic_pairs", []) == []
