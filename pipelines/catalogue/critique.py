@@ -239,6 +239,49 @@ AGENTS = (
         "Answers edited after a critique as rollouts of their own, pairs where the edit is better; from the paper's "
         "description as remembered.",
     ),
+    _agents(
+        "contrastive_self_critique",
+        "SCRIT: self-evolving critic",
+        None,
+        "contrastive_self_critique.run",
+        "Critiques made beside a right solution, kept where their correction is right, trained on without it.",
+    ),
+    _agents(
+        "deep_critic",
+        "DeepCritic: deliberate critique",
+        None,
+        "deep_critic.run",
+        "A critique of the critique, kept where its first error is the label from continuations.",
+    ),
+    _agents(
+        "checklist",
+        "IF-CRITIC; KLCF: checklists",
+        None,
+        "checklist.run",
+        "Items that a right solution must fulfil, checked one by one; from the papers' descriptions as remembered.",
+    ),
+    _agents(
+        "principles",
+        "SPCT: self-principled critique tuning",
+        None,
+        "principles.run",
+        "Generated principles, parallel votes and a meta score; from the paper's description as remembered.",
+    ),
+    _agents(
+        "scored_critique",
+        "ChatGLM-Math: Math-Critique; CritiqueLLM",
+        None,
+        "scored_critique.run",
+        "Pointwise critiques that end in a score, with or without a reference; from the papers' descriptions as "
+        "remembered.",
+    ),
+    _agents(
+        "table_critic",
+        "Table-Critic: multi-agent criticism with a template tree",
+        None,
+        "table_critic.run",
+        "Judge, router, critic, refiner and curator with a growing tree of templates, on step solutions.",
+    ),
 )
 TREES = (
     _table_method(
