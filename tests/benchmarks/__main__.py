@@ -26,6 +26,7 @@ from tests.benchmarks import (
     prof_scale,
     readme,
     recipe_comparison,
+    refinements,
     resume,
     starter_card,
     yields,
@@ -48,6 +49,7 @@ MODULES = {
     "yields": yields,
     "prof_scale": prof_scale,
     "agents": agents,
+    "refinements": refinements,
     "duplicates": duplicates,
     "curation": curation,
 }
