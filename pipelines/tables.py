@@ -565,6 +565,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         problem_id=STRING,
         rollout_id=STRING,  # the criticised solution; null = it is about none or several
         step=INT,  # the step that it is about; null = about the whole
+        agent=STRING,  # who criticised; null = nobody, or several
         prompt=STRING,  # what a model is asked
         response=STRING,  # what it should learn to say, or what it said; null with error
         rejected=STRING,  # the worse response of a pair; null = no pair

@@ -77,14 +77,19 @@ async def ask(
     purpose: str = "critique",
     regex: str | None = None,
     temperature: float | None = None,
+    answer_start: str = "",
 ) -> Reply:
-    """One sample after `prompt`; `about` names the request among all others with this configuration (its seed)."""
+    """One sample after `prompt`, and after `answer_start` where the answer is begun already.
+
+    `about` names the request among all others with this configuration (its seed).
+    """
     config = room.config
     try:
         request = text_request(
             prompt, room.prompts, room.session.tokenizer, seed=stable_seed(config.seed, *about), purpose=purpose,
             affinity=problem_id, temperature=config.temperature if temperature is None else temperature,
             max_tokens=config.max_tokens, max_model_len=room.max_model_len, regex=regex,
+            answer_start=answer_start,
         )  # fmt: skip
     except ContextLengthError as error:
         return Reply(None, None, None, False, describe_error(error), 0, prompt)
@@ -105,12 +110,20 @@ async def ask_for_solution(room: Room, problem: Row, prompt: str, about: Sequenc
     return attempt_of(room, problem, await ask(room, prompt, about, str(problem["problem_id"]), purpose="refine"))
 
 
-def attempt_of(room: Room, problem: Row, reply: Reply) -> Attempt:
-    """The solution in a reply; without a reply it has no steps and no grade."""
+async def continue_solution(room: Room, problem: Row, steps: Sequence[str], about: Sequence[object]) -> Attempt:
+    """A solution that goes on from `steps`, as the policy would; its steps are all of them."""
+    begun = "".join(step + room.prompts.step_separator for step in steps)
+    prompt = room.prompts.solve_prompt(problem)
+    reply = await ask(room, prompt, about, str(problem["problem_id"]), purpose="refine", answer_start=begun)
+    return attempt_of(room, problem, reply, steps)
+
+
+def attempt_of(room: Room, problem: Row, reply: Reply, begun: Sequence[str] = ()) -> Attempt:
+    """The solution in a reply, after the steps that were given; without a reply it has no steps and no grade."""
     if reply.text is None:
         return Attempt(reply, (), None, None)
     separator = room.prompts.step_separator
-    steps = split_steps(reply.text, separator)
+    steps = [*begun, *split_steps(reply.text, separator)]
     is_truncated = is_cut_off(reply.text, "length" if reply.is_truncated else "stop", separator)
     graded = grade_steps(problem, steps, is_truncated, room.grade, room.extract_answer)
     return Attempt(reply, tuple(steps), graded.answer, graded.outcome_reward)

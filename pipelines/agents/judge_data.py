@@ -3,7 +3,7 @@
 Pure queries over anybody's tables; they stand in `sql/critiques/`. Judgments without a verdict, items without a label
 and sides that are missing make no row, or a row with a reason. Lots are hashes of ids and the seed.
 
-Methods that METHODS knows in outline only (Direct Judgement Preference Optimization, Self-rationalization, SPARK,
+Methods that we know in outline only (Direct Judgement Preference Optimization, Self-rationalization, SPARK,
 LLaVA-Critic-R1 and R1-Reward, Critic-RM) are built from their papers' descriptions as we remember them, and their
 prompts are ours.
 """

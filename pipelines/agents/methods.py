@@ -6,7 +6,25 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError
 
 from pipelines.agents.ask import Room, Row
+from pipelines.agents.auto_math_critique import AUTO_MATH_CRITIQUE
+from pipelines.agents.checklist import CHECKLIST
+from pipelines.agents.contrastive_self_critique import CONTRASTIVE_SELF_CRITIQUE
+from pipelines.agents.critic_cot import CRITIC_COT
+from pipelines.agents.critique_post_edit import CRITIQUE_POST_EDIT
+from pipelines.agents.deep_critic import DEEP_CRITIC
+from pipelines.agents.local_and_global import LOCAL_AND_GLOBAL_REFINEMENT
+from pipelines.agents.magicore import MAGICORE
+from pipelines.agents.principles import PRINCIPLES
 from pipelines.agents.records import AgentMethod, Group, record_row
+from pipelines.agents.scored_critique import SCORED_CRITIQUE
+from pipelines.agents.self_correction_turns import SELF_CORRECTION_TURNS
+from pipelines.agents.self_play import SELF_PLAY
+from pipelines.agents.table_critic import TABLE_CRITIC
+from pipelines.agents.tampered_solutions import TAMPERED_SOLUTIONS
+from pipelines.agents.teacher_correction import TEACHER_CORRECTION
+from pipelines.agents.tool_critique import TOOL_CRITIQUE
+from pipelines.agents.typed_corruptions import TYPED_CORRUPTIONS
+from pipelines.agents.unary_feedback import UNARY_FEEDBACK
 from pipelines.config import AgentMethodConfig, CritiquesConfig
 from pipelines.errors import ConfigError
 from pipelines.reasoning.prompts import PromptStyle
@@ -14,7 +32,26 @@ from pipelines.rows import near_names
 
 MULTI_CRITIQUE = "multi_critique"
 
-METHODS: Mapping[str, AgentMethod] = {}
+METHODS: Mapping[str, AgentMethod] = {
+    "tampered_solutions": TAMPERED_SOLUTIONS,
+    "typed_corruptions": TYPED_CORRUPTIONS,
+    "self_play": SELF_PLAY,
+    "critic_cot": CRITIC_COT,
+    "auto_math_critique": AUTO_MATH_CRITIQUE,
+    "teacher_correction": TEACHER_CORRECTION,
+    "tool_critique": TOOL_CRITIQUE,
+    "local_and_global_refinement": LOCAL_AND_GLOBAL_REFINEMENT,
+    "unary_feedback": UNARY_FEEDBACK,
+    "self_correction_turns": SELF_CORRECTION_TURNS,
+    "critique_post_edit": CRITIQUE_POST_EDIT,
+    "magicore": MAGICORE,
+    "contrastive_self_critique": CONTRASTIVE_SELF_CRITIQUE,
+    "deep_critic": DEEP_CRITIC,
+    "checklist": CHECKLIST,
+    "principles": PRINCIPLES,
+    "scored_critique": SCORED_CRITIQUE,
+    "table_critic": TABLE_CRITIC,
+}
 
 
 @dataclass(frozen=True)

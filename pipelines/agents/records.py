@@ -38,6 +38,7 @@ class Record:
     problem_id: str
     rollout_id: str | None = None
     step: int | None = None
+    agent: str | None = None
     prompt: str | None = None
     response: str | None = None
     rejected: str | None = None
@@ -86,6 +87,7 @@ def record_row(method: str, night: str, record: Record) -> Row:
         "problem_id": record.problem_id,
         "rollout_id": record.rollout_id,
         "step": record.step,
+        "agent": record.agent,
         "prompt": record.prompt,
         "response": record.response,
         "rejected": record.rejected,

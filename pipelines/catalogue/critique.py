@@ -1,6 +1,8 @@
 """Methods by which agents criticise, judge and refine, and what critics and judges learn from."""
 
 from pipelines.agents import judge_data, rewards
+from pipelines.agents.methods import METHODS as AGENT_METHODS
+from pipelines.agents.tree_discrepancy import TREE_DISCREPANCY
 from pipelines.catalogue.method import Method
 from pipelines.config import CritiquesConfig
 from pipelines.curation import Curation
@@ -20,6 +22,17 @@ def _table_method(
         name=name, paper=paper, arxiv=arxiv, summary=summary, reads=(), writes=(), params=curation.params,
         function="pipelines.agents.rewards.over",
         query=f"critiques/{query}", curation=curation, measured=measured,
+    )  # fmt: skip
+
+
+def _agents(
+    name: str, paper: str, arxiv: str | None, function: str, summary: str, measured: str | None = None
+) -> Method:
+    """A method of `[[critiques.methods]]`; it writes records."""
+    return Method(
+        name=name, paper=paper, arxiv=arxiv, summary=summary, reads=("problems", "rollouts"),
+        writes=("critique_records",), params=AGENT_METHODS[name].params, function=f"pipelines.agents.{function}",
+        measured=measured,
     )  # fmt: skip
 
 
@@ -115,8 +128,8 @@ JUDGE_DATA = (
         "recycled_rollouts",
         "SPARK: policy and reward co-evolving",
         None,
-        "Graded rollouts as judge prompts of three kinds: pointwise, pairwise, reflection; from the description as far "
-        "as it is known.",
+        "Graded rollouts as judge prompts of three kinds (pointwise, pairwise, reflection); from the description "
+        "as remembered.",
         judge_data.RECYCLED_ROLLOUTS,
         "recycled_rollouts",
     ),
@@ -137,6 +150,149 @@ JUDGE_DATA = (
         "judge_share",
     ),
 )
+AGENTS = (
+    _agents(
+        "tampered_solutions",
+        "LLM critics help catch LLM bugs (CriticGPT)",
+        "2407.00215",
+        "tampered_solutions.run",
+        "Errors are inserted into right solutions and critics must find them; precision and recall per agent in "
+        "sql/reports/tampering.sql; from the paper's description as remembered.",
+    ),
+    _agents(
+        "typed_corruptions",
+        "REFINER: reasoning feedback on intermediate representations",
+        "2304.01904",
+        "typed_corruptions.run",
+        "Right solutions with typed errors and structured feedback, kept where the refinement is right; from the "
+        "paper's description as remembered.",
+    ),
+    _agents(
+        "self_play",
+        "SPC: self-play critic",
+        None,
+        "self_play.run",
+        "A sneaky generator against a critic with zero-sum rewards; errors must do harm; wins and losses are kept.",
+    ),
+    _agents(
+        "critic_cot",
+        "Critic-CoT: step-wise critique and refinement",
+        None,
+        "critic_cot.run",
+        "Step-wise critiques kept by weak supervision: no error in a right sample, or one whose refinement is right.",
+    ),
+    _agents(
+        "auto_math_critique",
+        "AutoMathCritique: critiques filtered by refinements",
+        None,
+        "auto_math_critique.run",
+        "Critiques of flawed solutions kept by the share of right refinements; one new solution per problem.",
+    ),
+    _agents(
+        "teacher_correction",
+        "SuperCorrect: cross-model collaborative preference pairs",
+        None,
+        "teacher_correction.run",
+        "A teacher's critique and correction chosen over the student's own, where the teacher's alone is right.",
+    ),
+    _agents(
+        "tool_critique",
+        "CRITIC: self-correction with tool-interactive critiquing",
+        "2305.11738",
+        "tool_critique.run",
+        "A calculator's findings as the critique, until it finds nothing; from the paper's description as remembered.",
+    ),
+    _agents(
+        "local_and_global_refinement",
+        "GLoRe: when, where and how to improve reasoning",
+        None,
+        "local_and_global.refine_both_ways",
+        "Goes on before the first error, and rewrites the whole; an outcome critic (here the agents' vote) chooses.",
+    ),
+    _agents(
+        "magicore",
+        "MAgICoRe: multi-agent iterative coarse-to-fine refinement",
+        None,
+        "magicore.run",
+        "Tells easy from hard problems, reviews and refines the hard ones; agents' votes stand for its reward models.",
+    ),
+    _agents(
+        "unary_feedback",
+        "UFO: unary feedback as observation",
+        None,
+        "unary_feedback.run",
+        "Episodes of try again, with a reward that halves per turn and a penalty for repeated answers.",
+    ),
+    _agents(
+        "self_correction_turns",
+        "SCoRe, SPOC, RISE, SELF: two turns of one policy",
+        None,
+        "self_correction_turns.run",
+        "A first answer, its own critique and a second answer, in the shape, mask and reward that a method trains on; "
+        "from the papers' descriptions as remembered.",
+    ),
+    _agents(
+        "critique_post_edit",
+        "Critique-Post-Edit",
+        None,
+        "critique_post_edit.run",
+        "Answers edited after a critique as rollouts of their own, pairs where the edit is better; from the paper's "
+        "description as remembered.",
+    ),
+    _agents(
+        "contrastive_self_critique",
+        "SCRIT: self-evolving critic",
+        None,
+        "contrastive_self_critique.run",
+        "Critiques made beside a right solution, kept where their correction is right, trained on without it.",
+    ),
+    _agents(
+        "deep_critic",
+        "DeepCritic: deliberate critique",
+        None,
+        "deep_critic.run",
+        "A critique of the critique, kept where its first error is the label from continuations.",
+    ),
+    _agents(
+        "checklist",
+        "IF-CRITIC; KLCF: checklists",
+        None,
+        "checklist.run",
+        "Items that a right solution must fulfil, checked one by one; from the papers' descriptions as remembered.",
+    ),
+    _agents(
+        "principles",
+        "SPCT: self-principled critique tuning",
+        None,
+        "principles.run",
+        "Generated principles, parallel votes and a meta score; from the paper's description as remembered.",
+    ),
+    _agents(
+        "scored_critique",
+        "ChatGLM-Math: Math-Critique; CritiqueLLM",
+        None,
+        "scored_critique.run",
+        "Pointwise critiques that end in a score, with or without a reference; from the papers' descriptions as "
+        "remembered.",
+    ),
+    _agents(
+        "table_critic",
+        "Table-Critic: multi-agent criticism with a template tree",
+        None,
+        "table_critic.run",
+        "Judge, router, critic, refiner and curator with a growing tree of templates, on step solutions.",
+    ),
+)
+TREES = (
+    _table_method(
+        "tree_discrepancy",
+        "MMC: multimodal critics from tree discrepancies",
+        None,
+        "A good and a bad child of one node as a critique of the bad one, by a rule in place of an annotator.",
+        TREE_DISCREPANCY,
+        "tree_discrepancy",
+    ),
+)
 
 METHODS = (
     Method(
@@ -152,4 +308,6 @@ METHODS = (
     ),
     *REWARDS,
     *JUDGE_DATA,
+    *AGENTS,
+    *TREES,
 )

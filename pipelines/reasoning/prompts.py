@@ -67,6 +67,7 @@ class PromptStyle:
     is_chat: bool = False  # prompts become one user message in the model's own chat template
     step_separator: str = "\n"
     completion_stop: tuple[str, ...] = ()  # ends a completion beside the model's end token
+    has_words: bool = True  # its models read more than digits and operators
     roles: Mapping[str, str] = field(default_factory=dict, hash=False)  # further templates, by role
 
     @property
@@ -149,7 +150,10 @@ def load_prompts(style: str, own_folder: Path | None = None) -> PromptStyle:
     completion_stop = ("\n\nProblem:",) if style == "plain" else ()
     folders = [BUILT_IN / style / ROLES, *([own_folder / ROLES] if own_folder else [])]
     roles = {file.stem: _text(file) for folder in folders for file in sorted(folder.glob("*.txt"))}
-    return PromptStyle(name=style, is_chat=style == "chat", completion_stop=completion_stop, roles=roles, **templates)
+    return PromptStyle(
+        name=style, is_chat=style == "chat", completion_stop=completion_stop, has_words=style != "starter", roles=roles,
+        **templates,
+    )  # fmt: skip
 
 
 def _template(style: str, name: str, own_folder: Path | None) -> str:

@@ -74,12 +74,14 @@ def text_request(
     max_model_len: int | None = None,
     affinity: str = "",
     regex: str | None = None,
+    answer_start: str = "",
 ) -> GenerationRequest:
     """One sample that follows a prompt text; ContextLengthError where the prompt leaves no room for it.
 
-    `affinity`: the problem's id; `regex`: what the engine's grammar enforces.
+    `affinity`: the problem's id; `regex`: what the engine's grammar enforces; `answer_start`: the sample goes on
+    from there.
     """
-    prompt_token_ids = prompts.encode(prompt, tokenizer)
+    prompt_token_ids = (*prompts.encode(prompt, tokenizer), *tokenizer.encode(answer_start))
     room = tokens_left(max_tokens, len(prompt_token_ids), max_model_len)
     if room < 1:
         raise ContextLengthError(
