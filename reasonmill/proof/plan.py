@@ -3,7 +3,8 @@
     filtered             the loop: trees, a critic trained on them, samples that PROF keeps and whose lowest critic
                          score is above a threshold, tree paths above it where no sample was; one solution per problem
     rejection_sampling   all right answers of the pool, as often as they were given
-    random               as many right answers as `filtered` has rows, by lot from the pool
+    random               one right answer per problem by lot, of as many problems as `filtered` has rows: a filter of
+                         the same size that knows nothing of steps
 
 Night 1's pool of rollouts is drawn by the untrained policy once per seed, and all arms share it. Every later pool of
 an arm is drawn by that arm's own policy of the night before, from the same problems with the same sizes and seeds. All

@@ -58,15 +58,14 @@ def test_rejection_sampling_takes_every_right_answer_of_a_training_problem_as_of
     assert rows[0]["completion"] == "2+3=5\n#### 5\n"
 
 
-def test_random_takes_so_many_of_them_by_a_lot_that_the_seed_decides() -> None:
+def test_random_takes_one_right_answer_of_a_problem_by_a_lot_that_the_seed_decides() -> None:
     prompts = load_prompts("starter")
     drawn = {
-        seed: right_answers(pool(), prompts, Cell(RANDOM, seed, 1), 2)["rollout_id"].to_pylist() for seed in range(8)
+        seed: right_answers(pool(), prompts, Cell(RANDOM, seed, 1), 5)["rollout_id"].to_pylist() for seed in range(12)
     }
-    assert all(len(rows) == 2 and set(rows) <= {"a", "b", "d"} for rows in drawn.values())
-    assert len({tuple(rows) for rows in drawn.values()}) > 1
-    assert right_answers(pool(), prompts, Cell(RANDOM, 3, 1), 2)["rollout_id"].to_pylist() == drawn[3]
-    assert right_answers(pool(), prompts, CELL, 99).num_rows == 3  # more than there are: all
+    assert {tuple(rows) for rows in drawn.values()} == {("a",), ("b",), ("d",)}  # `held` is no training problem
+    assert right_answers(pool(), prompts, Cell(RANDOM, 3, 1), 5)["rollout_id"].to_pylist() == drawn[3]
+    assert right_answers(pool(), prompts, CELL, 0).num_rows == 0
 
 
 def test_a_path_of_a_tree_is_trusted_when_its_lowest_score_is_above_the_threshold() -> None:
