@@ -30,7 +30,7 @@ from reasonmill.proof.run import Experiment, run_experiment
 
 PLAN = Plan(
     num_seeds=1, num_nights=2, num_search_problems=6, num_sample_problems=10, group_size=4, critic_steps=4,
-    threshold=0.0, num_training_tokens=200, num_evaluation_problems=6, num_evaluation_samples=4,
+    threshold=0.0, num_training_tokens=200, num_evaluation_problems=2, num_evaluation_samples=4,
     num_judged_samples=3, num_bootstrap=100,
 )  # fmt: skip
 

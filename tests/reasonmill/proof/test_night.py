@@ -9,6 +9,7 @@ from pipelines.reasoning.prompts import load_prompts
 from pipelines.rows import rows_to_table
 from pipelines.tables import SCHEMAS
 from pipelines.warehouse import Warehouse
+from reasonmill.proof.measure import evaluation_problems, first_samples
 from reasonmill.proof.night import Pool, critique_texts, flawed_share, has_pool, read_pool, right_answers
 from reasonmill.proof.plan import RANDOM, Cell
 
@@ -104,3 +105,23 @@ def test_a_pool_is_there_once_its_rollouts_are(tmp_path: Path) -> None:
     lake.write("rollouts", made.rollouts, partition="night-1")
     assert has_pool(lake, "night-1")
     assert read_pool(lake, "night-1").rollouts.num_rows == made.rollouts.num_rows
+
+
+def test_every_family_gives_as_many_frozen_problems_as_far_as_it_has_them() -> None:
+    rows = [
+        problem(f"{family}-{index}", "held_out") | {"family": family, "is_evaluation": index < 4}
+        for family, count in (("arithmetic", 6), ("dial", 2)) for index in range(count)
+    ]  # fmt: skip
+    problems = rows_to_table("problems", rows)
+    chosen = evaluation_problems(problems, 3)
+    assert chosen["family"].to_pylist() == ["arithmetic"] * 3 + ["dial"] * 2
+    assert all(chosen["is_evaluation"].to_pylist())
+    assert evaluation_problems(problems.take([5, 4, 3, 2, 1, 0, 7, 6]), 3)["problem_id"].equals(chosen["problem_id"])
+
+
+def test_the_first_sample_of_so_many_problems_is_judged() -> None:
+    samples = rows_to_table("rollouts", [rollout(f"{p}-{i}", p, ["x"], 1.0) for p in "abcd" for i in range(3)])
+    judged = first_samples(samples, 3)
+    assert len(set(judged["problem_id"].to_pylist())) == judged.num_rows == 3
+    assert all(rollout_id.endswith("-0") for rollout_id in judged["rollout_id"].to_pylist())
+    assert first_samples(samples, 9).num_rows == 4
