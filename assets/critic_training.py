@@ -24,7 +24,7 @@ from pipelines.records import ProgressFn, stable_digest
 
 def checkpoint_folder(checkpoints: Path, night: str, examples: StepExamples, config: CriticConfig, init: Path) -> Path:
     """Where the critics of these examples, this configuration and this initial model belong."""
-    learned = config.model_dump(mode="json", exclude={"calibration"})
+    learned = config.model_dump(mode="json", exclude={"calibration", "kind"})
     key = stable_digest(examples.digest(), learned, folder_digest(init), length=12)
     return checkpoints / "process_critic" / night / key
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import BaseModel
 
 from assets.critic_training import (
     calibrate_critics,
@@ -18,14 +19,22 @@ from assets.critic_training import (
 from assets.current_critic import changed, current_critic_dep
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.partitions import last_night_and_tonight
-from assets.resources import RunServices, prompts_of
+from assets.resources import RunServices, engine_owner_pid, prompts_of, root_run_id
 from assets.specs import TRAINER_POOL, Pipeline, asset_traits
 from assets.writing import lineage_of, read_night, write_night
 from critics.calibrated import CalibratedScorer, CalibrationName, calibrated
 from critics.errors import CheckpointError
+from critics.generative import generative_scorer
 from critics.label_sources import build_examples, tables_read
 from critics.registry import CriticSet, Member, current_before, current_set, promoted_paths, trained_set
-from critics.score import LoadScorer, StepScorer, load_critic, load_served_critic, out_of_fold_scores
+from critics.score import (
+    LoadScorer,
+    StepScorer,
+    load_critic,
+    load_served_critic,
+    out_of_fold_scores,
+    score_rollouts,
+)
 from pipelines.config import CriticConfig, RolloutsConfig, Settings
 from pipelines.errors import LakeError
 from pipelines.inference.session import model_folder
@@ -43,6 +52,7 @@ TRAINING_SOURCES = (
 SCORING_SOURCES = (
     "critics/score.py", "critics/model.py", "critics/packing.py", "critics/fold.py", "critics/calibrated.py",
     "critics/registry.py", "critics/ensembles.py", "critics/head_registry.py", "critics/heads.py",
+    "critics/generative.py", "pipelines/self_verdicts.py",
 )  # fmt: skip
 MADE_WITH_CRITICS = ("step_scores", "preference_pairs")  # tonight's depend on tonight's critics
 
@@ -53,7 +63,7 @@ def critic_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def _process_critic(settings: Settings) -> dg.AssetsDefinition:
-    learned = settings.process_critic.model_copy(update={"calibration": "none"})  # it changes scores, not weights
+    learned = settings.process_critic.model_copy(update={"calibration": "none", "kind": "trained"})
     config = (learned, settings.policy)
     pipeline = Pipeline("process_critic", "1", TRAINING_SOURCES, config, workspace=("prompts",))
     Launchpad = launchpad_config(settings.process_critic)
@@ -100,7 +110,7 @@ def _process_critic(settings: Settings) -> dg.AssetsDefinition:
 
 
 def _step_scores(settings: Settings) -> dg.AssetsDefinition:
-    config = (settings.policy, settings.process_critic)
+    config = (settings.policy, settings.process_critic, *generative_section(settings))
     pipeline = Pipeline("step_scores", "2", SCORING_SOURCES, config, workspace=("prompts",))
     current = current_critic_dep(last_night_and_tonight())
 
@@ -120,22 +130,29 @@ def _step_scores(settings: Settings) -> dg.AssetsDefinition:
         """One row per step of an independent sample, scored by a current critic that never saw the sample's problem."""
         night = context.partition_key
         with lake.lease(f"step_scores/{night}"):
-            critics = scoring_critics(lake, night)
             samples = independent_samples(read_night(lake, "rollouts", night))
-            rows = out_of_fold_scores(
-                samples,
-                read_night(lake, "problems", night),
-                fold_scorers(settings, critics, settings.process_critic.calibration),
-                prompts_of(settings).verify_prompt,
-                night,
-            )
-            numbers = {"mean_score": pc.mean(rows["score"]).as_py() or 0.0, "critic_night": critics.night}
-            inputs = {f"critics/{critics.night}": lake.generation("critics", critics.night)}
+            problems, verify_prompt = read_night(lake, "problems", night), prompts_of(settings).verify_prompt
+            numbers, inputs = {}, {}
+            if settings.process_critic.kind == "generative":
+                scorer = generative_scorer(settings, root_run_id(context), engine_owner_pid(context))
+                rows = score_rollouts(samples, problems, scorer, verify_prompt, night)
+            else:
+                critics = scoring_critics(lake, night)
+                scorers = fold_scorers(settings, critics, settings.process_critic.calibration)
+                rows = out_of_fold_scores(samples, problems, scorers, verify_prompt, night)
+                numbers = {"critic_night": critics.night}
+                inputs = {f"critics/{critics.night}": lake.generation("critics", critics.night)}
+            numbers = {"mean_score": pc.mean(rows["score"]).as_py() or 0.0, **numbers}
             return write_night(
                 lake, "step_scores", rows, night, upstream=["problems", "rollouts"], numbers=numbers, also_from=inputs
             )
 
     return step_scores
+
+
+def generative_section(settings: Settings) -> tuple[BaseModel, ...]:
+    """The section of the language model that scores in the trained critic's place; none where it does not."""
+    return (settings.generative_critic,) if settings.process_critic.kind == "generative" else ()
 
 
 def label_rows(lake: Lake, table: str, night: str) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Assets `critiques`, `verdicts` and `refinements`."""
+"""Assets `critiques`, `critique_units`, `verdicts`, `refinements` and `critique_records`."""
 
 import dagster as dg
 import pyarrow as pa
@@ -19,13 +19,17 @@ from pipelines.records import ProgressFn
 SOURCES = ("pipelines/critiques.py", "pipelines/agents", "pipelines/reasoning", "pipelines/grading")
 KINDS = {
     "critiques": {"vllm", "parquet"},
+    "critique_units": {"vllm", "parquet"},
     "verdicts": {"python", "parquet"},
     "refinements": {"vllm", "parquet"},
+    "critique_records": {"vllm", "parquet"},
 }
 DESCRIPTIONS = {
     "critiques": "One row per criticised rollout and agent: what that agent said, step by step.",
+    "critique_units": "One row per flaw that an agent found: where, what, what else, and what others say of it.",
     "verdicts": "One row per criticised rollout: the agents' aggregate, with confidence and first error step.",
     "refinements": "One row per refinement of a rollout that the verdict calls wrong, graded.",
+    "critique_records": "One row per thing to learn from that another method of agents made, or its reason why not.",
 }
 
 
@@ -34,9 +38,15 @@ def yields(made: Critiques) -> dict[str, dict[str, float]]:
     num_wrong = made.verdicts["verdict"].to_pylist().count("wrong")
     num_repaired = pc.sum(made.refinements["outcome_reward"]).as_py() or 0.0
     num_refined = made.refinements.num_rows
+    num_units, num_records = made.critique_units.num_rows, made.critique_records.num_rows
+    num_kept_units, num_kept = (
+        pc.sum(table["kept"]).as_py() or 0 for table in (made.critique_units, made.critique_records)
+    )
     return {
         "verdicts": {"wrong_share": num_wrong / made.verdicts.num_rows if made.verdicts.num_rows else 0.0},
+        "critique_units": {"kept_share": num_kept_units / num_units if num_units else 0.0},
         "refinements": {"right_share": num_repaired / num_refined if num_refined else 0.0},
+        "critique_records": {"kept_share": num_kept / num_records if num_records else 0.0},
     }
 
 

@@ -5,11 +5,12 @@ learned from its earlier trees would lead the search to what it remembers of the
 the night began: a critic that learned from tonight's search never guides it, also when the search is made again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from assets.critics import fold_scorers
 from critics.fold import fold_of
+from critics.generative import GenerativeScorer
 from critics.registry import current_before
 from critics.score import LoadScorer, StepScorer, ensemble_version, load_critic
 from pipelines.config import Settings
@@ -25,8 +26,8 @@ from pipelines.search.types import EvaluateFn, Evaluation, Path
 class Guide:
     """The critics that value incomplete paths tonight."""
 
-    scorers: Mapping[int, StepScorer]  # by the fold of the problems that they have not seen
-    night: str  # when they were trained
+    scorers: Mapping[int, StepScorer | GenerativeScorer]  # by the fold of the problems that they have not seen
+    night: str | None  # when they were trained; None: a language model, which learned from no problem
 
     @property
     def version(self) -> str:
@@ -57,7 +58,18 @@ class Guide:
         return {"process": self.evaluator(prompts, session, AGGREGATES["last"])}
 
 
-def current_guide(settings: Settings, lake: Lake, night: str, load: LoadScorer = load_critic) -> Guide | None:
-    """The critics that were current when the night began; None where none was promoted before."""
+def current_guide(
+    settings: Settings,
+    lake: Lake,
+    night: str,
+    load: LoadScorer = load_critic,
+    generative: Callable[[], GenerativeScorer] | None = None,
+) -> Guide | None:
+    """The critics that were current when the night began; None where none was promoted before.
+
+    generative: makes the language model that guides in their place where `process_critic.kind` says so.
+    """
+    if settings.process_critic.kind == "generative" and generative is not None:
+        return Guide({0: generative()}, None)
     critics = current_before(lake, night)
     return None if critics is None else Guide(fold_scorers(settings, critics, load=load), critics.night)

@@ -1,11 +1,14 @@
 """Assets `evaluation_rollouts`, `policy_report` and `critic_report`."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import dagster as dg
 
 from assets.checks import work_result, work_spec
+from assets.critics import generative_section
 from assets.evaluation import (
     accuracies,
     evaluation_problems,
@@ -15,19 +18,20 @@ from assets.evaluation import (
     report_tables,
 )
 from assets.launchpad import launchpad_config, pipeline_config
-from assets.resources import RunServices
+from assets.resources import RunServices, engine_owner_pid, root_run_id
 from assets.rollouts import search_section
 from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.writing import read_night, write_tables
-from critics.calibrated import read_calibration
-from critics.score import load_critic
+from critics.calibrated import Calibration, read_calibration
+from critics.generative import GenerativeScorer, generative_scorer
+from critics.score import StepScorer, load_critic
 from pipelines.config import ReportsConfig, Settings
 from pipelines.errors import LakeError
 from pipelines.lake import Lake
 
 SOURCES = (
     "assets/evaluation.py", "critics/report.py", "critics/metrics.py", "critics/score.py", "critics/calibrated.py",
-    "critics/calibration.py", "pipelines/strategies.py",
+    "critics/calibration.py", "critics/generative.py", "pipelines/strategies.py",
     "pipelines/reasoning", "pipelines/search", "pipelines/grading", "pipelines/rollouts.py",
     "pipelines/problem_rows.py", "pipelines/votes.py", "pipelines/self_verdicts.py", "pipelines/token_scores.py",
 )  # fmt: skip
@@ -46,7 +50,7 @@ DESCRIPTIONS = {
 
 def reports_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Both reports, from one set of samples."""
-    config = (settings.reports, settings.policy, search_section(settings))
+    config = (settings.reports, settings.policy, search_section(settings), *generative_section(settings))
     pipeline = Pipeline("reports", "1", SOURCES, config, workspace=("graders", "prompts"))
     Launchpad = launchpad_config(settings.reports)
 
@@ -67,15 +71,12 @@ def reports_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         night = context.partition_key
         with lake.lease(f"reports/{night}"):
             chosen = pipeline_config(config, ReportsConfig)
-            critic = full_critic(lake, night)
-            folder = settings.in_workspace(critic["path"])
-            scorer = load_critic(folder)
+            judge = reported_critic(settings, lake, night, root_run_id(context), engine_owner_pid(context))
             problems = evaluation_problems(read_night(lake, "problems", night), chosen)
-            work = partial(measure, settings=settings, config=chosen, problems=problems, scorer=scorer)
+            work = partial(measure, settings=settings, config=chosen, problems=problems, scorer=judge.scorer)
             measured, use = services.generate(context, work)
             tables = report_tables(
-                measured, chosen, critic["critic_id"], json.loads(critic["metrics"]), night,
-                read_calibration(folder, critic["digest"]),
+                measured, chosen, judge.critic_id, judge.training_metrics, night, judge.calibration
             )  # fmt: skip
             figures = report_figures(settings, measured, tables["critic_report"], night)
             numbers = {
@@ -86,6 +87,27 @@ def reports_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             yield work_result("policy_report", tables["policy_report"].num_rows, use, is_wanted=problems.num_rows > 0)
 
     return [reports]
+
+
+@dataclass(frozen=True)
+class ReportedCritic:
+    """Whose scores a night's report is about."""
+
+    critic_id: str
+    scorer: StepScorer | GenerativeScorer
+    training_metrics: Mapping[str, float]
+    calibration: Calibration | None
+
+
+def reported_critic(settings: Settings, lake: Lake, night: str, run_id: str, owner_pid: int) -> ReportedCritic:
+    """Tonight's critic of all training problems, or the language model that scores in its place."""
+    if settings.process_critic.kind == "generative":
+        scorer = generative_scorer(settings, run_id, owner_pid)
+        return ReportedCritic(scorer.version, scorer, {}, None)
+    critic = full_critic(lake, night)
+    folder = settings.in_workspace(critic["path"])
+    calibration = read_calibration(folder, critic["digest"])
+    return ReportedCritic(critic["critic_id"], load_critic(folder), json.loads(critic["metrics"]), calibration)
 
 
 def full_critic(lake: Lake, night: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ Five tables, one step: a tree yields nodes, edges and rollouts at once, and sear
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from assets.checks import work_result, work_spec
-from assets.critics import guide_loader
+from assets.critics import generative_section, guide_loader
 from assets.current_critic import current_critic_dep
 from assets.guidance import Guide, current_guide
 from assets.launchpad import launchpad_config, pipeline_config
@@ -23,6 +23,7 @@ from assets.resources import RunServices, engine_owner_pid, prompts_of, root_run
 from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.tree_pages import tree_pages
 from assets.writing import ENGINE, NightStream, lineage_of, read_night, stream_tables
+from critics.generative import GenerativeScorer, generative_scorer
 from critics.score import LoadScorer, load_critic
 from pipelines.budget import PassCount, TokenBudget, allocate_simulations, unguided_problems
 from pipelines.config import RolloutsConfig, Settings
@@ -80,6 +81,7 @@ def plan_night(
     problems: pa.Table,
     night: str,
     load: LoadScorer = load_critic,
+    generative: Callable[[], GenerativeScorer] | None = None,
 ) -> NightPlan:
     """Draws tonight's problems and shares the simulations out by what earlier nights tell of them.
 
@@ -95,8 +97,8 @@ def plan_night(
         seen = pass_history(lake, night)
         earlier = [manifest for manifest in lake.manifests("rollouts") if manifest.partition < night]
         lineage |= {f"rollouts/{manifest.partition}": manifest.generation for manifest in earlier}
-    guide = current_guide(settings, lake, night, load) if config.guided else None
-    if guide is not None:
+    guide = current_guide(settings, lake, night, load, generative) if config.guided else None
+    if guide is not None and guide.night is not None:
         lineage[f"critics/{guide.night}"] = lake.generation("critics", guide.night)
     return NightPlan(
         night, to_search, min(config.num_search_problems, to_search.num_rows), draw(config.num_sample_problems),
@@ -224,7 +226,8 @@ def keeping(stream: NightStream, problems: pa.Table, yields: RolloutYields) -> K
 def rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Search and independent samples, as one step on one engine."""
     workspace = ("graders", "recipes", "prompts", *(("corpus",) if "retrieval" in needs_of(settings) else ()))
-    pipeline = Pipeline("rollouts", "1", SOURCES, sections_of(settings), workspace=workspace)
+    guiding = generative_section(settings) if settings.rollouts.guided else ()
+    pipeline = Pipeline("rollouts", "1", SOURCES, (*sections_of(settings), *guiding), workspace=workspace)
     Launchpad = launchpad_config(settings.rollouts)
     guides = [current_critic_dep(last_night())] if settings.rollouts.guided else []
 
@@ -245,8 +248,9 @@ def rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         night = context.partition_key
         with lake.lease(f"rollouts/{night}"):
             chosen, problems = pipeline_config(config, RolloutsConfig), read_night(lake, "problems", night)
-            load = guide_loader(settings, chosen, root_run_id(context), engine_owner_pid(context))
-            plan, yields = plan_night(settings, chosen, lake, problems, night, load), RolloutYields()
+            run = (root_run_id(context), engine_owner_pid(context))
+            load, generative = guide_loader(settings, chosen, *run), partial(generative_scorer, settings, *run)
+            plan, yields = plan_night(settings, chosen, lake, problems, night, load, generative), RolloutYields()
             with stream_tables(lake, DESCRIPTIONS, night) as stream:
                 keep = keeping(stream, problems_of(plan), yields)
                 work = partial(explore, settings=settings, config=chosen, plan=plan, keep=keep)

@@ -61,6 +61,11 @@ class CalibratedScorer:
     version: str  # names weights and map
 
     @property
+    def source(self) -> str:
+        """Of its rows in step_scores."""
+        return self.scorer.source
+
+    @property
     def manifest(self) -> CriticManifest:
         return self.scorer.manifest
 

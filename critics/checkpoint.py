@@ -25,6 +25,8 @@ from transformers import PreTrainedModel
 
 from critics.errors import CheckpointError
 
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+CODE = ("critics/*.py", "sql/critics/*.sql")
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
     "merges.txt", "chat_template.jinja",
@@ -49,6 +51,7 @@ class CriticManifest:
     config: Mapping[str, float | int | str]
     metrics: Mapping[str, float]
     created_at: str  # UTC, ISO 8601
+    code_digest: str = ""  # `code_digest` of the code that trained it; "": written before there was one
 
 
 def save_critic(
@@ -84,8 +87,10 @@ def read_manifest(folder: Path) -> CriticManifest:
         raise CheckpointError(f"{folder} holds no critic: it has no manifest.json; train one, or name its folder")
     fields = json.loads(path.read_text())
     known = {field.name for field in dataclasses.fields(CriticManifest)}
-    if set(fields) != known:
-        raise CheckpointError(f"{path} has other fields than this version writes: {sorted(set(fields) ^ known)}")
+    needed = {field.name for field in dataclasses.fields(CriticManifest) if field.default is dataclasses.MISSING}
+    if not needed <= set(fields) <= known:
+        odd = sorted(set(fields) - known | needed - set(fields))
+        raise CheckpointError(f"{path} has other fields than this version writes: {odd}")
     return CriticManifest(**fields)
 
 
@@ -106,6 +111,14 @@ def folder_digest(folder: Path) -> str:
         sha.update(path.name.encode())
         with path.open("rb") as file:
             sha.update(hashlib.file_digest(file, "sha256").digest())
+    return sha.hexdigest()
+
+
+def code_digest(root: Path = PROJECT_ROOT) -> str:
+    """sha256 (hex) of the sources by which critics learn and score: this folder and its queries."""
+    sha = hashlib.sha256()
+    for path in sorted(file for pattern in CODE for file in root.glob(pattern)):
+        sha.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return sha.hexdigest()
 
 

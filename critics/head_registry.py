@@ -12,8 +12,8 @@ from pipelines.config import CriticConfig
 
 HEAD_KEY = "reasonmill_head"  # of a checkpoint's config.json; absent in critics from before there were several heads
 SIZES: dict[str, str] = {
-    "hl_gauss": "num_bins", "two_hot": "num_bins", "quantile": "num_quantiles", "grades": "num_grades",
-    "attributes": "attributes",
+    "hl_gauss": "num_bins", "two_hot": "num_bins", "quantile": "num_quantiles", "iqn": "num_quantiles",
+    "grades": "num_grades", "attributes": "attributes",
 }  # fmt: skip  # head -> its field that the configuration sets under the same name
 
 ReadOff = Callable[[Head, Tensor, float], Tensor]

@@ -8,6 +8,7 @@
     hl_gauss      num_bins     histogram, labels smeared by a normal              arXiv 2403.03950
     two_hot       num_bins     histogram on atoms from 0 to 1 (C51)               arXiv 1707.06887
     quantile      num_quantiles  quantiles that cannot cross                      QR-DQN, arXiv 1710.10044
+    iqn           num_cosines  a quantile for any level, learned at drawn levels  IQN, arXiv 1806.06923
     beta          2            Beta distribution of the rate of right completions beta-binomial likelihood
     grades        num_grades   distribution over ordered grades of voters         DPRM, arXiv 2402.09764
     outcome_classes  3         fail, error, pass; the value is P(pass)            CodeRL, arXiv 2207.01780
@@ -33,6 +34,7 @@ from torch import Tensor
 from critics.losses import (
     beta_binomial_loss,
     categorical_cross_entropy,
+    even_levels,
     generalised_cross_entropy,
     hl_gauss_targets,
     huber_quantile_loss,
@@ -374,6 +376,67 @@ class QuantileHead:
 
 
 @dataclass(frozen=True)
+class ImplicitQuantileHead:
+    """A quantile for every level tau in [0, 1]: the outputs are coefficients o_i of the cosine embedding of tau,
+
+        q(tau) = sigmoid(sum_i o_i cos(pi i tau)),    i = 0 .. num_cosines - 1
+
+    Training draws num_taus levels per node from all of [0, 1] (Huber quantile loss at those); validation and scores
+    read num_quantiles even levels, sorted, because nothing else keeps the curve from falling. IQN (arXiv 1806.06923)
+    passes the embedding through a learned layer before the product with the state, which is left out: so the head is
+    linear, and any server of token classifiers can evaluate it. One cosine: a point. kappa: see QuantileHead.
+    """
+
+    num_quantiles: int = 25
+    num_cosines: int = 16
+    num_taus: int = 8
+    kappa: float = 0.05
+
+    name: ClassVar[str] = "iqn"
+
+    @property
+    def num_outputs(self) -> int:
+        return self.num_cosines
+
+    def loss(self, outputs_NK: Tensor, labels: Labels) -> Tensor:
+        num_nodes = len(outputs_NK)
+        if outputs_NK.requires_grad:
+            taus_NT = torch.rand(num_nodes, self.num_taus).to(outputs_NK.device)
+        else:
+            taus_NT = even_levels(self.num_quantiles, outputs_NK.device).expand(num_nodes, -1)
+        values_NT = self.quantiles_at(outputs_NK, taus_NT)
+        return huber_quantile_loss(values_NT, labels.samples_NS, labels.weights_N, self.kappa, taus_NT)
+
+    def quantiles_at(self, outputs_NK: Tensor, taus_NT: Tensor) -> Tensor:
+        """(N, T), in [0, 1]: the quantile at each level; may fall between levels."""
+        orders_K = torch.arange(self.num_cosines, device=outputs_NK.device)
+        embedded_NTK = torch.cos(math.pi * taus_NT[..., None] * orders_K)
+        return torch.sigmoid((embedded_NTK * outputs_NK[..., None, :]).sum(-1))
+
+    def values(self, outputs_NK: Tensor) -> Tensor:
+        """The quantiles at even levels, rising, in [0, 1]."""
+        taus_T = even_levels(self.num_quantiles, outputs_NK.device)
+        return self.quantiles_at(outputs_NK, taus_T.expand(*outputs_NK.shape[:-1], -1)).sort(-1).values
+
+    def mean(self, outputs_NK: Tensor) -> Tensor:
+        return self.values(outputs_NK).mean(-1)
+
+    def logit(self, outputs_NK: Tensor) -> Tensor:
+        return _logit(self.mean(outputs_NK))
+
+    def atoms(self, outputs_NK: Tensor) -> tuple[Tensor, Tensor]:
+        values_NT = self.values(outputs_NK)
+        return values_NT, torch.full_like(values_NT, 1 / self.num_quantiles)
+
+    def initial(self, direction_H: Tensor) -> tuple[Tensor, Tensor]:
+        """The quantiles' logits rise from 1 below the language model's logit to 1 above: d - cos(pi tau)."""
+        weight_KH, bias_K = torch.zeros(self.num_cosines, len(direction_H)), torch.zeros(self.num_cosines)
+        weight_KH[0] = direction_H
+        bias_K[1:2] = -1.0
+        return weight_KH, bias_K
+
+
+@dataclass(frozen=True)
 class BetaHead:
     """Beta(alpha, beta) over the rate of right completions: mean sigmoid(o_1), concentration alpha + beta = exp(o_2).
 
@@ -503,8 +566,8 @@ class OutcomeClassesHead:
 HEADS: dict[str, type[Head]] = {
     head.name: head
     for head in (
-        BceHead, MseHead, GceHead, AttributesHead, HlGaussHead, TwoHotHead, QuantileHead, BetaHead, GradesHead,
-        OutcomeClassesHead,
+        BceHead, MseHead, GceHead, AttributesHead, HlGaussHead, TwoHotHead, QuantileHead, ImplicitQuantileHead,
+        BetaHead, GradesHead, OutcomeClassesHead,
     )
 }  # fmt: skip
 """Name in the configuration and in a checkpoint -> head."""

@@ -44,6 +44,7 @@ class LabelSource:
     build: Callable[[Tables, PromptFn, str], StepExamples]  # tables, verify_prompt, split -> examples
     is_verdict: bool = True  # targets on both sides of 1/2 are needed to learn anything
     kind: str = "process"  # what a critic of these labels judges: process (steps), outcome (rollouts) or preference
+    one_class_advice: str = "search problems that are neither solved always nor never"
 
 
 def tables_read(source: str, attributes: Sequence[str] = ()) -> tuple[str, ...]:
@@ -126,8 +127,8 @@ def check_classes(examples: StepExamples) -> None:
         if num_wrong == 0 or num_right == 0:
             raise CriticDataError(
                 f"the labels of source {source} have one class only: {num_right} right and {num_wrong} wrong, in "
-                f"{len(examples.trees)} trees of {len(examples.problem_ids)} problems. A critic needs both; search "
-                "problems that are neither solved always nor never"
+                f"{len(examples.trees)} trees of {len(examples.problem_ids)} problems. A critic needs both; "
+                f"{SOURCES[source].one_class_advice}."
             )
 
 
@@ -270,7 +271,10 @@ SOURCES: dict[str, LabelSource] = {
     "beta_quantiles": LabelSource(VALUES, _of_trees(values_of("beta_quantiles"), "beta_quantiles"), is_verdict=False),
     "judge": LabelSource(VERDICTS, _of_rollouts("judged_rollouts", _judged, "judge")),
     "consensus": LabelSource(
-        (*VERDICTS, "first_errors", "step_scores"), _of_rollouts("agreed_rollouts", _judged, "consensus")
+        (*VERDICTS, "first_errors", "step_scores"),
+        _of_rollouts("agreed_rollouts", _judged, "consensus"),
+        one_class_advice="a wrong rollout counts where its verdict names the step that first_errors names for it, or "
+        "for a path of a tree of the same problem that begins alike; search the problems of the judged rollouts",
     ),
     "votes": LabelSource(("problems", "rollouts", "critiques"), _of_rollouts("voted_steps", _voted, "votes")),
     "formal": LabelSource(("problems", "rollouts", "step_scores"), _of_rollouts("formal_steps", _formal, "formal")),

@@ -52,21 +52,28 @@ def transport_distance(logits_NK: Tensor, targets_NK: Tensor, weights_N: Tensor)
     return weighted_mean(gaps_NK[:, :-1].abs().sum(-1) / (logits_NK.shape[-1] - 1), weights_N)
 
 
-def huber_quantile_loss(values_NK: Tensor, samples_NS: Tensor, weights_N: Tensor, kappa: float) -> Tensor:
-    """Quantile regression of QR-DQN (arXiv 1710.10044) at tau_i = (2i - 1) / 2K, u = sample - value:
+def huber_quantile_loss(
+    values_NK: Tensor, samples_NS: Tensor, weights_N: Tensor, kappa: float, taus_NK: Tensor | None = None
+) -> Tensor:
+    """Quantile regression of QR-DQN (arXiv 1710.10044) at tau_i = (2i - 1) / 2K or given levels, u = sample - value:
 
         rho = |tau_i - 1[u < 0]| L(u) / kappa,    L(u) = u^2 / 2 where |u| <= kappa, else kappa (|u| - kappa / 2)
 
     summed over the K quantiles, mean over the S samples, mean over nodes by weight. kappa = 0: |tau_i - 1[u < 0]| |u|.
     """
-    num = values_NK.shape[-1]
-    taus_K = (2 * torch.arange(1, num + 1, device=values_NK.device) - 1) / (2 * num)
+    if taus_NK is None:
+        taus_NK = even_levels(values_NK.shape[-1], values_NK.device).expand_as(values_NK)
     gaps_NKS = samples_NS[:, None, :] - values_NK[:, :, None]
     sizes_NKS = gaps_NKS.abs()
     inside_NKS = 0.5 * sizes_NKS**2 / kappa if kappa > 0 else sizes_NKS
     costs_NKS = torch.where(sizes_NKS <= kappa, inside_NKS, sizes_NKS - kappa / 2)
-    tilts_NKS = (taus_K[:, None] - (gaps_NKS < 0).to(values_NK.dtype)).abs()
+    tilts_NKS = (taus_NK[..., None] - (gaps_NKS < 0).to(values_NK.dtype)).abs()
     return weighted_mean((tilts_NKS * costs_NKS).mean(-1).sum(-1), weights_N)
+
+
+def even_levels(num: int, device: torch.device) -> Tensor:
+    """tau_i = (2i - 1) / 2K for i = 1 .. K: the middles of K equal shares."""
+    return (2 * torch.arange(1, num + 1, device=device) - 1) / (2 * num)
 
 
 def beta_binomial_loss(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -56,10 +57,13 @@ class StepOpinion:
 
     score: float  # [0, 1]
     disagreement: float | None  # variance of the members' means; None without an ensemble
+    member_scores: tuple[float, ...] | None = None  # the members' means in their order, of no read-off; likewise
 
 
 class StepScorer:
     """A loaded critic. `version` names its weights; `training_problems` are the ids that it has seen."""
+
+    source: ClassVar[str] = "critic"  # of its rows in step_scores
 
     def __init__(
         self,
@@ -104,10 +108,11 @@ class StepScorer:
         config = self.manifest.config
         read_off = READ_OFFS[config.get("read_off", "mean")]
         scores = read_off(self.head, outputs_NK, config.get("risk_level", 1.0)).clamp(0, 1).tolist()
-        disagreements: list[float | None] = [None] * len(scores)
-        if isinstance(self.head, EnsembleHead) and len(self.head.members) > 1:
-            disagreements = self.head.disagreement(outputs_NK).tolist()
-        return [StepOpinion(*pair) for pair in zip(scores, disagreements, strict=True)]
+        if not isinstance(self.head, EnsembleHead) or len(self.head.members) < 2:
+            return [StepOpinion(score, None) for score in scores]
+        disagreements, means_NM = self.head.disagreement(outputs_NK), self.head.means(outputs_NK).clamp(0, 1).T
+        columns = (scores, disagreements.tolist(), map(tuple, means_NM.tolist()))
+        return [StepOpinion(*one) for one in zip(*columns, strict=True)]
 
 
 LoadScorer = Callable[[Path], StepScorer]
@@ -198,7 +203,9 @@ def pooled_opinions(
     by_critic = [scorer.score(prompts, steps) for scorer in scorers]
     return [
         [
-            None if None in scores else StepOpinion(pool(scores), disagreement(scores))
+            None
+            if None in scores
+            else StepOpinion(pool(scores), disagreement(scores), scores if len(scores) > 1 else None)
             for scores in zip(*of_rollout, strict=True)
         ]
         for of_rollout in zip(*by_critic, strict=True)
@@ -305,7 +312,8 @@ def _score_table(
         made = scorer.opinions([prompts[rows[i]["problem_id"]] for i in members], [rows[i]["steps"] for i in members])
         for index, of_steps in zip(members, made, strict=True):
             opinions[index] = of_steps
-    return _table([row["rollout_id"] for row in rows], opinions, version, night)
+    sources = {scorer.source for scorer, _ in by_scorer.values()}
+    return _table([row["rollout_id"] for row in rows], opinions, version, night, *sources)
 
 
 def _check_unseen(row: Mapping, scorer: StepScorer, prompts: Mapping[str, str]) -> None:
@@ -322,17 +330,22 @@ def _check_unseen(row: Mapping, scorer: StepScorer, prompts: Mapping[str, str]) 
 
 
 def _table(
-    rollout_ids: Sequence[str], opinions: Sequence[Sequence[StepOpinion | None]], version: str, night: str
+    rollout_ids: Sequence[str],
+    opinions: Sequence[Sequence[StepOpinion | None]],
+    version: str,
+    night: str,
+    source: str = StepScorer.source,
 ) -> pa.Table:
     steps = [(rollout_ids[i], k, opinion) for i, row in enumerate(opinions) for k, opinion in enumerate(row)]
     columns = {
         "rollout_id": [rollout_id for rollout_id, _, _ in steps],
         "step": [step for _, step, _ in steps],
-        "source": ["critic"] * len(steps),
+        "source": [source] * len(steps),
         "scorer_version": [version] * len(steps),
         "score": [None if opinion is None else opinion.score for _, _, opinion in steps],
         "num_samples": [None] * len(steps),
         "disagreement": [None if opinion is None else opinion.disagreement for _, _, opinion in steps],
+        "member_scores": [None if opinion is None else opinion.member_scores for _, _, opinion in steps],
         "night": [night] * len(steps),
     }
     return pa.table(columns, schema=SCHEMAS["step_scores"])

@@ -42,6 +42,7 @@ from critics.batches import (
 )
 from critics.checkpoint import (
     CriticManifest,
+    code_digest,
     folder_digest,
     load_progress,
     problems_seen_by,
@@ -210,7 +211,9 @@ def _optimise(run: _Run, units: Sequence[Unit], config: CriticConfig, device: st
     for group in run.optimiser.param_groups:
         group["lr"] = rate
     run.critic.train()
-    metrics = _gradients(run, units, config, device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed * 1_000_003 + run.step)  # what a loss draws does not depend on where it began
+        metrics = _gradients(run, units, config, device)
     torch.nn.utils.clip_grad_norm_(run.critic.parameters(), GRADIENT_NORM)
     run.optimiser.step()
     return metrics | {"learning_rate": rate, "num_nodes": float(sum(len(unit.targets) for unit in units))}
@@ -444,4 +447,5 @@ def _manifest(
         config=_config_dict(config),
         metrics=metrics,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        code_digest=code_digest(),
     )

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from pipelines.config_models import (
     STARTER_AGENTS,
     AgentConfig,
+    AgentMethodConfig,
     ConsistencyConfig,
     ConsistencyMethodConfig,
     CriticConfig,
@@ -28,6 +29,7 @@ from pipelines.config_models import (
     EngineConfig,
     ExtensionsConfig,
     FileSource,
+    GenerativeCriticConfig,
     PairMethodConfig,
     PairsConfig,
     PathsConfig,
@@ -52,8 +54,9 @@ from pipelines.config_models import (
 from pipelines.errors import ConfigError
 
 __all__ = [
-    "STARTER_AGENTS", "AgentConfig", "ConsistencyConfig", "ConsistencyMethodConfig", "CriticConfig", "CritiquesConfig",
-    "EngineConfig", "ExtensionsConfig", "FileSource", "PairMethodConfig", "PairsConfig", "PathsConfig", "PluginSource",
+    "STARTER_AGENTS", "AgentConfig", "AgentMethodConfig", "ConsistencyConfig", "ConsistencyMethodConfig", "CriticConfig",
+    "CritiquesConfig", "EngineConfig", "ExtensionsConfig", "FileSource", "GenerativeCriticConfig", "PairMethodConfig",
+    "PairsConfig", "PathsConfig", "PluginSource",
     "PolicyConfig", "ProblemsConfig", "PromotionConfig", "PublishingConfig", "ReportsConfig", "RetrievalConfig",
     "RolloutsConfig", "ScheduleConfig", "Section", "Settings", "SourceConfig", "StarterSource", "StrategyConfig",
     "TokenScoresConfig",

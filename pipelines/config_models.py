@@ -43,7 +43,9 @@ class PathsConfig(Section):
     """Where things lie; relative paths start at the workspace folder, the folder of the toml file."""
 
     lake: str = Field("lake", min_length=1, description="folder or fsspec URL of the Parquet tables")
-    datasets: str = Field("datasets", min_length=1, description="folder of the published dataset versions")
+    datasets: str = Field(
+        "datasets", min_length=1, description="folder or fsspec URL of the published dataset versions"
+    )
     checkpoints: str = Field("checkpoints", min_length=1, description="folder of the trained critics")
     responses: str = Field("responses", min_length=1, description="folder of the response store")
     state: str = Field("state", min_length=1, description="folder for engine state files, locks and logs")
@@ -345,6 +347,19 @@ class AgentConfig(Section):
     name: Name = Field(description="starter: critique_a, critique_b or critique_c; otherwise any name")
     role_prompt: str = Field("", description="plain and chat styles: what this agent looks for")
     weight: float = Field(1.0, gt=0.0, le=1000.0, description="weight of its vote in the verdict")
+    temperature: float | None = Field(
+        None, ge=0.0, le=10.0, description="its own sampling temperature; default: that of the section"
+    )
+
+
+class AgentMethodConfig(Section):
+    """One method by which agents criticise."""
+
+    method: Name = Field(description="a method of agents, by its name in the catalogue")
+    num_rollouts: int = Field(
+        400, ge=0, description="samples that it looks at, at most; whole groups. multi_critique: see num_rollouts above"
+    )
+    parameters: dict[Name, ParameterValue] = Field({}, description="the method's own parameters")
 
 
 STARTER_AGENTS = (
@@ -363,7 +378,27 @@ class CritiquesConfig(Section):
     temperature: float = Field(0.7, ge=0.0, le=10.0, description="sampling temperature of critiques and refinements")
     max_tokens: int = Field(192, ge=1, le=1_048_576, description="tokens per critique or refinement")
     num_rollouts: int = Field(3200, ge=0, description="independent samples criticised per night, at most")
+    structured: bool = Field(
+        False, description="have the engine's grammar enforce the form of critiques; the engine must be vLLM"
+    )
+    crucial_information: Literal["configured", "model"] = Field(
+        "configured", description="who writes task and criteria for the agents; model: one more request per rollout"
+    )
+    criteria: tuple[str, ...] = Field(
+        ("calculation", "reasoning", "answer"), description="plain and chat styles: what agents judge by"
+    )
+    show_reference: bool = Field(False, description="plain and chat styles: agents see the reference answer")
+    meta_critique: Literal["peers", "model"] = Field(
+        "peers", description="who judges each flaw that an agent found: the other agents' verdicts, or one more request"
+    )
     refine: bool = Field(True, description="write and grade a refinement after each critical verdict")
+    refinements_per_critique: int = Field(
+        0, ge=0, le=64, description="refinements after every single critique too, for pairs of critiques (MARV)"
+    )
+    methods: tuple[AgentMethodConfig, ...] = Field(
+        (AgentMethodConfig(method="multi_critique"),),
+        description="the methods, one [[critiques.methods]] table each; all but multi_critique write critique_records",
+    )
     wrong_threshold: float = Field(
         0.5, gt=0.0, le=1.0, description="weighted share of agents that must say wrong for the verdict wrong"
     )
@@ -374,11 +409,14 @@ class CritiquesConfig(Section):
         names = [agent.name for agent in self.agents]
         if len(set(names)) < len(names):
             raise ValueError(f"agents must have different names, these are {', '.join(names)}")
+        methods = [one.method for one in self.methods]
+        if len(set(methods)) < len(methods):
+            raise ValueError(f"methods must differ, these are {', '.join(methods)}")
         return self
 
 
 HeadName = Literal[
-    "bce", "mse", "gce", "attributes", "hl_gauss", "two_hot", "quantile", "beta", "grades", "outcome_classes"
+    "bce", "mse", "gce", "attributes", "hl_gauss", "two_hot", "quantile", "iqn", "beta", "grades", "outcome_classes"
 ]  # fmt: skip
 LabelName = Literal[
     "relative", "monte_carlo", "stepwise_outcome", "outcome", "outcome_bag", "advantage", "siblings", "td_lambda",
@@ -387,8 +425,13 @@ LabelName = Literal[
 
 
 class CriticConfig(Section):
-    """Training of the process critic on the values of the trees."""
+    """Training of the process critic on the values of the trees, and who scores with it."""
 
+    kind: Literal["trained", "generative"] = Field(
+        "trained",
+        description="who scores for the filters and the report and guides the search: the current trained critic, or "
+        "the language model of [generative_critic]; training goes on either way",
+    )
     labels: LabelName = Field("relative", description="what a step is said to be worth, and by whom")
     head: HeadName = Field("bce", description="how a value is represented")
     read_at: Literal["step_end", "every_token"] = Field(
@@ -401,7 +444,7 @@ class CriticConfig(Section):
     pooling: Literal["mean", "min", "truncated"] = Field("mean", description="how an ensemble's opinions become one")
     dropped: float = Field(0.08, ge=0.0, le=0.9, description="highest share of the belief that truncated pooling drops")
     num_bins: int = Field(51, ge=6, le=1001, description="bins of hl_gauss and two_hot")
-    num_quantiles: int = Field(25, ge=2, le=1001, description="quantiles of the head of that name")
+    num_quantiles: int = Field(25, ge=2, le=1001, description="quantiles of the heads quantile and iqn")
     num_grades: int = Field(5, ge=2, le=101, description="grades of the head of that name")
     read_off: Literal["mean", "quantile", "cvar"] = Field("mean", description="what of a belief is the score")
     risk_level: float = Field(0.1, gt=0.0, le=1.0, description="level of the quantile, share of the CVaR")
@@ -446,6 +489,24 @@ class CriticConfig(Section):
         if bool(self.attributes) != has_head:
             raise ValueError('`attributes` and head = "attributes" belong together: name both, or neither')
         return self
+
+
+class GenerativeCriticConfig(Section):
+    """A language model that judges steps by its log-probabilities of two verdicts (`process_critic.kind`)."""
+
+    model: str = Field(
+        "policy", min_length=1, description='who judges: "policy", "starter", a model folder or a hub id'
+    )
+    verdict_tokens: tuple[str, str] = Field(
+        ("<right>", "<wrong>"), description="the two verdicts, each one token of the model, such as Yes and No"
+    )
+    question: str = Field("", description="asked between a step and its verdict; empty: the verdict stands in place")
+    num_rationales: int = Field(
+        0, ge=0, le=1024, description="critiques sampled per solution, whose verdicts are averaged; 0: asked directly"
+    )
+    temperature: float = Field(1.0, ge=0.0, le=10.0, description="sampling temperature of these critiques")
+    max_tokens: int = Field(192, ge=1, le=1_048_576, description="tokens per critique")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of these critiques")
 
 
 class PromotionConfig(Section):
@@ -651,9 +712,15 @@ class PublishingConfig(Section):
     """Immutable dataset versions."""
 
     name: Name = Field("reasoning", description="name of the dataset")
-    keep: int = Field(10, ge=1, description="newest versions kept; older ones are removed")
+    keep: int = Field(
+        10, ge=1, description="newest versions kept; older ones are removed, apart from those that a pin names"
+    )
     max_shard_rows: int = Field(50_000, ge=1, description="rows per Parquet shard")
     license: str = Field("other", min_length=1, description="licence named in the dataset card")
+    benchmarks: tuple[str, ...] = Field(
+        (), description="files of test items (json lines or Parquet) that a version's prompts are tested against"
+    )
+    benchmark_field: str = Field("question", min_length=1, description="field of those files that holds the text")
 
 
 class ReportsConfig(Section):
@@ -720,6 +787,7 @@ class Settings(Section):
     retrieval: RetrievalConfig = Field(RetrievalConfig())
     critiques: CritiquesConfig = Field(CritiquesConfig())
     process_critic: CriticConfig = Field(CriticConfig())
+    generative_critic: GenerativeCriticConfig = Field(GenerativeCriticConfig())
     promotion: PromotionConfig = Field(PromotionConfig())
     tree_extracts: TreeExtractsConfig = Field(TreeExtractsConfig())
     token_scores: TokenScoresConfig = Field(TokenScoresConfig())
@@ -743,8 +811,13 @@ class Settings(Section):
         return self.paths.lake if "://" in self.paths.lake else str(self.in_workspace(self.paths.lake))
 
     @property
+    def datasets_url(self) -> str:
+        """Absolute folder or fsspec URL of the published dataset versions."""
+        return self.paths.datasets if "://" in self.paths.datasets else str(self.datasets_dir)
+
+    @property
     def datasets_dir(self) -> Path:
-        """Folder of the published dataset versions."""
+        """Folder of the published dataset versions, where that is a local one (`datasets_url` holds for all)."""
         return self.in_workspace(self.paths.datasets)
 
     @property

@@ -44,3 +44,7 @@ class WorkspaceError(ReasonmillError):
 
 class ApplyError(ReasonmillError):
     """A user's file that cannot be read, a parameter that is not one, or an output that cannot be written."""
+
+
+class FormatError(ReasonmillError):
+    """A published set that cannot be given in the wanted format, mixture or splits."""

@@ -25,13 +25,23 @@ from typing import TYPE_CHECKING
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.errors import LakeError
 from pipelines.leases import hold_lease
-from pipelines.rows import RowGrouping, batches_of, conform, near_names, row_groups, rows_to_table, schema_of
+from pipelines.rows import (
+    RowGrouping,
+    batches_of,
+    conform,
+    content_groups,
+    near_names,
+    row_groups,
+    rows_to_table,
+    schema_of,
+)
 
 if TYPE_CHECKING:
     import polars
@@ -39,6 +49,10 @@ if TYPE_CHECKING:
 __all__ = ["FileEntry", "Lake", "Manifest", "rows_to_table", "write_parquet", "write_shards"]
 
 SHARD_BYTES = 256 * 2**20  # of compressed Parquet
+SOUGHT = ("tree_id", "rollout_id", "pair_id", "critique_id", "refinement_id", "problem_id")
+"""Columns of tables that rows are looked up by: their row groups carry Bloom filters, since ids come in no order."""
+FALSE_POSITIVES = 0.01  # of the Bloom filters
+STREAM_ROWS = 16_384  # rows of a piece that `Lake.stream` gives
 MANIFEST = "manifest.json"
 PARTITION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 GENERATION_NAME = re.compile(r"\d{8}-\d{8}T\d{6}-[0-9a-f]{8}")
@@ -194,6 +208,20 @@ class Lake:
         except (OSError, pa.ArrowInvalid) as error:
             raise LakeError(f"Table {table} cannot be read from {self.root}: {error}") from error
 
+    def stream(self, table: str, manifest: Manifest) -> Iterator[pa.Table]:
+        """The rows of one committed manifest of a table, piece by piece and in order; few of them are in memory."""
+        schema = schema_of(table)
+        if not manifest.files:
+            return
+        try:
+            batches = self._dataset(self.paths([manifest]), schema).to_batches(
+                batch_size=STREAM_ROWS, batch_readahead=4, fragment_readahead=1
+            )
+            for batch in batches:
+                yield pa.Table.from_batches([batch], schema)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise LakeError(f"Table {table} cannot be read from {self.root}: {error}") from error
+
     def scan(self, table: str) -> "polars.LazyFrame":
         """The table as a polars LazyFrame with the schema's columns, also when there are no rows yet."""
         import polars
@@ -341,7 +369,7 @@ class PartitionWriter:
     def _write(self, group: pa.Table) -> None:
         if self._file is None:
             path = f"{self._folder}/part-{len(self._entries):05d}.parquet"
-            self._file = _ParquetFile(self._lake.filesystem, path, self._schema)
+            self._file = _ParquetFile(self._lake.filesystem, path, self._schema, _bloom_filters(group))
             self._file.open()
         self._file.write(group)
         if self._file.num_bytes >= SHARD_BYTES:
@@ -382,20 +410,50 @@ def write_parquet_batches(path_or_url: str | Path, schema: pa.Schema, groups: It
 
 
 def write_shards(folder: str | Path, name: str, table: pa.Table, max_rows: int = 1_000_000) -> list[FileEntry]:
-    """Writes `<name>-00000-of-0000N.parquet` files of at most `max_rows` rows; no rows, no file.
+    """`stream_shards` of a table in memory."""
+    return stream_shards(folder, name, table.schema, [table], table.num_rows, max_rows)
 
-    For folders that are not yet visible to readers (a version being published); `path` is relative to `folder`.
+
+def stream_shards(
+    folder: str | Path, name: str, schema: pa.Schema, rows: Iterable[pa.Table], num_rows: int, max_rows: int
+) -> list[FileEntry]:
+    """Writes `<name>-00000-of-0000N.parquet` files of `max_rows` rows, the last one of fewer; no rows, no file.
+
+    `num_rows` is how many come (LakeError where it is another number): it is in the files' names. The same rows make
+    the same bytes, however they come in pieces. For folders that are not yet visible to readers (a version being
+    published); `path` is relative to `folder`.
     """
-    num_shards = -(-table.num_rows // max_rows)
+    num_shards = -(-num_rows // max_rows)
     filesystem, root = fsspec.core.url_to_fs(os.path.expanduser(str(folder)))
     entries = []
-    for shard in range(num_shards):
+    for shard, groups in enumerate(_cut(rows, max_rows)):
         path = f"{root.rstrip('/')}/{name}-{shard:05d}-of-{num_shards:05d}.parquet"
-        with _ParquetFile(filesystem, path, table.schema) as file:
-            for group in row_groups([table.slice(shard * max_rows, max_rows)]):
+        with _ParquetFile(filesystem, path, schema) as file:
+            for group in content_groups(groups, max_rows):
                 file.write(group)
         entries.append(file.entry)
+    written = sum(entry.num_rows for entry in entries)
+    if written != num_rows:
+        raise LakeError(f"{folder}/{name} was to have {num_rows:,} rows, but {written:,} came: they changed meanwhile.")
     return entries
+
+
+def _cut(rows: Iterable[pa.Table], max_rows: int) -> Iterator[Iterator[pa.Table]]:
+    """The rows in runs of exactly `max_rows`, the last one of fewer; each run is to be used up before the next."""
+    coming = (table for table in rows if table.num_rows)
+    rest = next(coming, None)
+
+    def run() -> Iterator[pa.Table]:
+        nonlocal rest
+        missing = max_rows
+        while missing and rest is not None:
+            piece = rest.slice(0, missing)
+            missing -= piece.num_rows
+            rest = rest.slice(piece.num_rows) if piece.num_rows < rest.num_rows else next(coming, None)
+            yield piece
+
+    while rest is not None:
+        yield run()
 
 
 class _ParquetFile:
@@ -405,8 +463,15 @@ class _ParquetFile:
     writer; the failure is raised with the next row group or at the end as a LakeError with path and byte count.
     """
 
-    def __init__(self, filesystem: fsspec.AbstractFileSystem, path: str, schema: pa.Schema):
+    def __init__(
+        self,
+        filesystem: fsspec.AbstractFileSystem,
+        path: str,
+        schema: pa.Schema,
+        bloom_filters: Mapping[str, Mapping[str, float]] | None = None,
+    ):
         self.filesystem, self.path, self.schema = filesystem, path, schema
+        self.bloom_filters = dict(bloom_filters) if bloom_filters else None
         self.num_rows = self.num_bytes = 0
         self.digest = hashlib.sha256()
         self.failure: OSError | None = None
@@ -427,6 +492,7 @@ class _ParquetFile:
         self.writer = pq.ParquetWriter(
             pa.PythonFile(_Sink(self), mode="w"), self.schema, compression="zstd",
             use_dictionary=[path for field in self.schema for path in _dictionary_paths(field.name, field.type)],
+            bloom_filter_options=self.bloom_filters,
         )  # fmt: skip
 
     def write(self, group: pa.Table) -> None:
@@ -467,6 +533,15 @@ class _ParquetFile:
     def entry(self) -> FileEntry:
         """The finished file."""
         return FileEntry(self.path.rpartition("/")[2], self.num_rows, self.num_bytes, self.digest.hexdigest())
+
+
+def _bloom_filters(group: pa.Table) -> dict[str, dict[str, float]]:
+    """Options of the columns that are looked up; a file's first row group says how many values a group has."""
+    return {
+        name: {"ndv": max(1, pc.count_distinct(group[name]).as_py()), "fpp": FALSE_POSITIVES}
+        for name in SOUGHT
+        if name in group.column_names
+    }
 
 
 def _dictionary_paths(path: str, kind: pa.DataType, is_listed: bool = False) -> Iterator[str]:

@@ -3,7 +3,7 @@
 On a local folder a lease is an advisory lock (`flock`) on a small file: the kernel drops it with the
 process that held it, so a lease of a dead process is free at once and nothing has to be judged stale.
 On an object store it is an object created only if absent; one that a dead process of this machine or
-any other machine left behind (older than `FOREIGN_LEASE_S`) is taken over.
+any other machine left behind (older than `FOREIGN_LEASE_S`, if not said otherwise) is taken over.
 """
 
 import fcntl
@@ -26,13 +26,18 @@ FOREIGN_LEASE_S = 24 * 3600  # a lease of another machine on an object store is 
 
 
 @contextmanager
-def hold_lease(filesystem: AbstractFileSystem, path: str, name: str) -> Iterator[None]:
+def hold_lease(
+    filesystem: AbstractFileSystem, path: str, name: str, foreign_lease_s: float = FOREIGN_LEASE_S
+) -> Iterator[None]:
     """Holds the lease `name`, kept at `path`, for the length of the block.
+
+    `foreign_lease_s`: how long a lease of another machine on an object store is believed.
 
     Raises PartitionBusyError, naming the holder's pid, host and time, when somebody else holds it,
     and LakeError when the lease cannot be written.
     """
-    release = _lock_file(path, name) if isinstance(filesystem, LocalFileSystem) else _put_object(filesystem, path, name)
+    is_local = isinstance(filesystem, LocalFileSystem)
+    release = _lock_file(path, name) if is_local else _put_object(filesystem, path, name, foreign_lease_s)
     try:
         yield
     finally:
@@ -79,14 +84,16 @@ def _is_still(path: str, descriptor: int) -> bool:
         return False
 
 
-def _put_object(filesystem: AbstractFileSystem, path: str, name: str) -> Callable[[], None]:
+def _put_object(
+    filesystem: AbstractFileSystem, path: str, name: str, foreign_lease_s: float = FOREIGN_LEASE_S
+) -> Callable[[], None]:
     mine = _holder()
     filesystem.makedirs(os.path.dirname(path), exist_ok=True)
     try:
         filesystem.pipe_file(path, json.dumps(mine).encode(), mode="create")
     except FileExistsError as error:
         holder = _parsed(filesystem.cat_file(path))
-        if not _is_stale(holder):
+        if not _is_stale(holder, foreign_lease_s):
             raise _busy(name, holder) from error
         filesystem.pipe_file(path, json.dumps(mine).encode())
         if _parsed(filesystem.cat_file(path)) != mine:  # another process took it over in the same moment
@@ -117,11 +124,11 @@ def _parsed(data: bytes) -> dict:
         return {}
 
 
-def _is_stale(holder: dict) -> bool:
+def _is_stale(holder: dict, foreign_lease_s: float) -> bool:
     if not holder:
         return False
     if holder["host"] != socket.gethostname():
-        return time.time() - holder["since_s"] > FOREIGN_LEASE_S
+        return time.time() - holder["since_s"] > foreign_lease_s
     return _process_start(holder["pid"]) != holder["process_start"]
 
 

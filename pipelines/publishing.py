@@ -6,8 +6,10 @@
         sft/train-00000-of-00001.parquet ...   one folder per set that has rows
 
 Invariants
-- A version is built in a hidden sibling folder, its manifest written last, and appears by one rename: it is there
-  complete or not at all. Without manifest.json a folder is no version. It is never written again.
+- A version is built in a hidden folder, its manifest written last, and appears complete or not at all: by one rename,
+  or on an object store by an upload whose manifest comes last (`versions.DatasetStore`). It is never written again.
+- Rows stream from the lake through row groups to disk: memory holds about a row group per set, whatever their number.
+  The same rows make the same bytes, however the lake has laid them out.
 - The digest is that of the content, so publishing the same content again gives the same version and writes nothing.
 - The folder's last path component is unique and the card holds a description and `dataset_info` per config, because
   `datasets` keys its cache by folder name and card text and not by the files: under a name used twice, or through a
@@ -15,27 +17,48 @@ Invariants
 - Every set has one Arrow schema, no empty shard, no column of type null (each of them breaks the loader).
 """
 
+import hashlib
 import json
-import os
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
 
 from pipelines.config import Settings
 from pipelines.datasets.card import SPLIT, card
+from pipelines.datasets.figures import draw_overview
 from pipelines.datasets.manifest import RunInfo, content_digest, manifest_of
-from pipelines.datasets.versions import MANIFEST, PublishedVersion, list_versions, read_version
+from pipelines.datasets.published import CARD, redacted
+from pipelines.datasets.versions import (
+    BUILDING,
+    MANIFEST,
+    DatasetStore,
+    PublishedVersion,
+    remove_stale,
+    write_bytes,
+)
 from pipelines.errors import WorkspaceError
-from pipelines.lake import Lake, write_shards
-from pipelines.tables import TRAINING_SETS
+from pipelines.lake import FileEntry, Lake, stream_shards
+from pipelines.tables import SCHEMAS, TRAINING_SETS
 
-CARD = "README.md"
 DIGEST_LENGTH = 12
-BUILDING, REMOVING = ".building-", ".removing-"
-STALE_AFTER_S = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class WrittenSet:
+    """A set that lies on disk: what `manifest_of` and `card` ask of a table, without its rows.
+
+    `nbytes`: bytes of the rows as Arrow; `paths`: its Parquet files, in order, while the version is being built.
+    """
+
+    schema: pa.Schema
+    num_rows: int
+    nbytes: int
+    paths: tuple[Path, ...]
 
 
 def publish(
@@ -47,39 +70,78 @@ def publish(
 ) -> PublishedVersion:
     """Publish one night's training sets, or return the version that already has exactly this content.
 
-    Versions beyond the `publishing.keep` newest are removed. WorkspaceError when no set has a row, since a version
-    without rows is what a failed night would look like.
+    Versions beyond the `publishing.keep` newest are removed unless a pin names them. WorkspaceError when no set has a
+    row, since a version without rows is what a failed night would look like.
     """
-    tables = {name: lake.read(name, night) for name in sets}
-    tables = {name: table for name, table in tables.items() if table.num_rows}
-    if not tables:
+    manifests = {name: lake.manifest(name, night) for name in sets}
+    manifests = {name: manifest for name, manifest in manifests.items() if manifest and manifest.num_rows}
+    if not manifests:
         raise WorkspaceError(
             f"There is nothing to publish for {night}: the sets {', '.join(sets)} have no rows in {lake.root}."
             " Materialise the training sets of that night first."
         )
     config = settings.publishing
-    folder = settings.datasets_dir / config.name
+    store = DatasetStore(settings.datasets_url)
+    folder = Path(store.folder(config.name)) if store.is_local else settings.state_dir / "publishing"
     with _building(folder) as building:
-        files = {name: write_shards(building / name, SPLIT, tables[name], config.max_shard_rows) for name in tables}
-        digest = content_digest(tables, files)
+        written, files = {}, {}
+        for name, manifest in manifests.items():
+            sizes: list[int] = []
+            rows = _counted(lake.stream(name, manifest), sizes)
+            files[name] = stream_shards(
+                building / name, SPLIT, SCHEMAS[name], rows, manifest.num_rows, config.max_shard_rows
+            )
+            paths = tuple(building / name / file.path for file in files[name])
+            written[name] = WrittenSet(SCHEMAS[name], manifest.num_rows, sum(sizes), paths)
+        digest = content_digest(written, files)
         version = f"{config.name}-{night}-{digest[:DIGEST_LENGTH]}"
-        target = folder / version
-        if (target / MANIFEST).is_file():
-            return read_version(target)
-        manifest = manifest_of(settings, lake, night, version, digest, tables, files, run_info or RunInfo())
-        _write_text(building / CARD, card(manifest, tables, config.license, target))
-        _write_text(building / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
-        _appear(building, target)
-    _remove_old(folder, config.name, config.keep, just_made=version)
-    return read_version(target)
+        published = store.find(config.name, version)
+        if published is None:
+            where = f"{store.shown}/{config.name}/{version}"
+            _describe(settings, lake, night, version, digest, written, files, run_info or RunInfo(), where, building)
+            published = store.add(building, config.name, version)
+    store.remove_old(config.name, config.keep, just_made=version)
+    return published
 
 
-# appearing and disappearing -----------------------------------------------------------------------
+def _describe(
+    settings: Settings,
+    lake: Lake,
+    night: str,
+    version: str,
+    digest: str,
+    written: Mapping[str, WrittenSet],
+    files: Mapping[str, Sequence[FileEntry]],
+    run_info: RunInfo,
+    where: str,
+    building: Path,
+) -> None:
+    """Writes the card, then the manifest, which knows the card's digest."""
+    described = manifest_of(settings, lake, night, version, digest, written, files, run_info)
+    described["files"] = [draw_overview(lake, night, described, building)]
+    text = card(described, written, settings.publishing.license, where).encode()
+    described = _without_credentials(described) | {"card_sha256": hashlib.sha256(text).hexdigest()}
+    _write(building / CARD, text)
+    _write(building / MANIFEST, json.dumps(described, indent=1, ensure_ascii=False).encode())
+
+
+def _counted(rows: Iterator[pa.Table], sizes: list[int]) -> Iterator[pa.Table]:
+    """The same pieces, their bytes noted."""
+    for piece in rows:
+        sizes.append(piece.nbytes)
+        yield piece
+
+
+def _without_credentials(manifest: Mapping[str, object]) -> dict[str, object]:
+    """The manifest with the URLs of its configuration redacted: it travels with the data."""
+    configuration = manifest["configuration"]
+    paths = {key: redacted(value) for key, value in configuration["paths"].items()}
+    return dict(manifest) | {"configuration": configuration | {"paths": paths}}
 
 
 @contextmanager
 def _building(folder: Path) -> Iterator[Path]:
-    """A hidden folder beside the versions, gone at the end whatever happens; leftovers of killed runs go too."""
+    """A hidden folder, gone at the end whatever happens; leftovers of killed runs go too."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=folder))
@@ -87,41 +149,16 @@ def _building(folder: Path) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or error
         raise WorkspaceError(f"{folder} cannot be written: {reason}. It is `paths.datasets` and the name.") from error
-    for left in [path for start in (BUILDING, REMOVING) for path in folder.glob(f"{start}*")]:
-        if time.time() - left.stat().st_mtime > STALE_AFTER_S:
-            shutil.rmtree(left, ignore_errors=True)
+    remove_stale(folder, (BUILDING,))
     try:
         yield building
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _appear(building: Path, target: Path) -> None:
-    """Rename into place; where another process has just published the same content, its version stands."""
+def _write(path: Path, data: bytes) -> None:
     try:
-        os.rename(building, target)
-    except OSError:
-        if not (target / MANIFEST).is_file():
-            raise
-
-
-def _write_text(path: Path, text: str) -> None:
-    try:
-        with path.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        write_bytes(path, data)
     except OSError as error:
         reason = error.strerror or error
         raise WorkspaceError(f"{path} could not be written: {reason}. No version was published.") from error
-
-
-def _remove_old(folder: Path, name: str, keep: int, just_made: str) -> None:
-    """Remove all but the `keep` newest versions; a version disappears by one rename."""
-    versions = list_versions(folder.parent, name)
-    for old in versions[: max(len(versions) - keep, 0)]:
-        if old.version != just_made:
-            hidden = folder / f"{REMOVING}{old.version}"
-            with suppress(FileNotFoundError):  # another publisher removes it at the same time
-                os.rename(old.path, hidden)
-            shutil.rmtree(hidden, ignore_errors=True)

@@ -8,12 +8,14 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.errors import LakeError
 from pipelines.tables import SCHEMAS
 
 ROW_GROUP_ROWS = 65_536
 ROW_GROUP_BYTES = 32 * 2**20  # of Arrow memory: rows with token lists make smaller groups
+PIECE_ROWS = 1024  # of `content_groups`: a group ends after a whole number of these
 
 
 def schema_of(table: str) -> pa.Schema:
@@ -158,3 +160,50 @@ def _pieces(table: pa.Table, max_bytes: int) -> Iterator[pa.Table]:
     step = max(1, min(ROW_GROUP_ROWS, rows_in_budget))
     for start in range(0, table.num_rows, step):
         yield table.slice(start, step)
+
+
+def content_groups(tables: Iterable[pa.Table], max_rows: int) -> Iterator[pa.Table]:
+    """Row groups whose borders depend on the rows alone, however the rows come in pieces; at most `max_rows` each.
+
+    Each group is one chunk, so that the same rows make the same Parquet file, byte for byte. Only about a group and
+    what comes in stays in memory.
+    """
+    grouped: list[pa.Table] = []
+    num_rows = num_bytes = 0
+    for piece in _equal_pieces(tables, min(PIECE_ROWS, max_rows)):
+        piece_bytes = sum(map(_content_bytes, piece.columns))
+        if grouped and num_rows + piece.num_rows > min(max_rows, ROW_GROUP_ROWS):
+            yield pa.concat_tables(grouped).combine_chunks()
+            grouped, num_rows, num_bytes = [], 0, 0
+        grouped.append(piece)
+        num_rows, num_bytes = num_rows + piece.num_rows, num_bytes + piece_bytes
+        if num_bytes >= ROW_GROUP_BYTES:
+            yield pa.concat_tables(grouped).combine_chunks()
+            grouped, num_rows, num_bytes = [], 0, 0
+    if grouped:
+        yield pa.concat_tables(grouped).combine_chunks()
+
+
+def _equal_pieces(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+    """The same rows in tables of exactly `size` rows, the last one apart."""
+    rest: pa.Table | None = None
+    for table in tables:
+        rows = table if rest is None else pa.concat_tables([rest, table])
+        whole = rows.num_rows - rows.num_rows % size
+        for start in range(0, whole, size):
+            yield rows.slice(start, size)
+        rest = rows.slice(whole) if whole < rows.num_rows else None
+    if rest is not None:
+        yield rest
+
+
+def _content_bytes(column: pa.ChunkedArray | pa.Array) -> int:
+    """Bytes of the values, counted from the values: the buffers behind equal values can differ."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return 4 * len(column) + (pc.sum(pc.binary_length(column)).as_py() or 0)
+    if pa.types.is_list(kind):
+        return 4 * len(column) + _content_bytes(pc.list_flatten(column))
+    if pa.types.is_struct(kind):
+        return sum(_content_bytes(pc.struct_field(column, [index])) for index in range(kind.num_fields))
+    return len(column) * kind.bit_width // 8

@@ -122,16 +122,22 @@ async def judge_own_steps(
 
 
 async def judge_steps(
-    session: ScoringSession, prompt: str, steps: list[str], separator: str, verdict_ids: tuple[int, int]
+    session: ScoringSession,
+    prompt: str,
+    steps: list[str],
+    separator: str,
+    verdict_ids: tuple[int, int],
+    question: str = "",
 ) -> tuple[list[float], int]:
     """Probability of the right verdict after each step, and the tokens read. Raises RequestError subclasses.
 
-    Prompt and steps are tokenised on their own, as the critic reads them.
+    Prompt and steps are tokenised on their own, as the critic reads them; `question` stands between a step and its
+    verdict and is not there for later steps.
     """
-    ids, sequences = list(session.tokenizer.encode(prompt)), []
+    ids, sequences, asked = list(session.tokenizer.encode(prompt)), [], session.tokenizer.encode(question)
     for step in steps:
         ids += session.tokenizer.encode(step + separator)
-        sequences += [(*ids, verdict) for verdict in verdict_ids]
+        sequences += [(*ids, *asked, verdict) for verdict in verdict_ids]
     scores = await asyncio.gather(*(session.score(ScoreRequest(sequence, "none")) for sequence in sequences))
     logprobs = [one.token_logprobs[-1] for one in scores]
     pairs = zip(logprobs[::2], logprobs[1::2], strict=True)

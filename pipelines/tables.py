@@ -141,6 +141,35 @@ RELATIONS: dict[str, pa.Schema] = {
         refinement_scores=FLOATS,  # of all refinements made with it; null = none
         policy=STRING,
     ),
+    # one row per critique of a graded solution, as rewards of critics read it
+    "judged_critiques": _schema(
+        position=INT,
+        rollout_id=STRING,
+        critique=STRING,
+        verdict=STRING,  # right | wrong; anything else = it could not be read
+        original_reward=FLOAT,  # grade of the solution, 0.0 | 1.0; anything else is not known
+        refinement_rewards=FLOATS,  # grades of the refinements made with the critique; null = none
+        metric_before=FLOAT,  # any metric of the solution, larger is better
+        metric_after=FLOAT,  # the same of the refinement
+    ),
+    # one row per solution whose steps were judged
+    "judged_steps": _schema(position=INT, step_verdicts=STRINGS, outcome_reward=FLOAT),
+    # one row per judgment of an item whose right verdict or score may be known
+    "judgments": _schema(
+        position=INT,
+        item_id=STRING,
+        judgment_id=STRING,
+        prompt=STRING,  # what the judge was asked
+        critique=STRING,  # its reasoning
+        verdict=STRING,  # null = it could not be read
+        label=STRING,  # the right verdict; null = not known
+        score=FLOAT,
+        label_score=FLOAT,
+        response=STRING,  # what was judged
+        deduced_response=STRING,  # what a weaker model thinks was judged, from the critique alone
+    ),
+    # one row per training row of a mixed RL set
+    "mixed_rows": _schema(position=INT, row_id=STRING, is_judge=BOOL),
     # one row per refinement and the answer that it started from
     "refined_responses": _schema(
         position=INT,
@@ -429,6 +458,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         score=FLOAT,  # [0, 1]; null = never scored
         num_samples=INT,  # evidence behind the score; null for a model's estimate
         disagreement=FLOAT,  # variance of the scores of an ensemble's members, [0, 1/4]; null without an ensemble
+        member_scores=FLOATS,  # mean of each member of an ensemble, [0, 1], in the members' order; null without one
         night=STRING,
     ),
     # one row per (rollout, model): what a model says of the completion's tokens; failed ones included
@@ -454,10 +484,31 @@ SCHEMAS: dict[str, pa.Schema] = {
         verdict=STRING,  # right | wrong; null with error
         first_error_step=INT,  # -1 = no error; null with error
         step_verdicts=STRINGS,  # right | wrong per step, as far as the agent said
+        quality=FLOAT,  # the meta-critique's judgment, 0 at most, larger is better; null = nobody could judge it
         text=STRING,
         num_tokens=INT,
         num_prompt_tokens=INT,
         request_id=STRING,
+        error=STRING,
+        night=STRING,
+    ),
+    # one row per flaw that an agent found: a critique has at most one per step
+    "critique_units": _schema(
+        unit_id=STRING,
+        critique_id=STRING,
+        rollout_id=STRING,
+        problem_id=STRING,
+        agent=STRING,
+        step=INT,
+        flaw=STRING,  # null = the agent did not say what is wrong
+        suggestion=STRING,  # what should stand there; null = the agent did not say
+        criterion=STRING,  # calculation | answer, or what the agent said; null = not known
+        severity=INT,  # 1..5 as the agent said; null = it did not
+        category=STRING,  # the meta-critique: confirmed | contested | unheard, or a model's; null with error
+        support=FLOAT,  # weighted share of the other agents that call the step wrong too; null = nobody else spoke
+        meta_severity=INT,  # how bad the unit is, 1..5, by a model; null = judged by the other agents
+        kept=BOOL,  # in the final critique
+        reason=STRING,  # why not: verdict_right | not_wrong_by_vote | not_confirmed | not_the_best; null when kept
         error=STRING,
         night=STRING,
     ),
@@ -469,6 +520,10 @@ SCHEMAS: dict[str, pa.Schema] = {
         confidence=FLOAT,  # weighted share of the agents that agree, [0, 1]
         first_error_step=INT,
         num_agents=INT,  # agents whose critique could be read
+        critique_id=STRING,  # of the final critique, which refinements follow; null with error
+        text=STRING,  # the final critique; null with error
+        num_units=INT,  # of the final critique
+        crucial_information=STRING,  # JSON: task, criteria, reference as agents were shown them
         error=STRING,
         night=STRING,
     ),
@@ -484,6 +539,33 @@ SCHEMAS: dict[str, pa.Schema] = {
         num_tokens=INT,
         num_prompt_tokens=INT,
         request_id=STRING,
+        error=STRING,
+        night=STRING,
+    ),
+    # one row per thing that a critic, judge or refiner can learn from, by another method than multi_critique
+    "critique_records": _schema(
+        record_id=STRING,
+        method=STRING,  # name in the catalogue
+        kind=STRING,  # what the record is, in the method's words
+        problem_id=STRING,
+        rollout_id=STRING,  # the criticised solution; null = it is about none or several
+        step=INT,  # the step that it is about; null = about the whole
+        prompt=STRING,  # what a model is asked
+        response=STRING,  # what it should learn to say, or what it said; null with error
+        rejected=STRING,  # the worse response of a pair; null = no pair
+        roles=STRINGS,  # user | assistant of each message of an episode; null = prompt and response are all
+        contents=STRINGS,  # the messages
+        is_learned=pa.list_(BOOL),  # per message: the loss counts it
+        predicted=STRING,  # what the critic or judge concluded; null = it could not be read
+        label=STRING,  # what it should have concluded; null = not known
+        reward=FLOAT,  # as the method defines it; null = none
+        kept=BOOL,  # worth learning from
+        reason=STRING,  # why not, a snake_case word; null when kept
+        num_requests=INT,
+        num_failed=INT,  # of them, without an answer
+        num_tokens=INT,  # generated
+        num_prompt_tokens=INT,
+        request_ids=STRINGS,
         error=STRING,
         night=STRING,
     ),

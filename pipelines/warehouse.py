@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Collection, Mapping, Sequence
 
 import duckdb
+import fsspec
 import pyarrow as pa
 
 import sql as queries
@@ -53,7 +54,7 @@ class Warehouse:
                 views[table] = _file_view(table, paths, manifests)
                 files += paths
         try:
-            self._open({}, views, files, None if lake.is_local else lake)
+            self._open({}, views, files, None if lake.is_local else lake.filesystem)
         except duckdb.Error as error:
             self.close()
             raise LakeError(f"A committed file of {lake.root} cannot be read: {error}") from error
@@ -68,12 +69,33 @@ class Warehouse:
         warehouse._open(tables, {}, [], None)
         return warehouse
 
+    @classmethod
+    def over_files(
+        cls, files: Mapping[str, Sequence[str]], filesystem: fsspec.AbstractFileSystem | None = None
+    ) -> "Warehouse":
+        """A warehouse of Parquet files outside the lake, in their order: name -> paths, or URLs with a `filesystem`."""
+        warehouse = cls.__new__(cls)
+        views = {
+            name: f"select * from read_parquet([{', '.join(map(_quoted, paths))}], hive_partitioning = false)"
+            for name, paths in files.items()
+        }
+        try:
+            warehouse._open({}, views, [path for paths in files.values() for path in paths], filesystem)
+        except duckdb.Error as error:
+            warehouse.close()
+            raise QueryError(f"A Parquet file cannot be read: {error}") from error
+        return warehouse
+
     def _open(
-        self, tables: Mapping[str, pa.Table], views: Mapping[str, str], files: list[str], lake: Lake | None
+        self,
+        tables: Mapping[str, pa.Table],
+        views: Mapping[str, str],
+        files: list[str],
+        filesystem: fsspec.AbstractFileSystem | None,
     ) -> None:
         self._connection = duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
-        if lake is not None:
-            self._connection.register_filesystem(lake.filesystem)
+        if filesystem is not None:
+            self._connection.register_filesystem(filesystem)
         for name, table in tables.items():
             self._connection.register(name, table)
         for name, view in views.items():
@@ -81,6 +103,7 @@ class Warehouse:
         self._unmade = {name for name in SCHEMAS if name not in tables and name not in views}
         self._connection.execute(f"set allowed_paths = [{', '.join(_quoted(path) for path in files)}]")
         self._connection.execute(f"set temp_directory = {_quoted(tempfile.gettempdir() + '/reasonmill-duckdb')}")
+        self._connection.execute("set parquet_metadata_cache = true")  # footers of many row groups are read once
         self._connection.execute("set enable_external_access = false")
         self._connection.execute("set lock_configuration = true")
 

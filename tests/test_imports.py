@@ -32,7 +32,7 @@ ROOMS = {
     "httpx": ("pipelines/inference/",),
     "aiohttp": ("pipelines/inference/",),
     "duckdb": ("pipelines/warehouse.py", "reasonmill/client.py"),
-    "matplotlib": ("critics/figures.py",),
+    "matplotlib": ("critics/figures.py", "pipelines/datasets/figures.py"),
     "typer": ("reasonmill/",),
     "rich": ("reasonmill/",),
 }

@@ -44,7 +44,7 @@ def aggregate(votes: Sequence[Vote], threshold: float = 0.5) -> Aggregate | None
         return None
     total = sum(vote.weight for vote in votes)
     wrong = sum(vote.weight for vote in votes if vote.judgement.verdict == WRONG)
-    verdict = WRONG if _carries(wrong / total, threshold) else RIGHT
+    verdict = WRONG if carries(wrong / total, threshold) else RIGHT
     agreeing = wrong if verdict == WRONG else total - wrong
     first = _first_error(votes, threshold) if verdict == WRONG else NO_ERROR
     return Aggregate(verdict, agreeing / total, first, len(votes))
@@ -61,19 +61,12 @@ def wrong_shares(votes: Sequence[Vote]) -> list[float]:
     return shares
 
 
-def best_agreeing_wrong(votes: Sequence[Vote], conclusion: Aggregate) -> Vote | None:
-    """The critique a refinement should follow: an agent's that found the aggregate's first error, else the one whose
-    first error is nearest to it; equals are decided by weight, then by name. None when no agent found an error."""
-    accusers = [vote for vote in votes if vote.judgement.verdict == WRONG]
-    distance = {vote.agent: abs(vote.judgement.first_error_step - conclusion.first_error_step) for vote in accusers}
-    return min(accusers, key=lambda vote: (distance[vote.agent], -vote.weight, vote.agent), default=None)
-
-
 def _first_error(votes: Sequence[Vote], threshold: float) -> int:
     shares = wrong_shares(votes)
-    exceeding = [step for step, share in enumerate(shares) if _carries(share, threshold)]
+    exceeding = [step for step, share in enumerate(shares) if carries(share, threshold)]
     return exceeding[0] if exceeding else shares.index(max(shares))
 
 
-def _carries(share: float, threshold: float) -> bool:
+def carries(share: float, threshold: float) -> bool:
+    """Whether a share exceeds the threshold (module docstring)."""
     return share > threshold or share == 1.0

@@ -20,6 +20,9 @@ from dataclasses import dataclass
 RIGHT, WRONG, NO_ERROR = "right", "wrong", -1
 
 MAX_LINE = 400  # characters of a line that are read; what a verdict needs stands at its beginning
+LATIN_END = 0x24F  # last letter of Latin Extended-B
+MIN_WORDS = 5  # fewer say nothing about a language
+COMMON_WORDS = {"the", "is", "are", "of", "and", "to", "in", "it", "this", "that", "not", "no", "step", "i", "you"}
 _RUN = re.compile(r"([\s>*#-])\1+")
 
 _RIGHT_WORDS = {"right", "correct", "valid", "ok"}
@@ -58,7 +61,9 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a critique could not be read: no_judgement | contradictory | incomplete | step_out_of_range | no_steps."""
+    """Why a critique could not be read: empty | no_judgement | other_language | contradictory | incomplete | endless |
+    step_out_of_range | no_steps.
+    """
 
     reason: str
 
@@ -73,15 +78,38 @@ class _Lines:
     contradictory: bool
 
 
-def parse_critique(text: str, num_steps: int) -> Judgement | Failure:
-    """Read a critique of a rollout of `num_steps` steps. Never raises."""
+def parse_critique(text: str, num_steps: int, is_truncated: bool = False) -> Judgement | Failure:
+    """Read a critique of a rollout of `num_steps` steps. Never raises.
+
+    `is_truncated`: a length limit ended it; where too little was said by then, the reason is `endless`.
+    """
+    judged = _parse(text, num_steps)
+    if is_truncated and judged in (Failure("no_judgement"), Failure("incomplete")):
+        return Failure("endless")
+    return judged
+
+
+def step_lines(text: str, num_steps: int) -> dict[int, str]:
+    """What follows the verdict on the line of each step, by step, in a text that `parse_critique` can read."""
+    found: dict[int, str] = {}
+    for line in text.splitlines():
+        if match := _STEP_LINE.match(_shortened(line)):
+            as_written = line[:MAX_LINE].partition(match["word"])[2]  # not shortened, which would cut answer marks
+            found[int(match["index"])] = as_written or match.string[match.end() :]
+    shift = _first_index(found, num_steps)
+    return {index - shift: details for index, details in found.items()}
+
+
+def _parse(text: str, num_steps: int) -> Judgement | Failure:
     if num_steps < 1:
         return Failure("no_steps")
+    if not text.strip():
+        return Failure("empty")
     lines = _read_lines(text)
     if lines.contradictory:
         return Failure("contradictory")
     if not lines.steps and lines.closing_index is None and lines.closing_word is None:
-        return Failure("no_judgement")
+        return Failure("other_language" if _is_other_language(text) else "no_judgement")
     shift = _first_index(lines.steps, num_steps)
     steps = {index - shift: word for index, word in lines.steps.items()}
     closing = lines.closing_index
@@ -110,6 +138,14 @@ def _read_lines(text: str) -> _Lines:
     return _Lines(steps, closing_index, closing_word, contradictory)
 
 
+def _is_other_language(text: str) -> bool:
+    """Most letters are of another script, or of five words or more none is among the commonest of English."""
+    letters = [letter for letter in text[:2000] if letter.isalpha()]
+    words = re.findall(r"[^\W\d_]+", text[:2000].lower())
+    foreign = sum(ord(letter) > LATIN_END for letter in letters)
+    return foreign > len(letters) / 2 or (len(words) >= MIN_WORDS and COMMON_WORDS.isdisjoint(words))
+
+
 def _shortened(line: str) -> str:
     """The line's beginning with runs of space and markup collapsed, on which the patterns would backtrack for ever."""
     return _RUN.sub(r"\1", line[:MAX_LINE])
@@ -119,7 +155,7 @@ def _normalise(word: str) -> str:
     return RIGHT if word.lower() in _RIGHT_WORDS else WRONG
 
 
-def _first_index(steps: Mapping[int, str], num_steps: int) -> int:
+def _first_index(steps: Mapping[int, object], num_steps: int) -> int:
     """1 when the lines plainly count from 1 (no step 0, and a step numbered like the last one), else 0."""
     return 1 if steps and 0 not in steps and max(steps) == num_steps else 0
 

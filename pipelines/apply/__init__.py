@@ -7,12 +7,12 @@ of grain "table" has its own rows written.
 """
 
 import difflib
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.apply.parameters import params_from_texts
 from pipelines.apply.source import LINES, PARQUET, is_lines, read_columns
@@ -67,13 +67,14 @@ def apply_curation(name: str, curation: Curation, source: Path, target: Path, se
     rows = read_columns(source, curation)
     result = run_curation(name, curation, rows, params)
     if curation.grain == "rows":
-        write_added(source, target, result)
+        write_added(source, target, result, rows.drop_columns("position"))
     else:
         write_own(target, result)
-    reasons: Counter[str] = Counter()
+    reasons: dict[str, int] = {}
     num_kept = None
     if set(DECISION.names) <= set(result.column_names) and curation.grain == "rows":
-        reasons = Counter(reason for reason in result["reason"].to_pylist() if reason is not None)
+        counted = pc.value_counts(result["reason"].combine_chunks().drop_null()).to_pylist()
+        reasons = {one["values"]: one["counts"] for one in counted}
         num_kept = result.num_rows - sum(reasons.values())
     return Applied(rows.num_rows, result.num_rows, num_kept, dict(sorted(reasons.items())), tuple(result.column_names))
 

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -85,7 +86,7 @@ def _parquet_batches(source: Path, file: pq.ParquetFile, columns: Sequence[Colum
     for batch in file.iter_batches(BATCH_ROWS, columns=there):
         given = dict(zip(there, batch.columns, strict=True))
         arrays = [_cast(source, first, column, given.get(column.name), batch.num_rows) for column in columns]
-        position = pa.array(range(first, first + batch.num_rows), pa.int64())
+        position = pa.array(np.arange(first, first + batch.num_rows))
         yield pa.RecordBatch.from_arrays([position, *arrays], names=["position", *(column.name for column in columns)])
         first += batch.num_rows
 

@@ -11,7 +11,7 @@ that can be tested is an error, since a certificate about nothing would look lik
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -168,6 +168,16 @@ def read_benchmark(params: ContaminationParams) -> Benchmark:
         texts.append(normal.filter(pa.array(is_long)))
     together = pa.concat_arrays(texts)
     return Benchmark(tuple(files), tuple(names), Bytes.of(together), _num_words(together))
+
+
+def benchmark_of(name: str, sha256: str, items: Sequence[tuple[str, str]], params: ContaminationParams) -> Benchmark:
+    """Test items (text, name) that are in memory; where none is long enough nothing will be found, and that is said."""
+    normal = pc.fill_null(bare_texts(pa.array([text for text, _ in items], pa.string())), "")
+    is_long = _num_words(normal) >= params.min_words
+    texts = normal.filter(pa.array(is_long))
+    names = tuple(item for (_, item), long in zip(items, is_long, strict=True) if long)
+    files = (TestedFile(name, sha256, len(items), int((~is_long).sum())),)
+    return Benchmark(files, names, Bytes.of(texts), _num_words(texts))
 
 
 def _items(path: Path, field: str) -> Iterator[tuple[str, str]]:

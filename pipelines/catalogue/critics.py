@@ -4,7 +4,7 @@
 """
 
 from pipelines.catalogue.method import Method
-from pipelines.config import CriticConfig
+from pipelines.config import CriticConfig, GenerativeCriticConfig
 
 TREES = ("problems", "search_nodes")
 VALUES = (*TREES, "node_values")
@@ -192,6 +192,13 @@ HEADS = (
         "heads.QuantileHead",
     ),
     _head(
+        "implicit_quantile_head", "Implicit Quantile Networks for Distributional Reinforcement Learning (IQN)",
+        "1806.06923",
+        "head = iqn: a quantile for any level, learned at levels drawn per node, sorted when read; the paper's learned "
+        "layer on the cosines of the level is left out, so that the head stays linear; 16 cosines (64 there) are ours.",
+        "heads.ImplicitQuantileHead",
+    ),
+    _head(
         "beta_head", "Beta-binomial likelihood (Skellam, 1948)", None,
         "head = beta: a Beta distribution of the rate of right completions, learned from counts.", "heads.BetaHead",
     ),
@@ -220,9 +227,37 @@ ENSEMBLES = (
     ),
     _head(
         "pair_strength_votes", "Secrets of RLHF in Large Language Models Part II: Reward Modeling", "2401.06080",
-        "Mean and spread of several critics' gaps on a pair, from Python; the paper takes ten reward models.",
+        "Mean and spread of several critics' gaps on a pair, here from Python; the members of `ensemble` are stored as "
+        "step_scores.member_scores, by which the pair method preference_strength votes every night. The paper takes "
+        "ten reward models, the members here share a backbone.",
         "ensembles.vote_on_pairs",
     ),
 )  # fmt: skip
 
-METHODS = LABELS + HEADS + ENSEMBLES + CALIBRATION
+GENERATIVE = (
+    Method(
+        name="generative_verifier",
+        paper="Generative Verifiers: Reward Modeling as Next-Token Prediction (GenRM)",
+        arxiv="2408.15240",
+        summary="process_critic.kind = generative: a step's score is the right verdict's share of the probability, "
+        "read in place or after a question; with num_rationales the mean over sampled critiques (GenRM-CoT). The model is "
+        "taken as it is: the paper's training on verdicts and its reference-guided rationales are left out.",
+        reads=("problems", "rollouts"),
+        writes=("step_scores",),
+        params=GenerativeCriticConfig,
+        function="critics.generative.GenerativeScorer",
+    ),
+    Method(
+        name="zero_shot_questions",
+        paper="ZYN: Zero-Shot Reward Models with Yes-No Questions for RLAIF",
+        arxiv="2308.06385",
+        summary="The same of a model that was never taught it: generative_critic.question with verdict_tokens such as "
+        "Yes and No; asked of every step here, of a whole text in the paper.",
+        reads=("problems", "rollouts"),
+        writes=("step_scores",),
+        params=GenerativeCriticConfig,
+        function="critics.generative.GenerativeScorer",
+    ),
+)
+
+METHODS = LABELS + HEADS + ENSEMBLES + CALIBRATION + GENERATIVE

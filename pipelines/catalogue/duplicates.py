@@ -3,6 +3,7 @@
 from pipelines.catalogue.method import Method
 from pipelines.duplicates import exact, minhash, semantic
 
+STARTER = "Starter demo of 2026-11-21"
 BRODER = "On the resemblance and containment of documents (Broder 1997)"
 
 METHODS = (
@@ -17,6 +18,8 @@ METHODS = (
         function="pipelines.duplicates.exact.run",
         query="duplicates/exact",
         curation=exact.CURATION,
+        measured=f"{STARTER}: 2,185 of 3,200 samples removed, 1,015 texts are different within their problem",
+        tier="verified",
     ),
     Method(
         name="minhash_duplicates",
@@ -29,15 +32,20 @@ METHODS = (
         params=minhash.MinHashParams,
         function="pipelines.duplicates.minhash.run",
         curation=minhash.CURATION,
-        measured="GSM8K: 1 of 7,473 training questions removed, a near duplicate; 1 M made-up steps: 12.4 s of "
-        "processor time (0.096 of the plain copy's speed), 90,143 of 90,143 exact and 7,485 of 7,488 near ones found",
+        measured=f"{STARTER}: 2,185 of 3,200 samples removed as exact duplicates, none as near ones with 5 words, "
+        "3 with 5 characters; 17 of 2,989 statements with 5 characters. GSM8K: 1 of 7,473 training questions, a near "
+        "duplicate. 1 M made-up steps: 12.4 s of processor time (0.096 of the plain copy's speed), 90,143 of 90,143 "
+        "exact and 7,485 of 7,488 near ones found",
+        tier="verified",
     ),
     Method(
         name="step_duplicates",
         paper=BRODER,
         arxiv=None,
         summary="The same for the steps of rollouts, with shingles of characters: one row per step.",
-        measured="ProcessBench: 106 of 12,985 steps removed, 20 of them word for word",
+        measured=f"{STARTER}: of 15,315 steps 13,469 word for word and 50 near ones removed. ProcessBench: 106 of "
+        "12,985 steps removed, 20 of them word for word",
+        tier="verified",
         reads=(),
         writes=(),
         params=minhash.StepParams,

@@ -134,8 +134,10 @@ METHODS = (
         arxiv="2404.04475",
         summary="Win rate of a logistic model at equal lengths; a small fixed penalty replaces the published "
         "cross-validated one.",
-        measured="LLMBar (Vanilla), not the starter lake: LLaMA2 prefers the better output in 0.434 of 219 pairs, "
-        "0.557 (0.494 to 0.630) at equal lengths; GPT-4 in 0.839 and 0.852 (0.802 to 0.912)",
+        measured="starter demo of 2026-11-21, the critic's mean step score as judge of the first two different "
+        "samples of 286 problems: the first is preferred in 0.500, at equal lengths in 0.499 (0.454 to 0.559). "
+        "LLMBar (Vanilla): LLaMA2 prefers the better output in 0.434 of 219 pairs, 0.557 (0.494 to 0.630) at equal "
+        "lengths; GPT-4 in 0.839 and 0.852 (0.802 to 0.912)",
         reads=(),
         writes=(),
         params=length_control.LengthParams,

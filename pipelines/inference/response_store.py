@@ -37,6 +37,7 @@ _SELECT_FAILED = "select request_id from requests where status = 'failed'"
 _SELECT_FAILURE = """
 select error_class, error_message, num_attempts from requests where request_id = ? and status = 'failed'
 """
+_SELECT_RECORD = "select status, num_attempts, ended_at, error_class from requests where request_id = ?"
 _COUNT_ALL = "select count(*) from requests"
 _COUNT_FAILED = "select error_class, count(*) from requests where status = 'failed' group by error_class"
 
@@ -49,6 +50,17 @@ class RequestFailure:
     error_class: str  # of the last attempt
     message: str
     num_attempts: int = 1
+
+
+@dataclass(frozen=True)
+class RequestRecord:
+    """When and how a request ended, as committed."""
+
+    request_id: str
+    status: str  # answered | failed
+    num_attempts: int  # times the engine was asked
+    ended_at: float  # of the last attempt, seconds since the epoch
+    error_class: str | None  # of the last attempt; None where answered
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,11 @@ class ResponseStore:
         """How a request has failed so far, as committed; None when it was answered or never asked."""
         row = self._read_one(request_id, _SELECT_FAILURE)
         return None if row is None else RequestFailure(request_id, *row)
+
+    def record(self, request_id: str) -> RequestRecord | None:
+        """When and how a request ended, as committed; None when it was never asked."""
+        row = self._read_one(request_id, _SELECT_RECORD)
+        return None if row is None else RequestRecord(request_id, *row)
 
     def missing(self, request_ids: Iterable[str]) -> list[str]:
         """Those of the requests that have no answer, each once, sorted: what is left to ask."""

@@ -23,15 +23,17 @@ class Sampling:
     max_tokens: int = 64  # per sample, EOS and stop tokens counted
     n: int = 1  # independent samples of the same prompt
     stop: tuple[str, ...] = ()  # generation ends with any of these texts, which stays in the output
+    regex: str | None = None  # a sample is drawn so that it fits this; None: any text
+    """Of a server that knows no grammars nothing may come of it, and a length limit cuts a text off in the middle, so
+    what was asked for is parsed like any other text."""
 
     def digest(self) -> str:
         """16 hex digits that name these settings; equal settings have equal digests in every process."""
         return hashlib.sha256(self._canonical().encode()).hexdigest()[:16]
 
     def _canonical(self) -> str:
-        return json.dumps(
-            [float(self.temperature), float(self.top_p), int(self.max_tokens), int(self.n), list(self.stop)]
-        )
+        parts = [float(self.temperature), float(self.top_p), int(self.max_tokens), int(self.n), list(self.stop)]
+        return json.dumps(parts if self.regex is None else [*parts, self.regex])
 
 
 @dataclass(frozen=True)

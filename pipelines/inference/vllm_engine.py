@@ -95,7 +95,7 @@ async def open_engine(
 def sampling_params(request: GenerationRequest, request_id: str) -> "SamplingParams":
     """vLLM's parameters for a request; the same settings as `http_client.completion_body` sends."""
     from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     sampling = request.sampling
     return SamplingParams(
@@ -107,6 +107,7 @@ def sampling_params(request: GenerationRequest, request_id: str) -> "SamplingPar
         stop=list(sampling.stop),
         include_stop_str_in_output=bool(sampling.stop),
         logprobs=0,
+        structured_outputs=StructuredOutputsParams(regex=sampling.regex) if sampling.regex else None,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 

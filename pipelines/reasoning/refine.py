@@ -73,10 +73,11 @@ def text_request(
     top_p: float = 1.0,
     max_model_len: int | None = None,
     affinity: str = "",
+    regex: str | None = None,
 ) -> GenerationRequest:
     """One sample that follows a prompt text; ContextLengthError where the prompt leaves no room for it.
 
-    `affinity`: the problem's id.
+    `affinity`: the problem's id; `regex`: what the engine's grammar enforces.
     """
     prompt_token_ids = prompts.encode(prompt, tokenizer)
     room = tokens_left(max_tokens, len(prompt_token_ids), max_model_len)
@@ -84,7 +85,7 @@ def text_request(
         raise ContextLengthError(
             f"the {purpose} prompt of {len(prompt_token_ids)} tokens fills the context of {max_model_len}"
         )
-    sampling = Sampling(temperature, top_p, room, 1, prompts.completion_stop)
+    sampling = Sampling(temperature, top_p, room, 1, prompts.completion_stop, regex)
     return GenerationRequest(prompt_token_ids, sampling, seed, purpose, affinity)
 
 

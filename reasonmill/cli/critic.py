@@ -53,6 +53,9 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="scores made elsewhere: json lines `id`, `scores` (0 to 1, high = right)"),
     ] = None,
+    generative: Annotated[
+        bool, typer.Option("--generative", help="the language model of [generative_critic] judges, on an engine")
+    ] = False,
     threshold: Annotated[
         float | None,
         typer.Option(help="a step below it is called wrong, 0 to 1; tuned on gsm8k or the file if not given"),
@@ -65,10 +68,10 @@ def evaluate(
     from critics import evaluation
     from pipelines.step_labels.files import matched, read_labelled, read_scores
 
-    if (checkpoint is None) == (scores is None):
+    if (checkpoint is not None) + (scores is not None) + generative != 1:
         raise ReasonmillError(
             "Give either a critic's folder, such as reasonmill critic evaluate CHECKPOINT --data FILE, or scores that "
-            "were made elsewhere with --scores FILE."
+            "were made elsewhere with --scores FILE, or --generative for the language model of [generative_critic]."
         )
     if threshold is not None:
         evaluation.check_threshold(threshold)
@@ -77,13 +80,15 @@ def evaluate(
         _note(f"{file}: {num:,} left out, {reason}")
     if scores is not None:
         of_steps = matched(solutions, read_scores(scores), scores)
+    elif generative:
+        solutions, of_steps = _judged(solutions)
     else:
         solutions, of_steps = _scored(checkpoint, solutions)
     found = evaluation.evaluate(solutions, of_steps, threshold)
     if threshold is None and found.threshold.source == "fixed":
         _note(f"No threshold could be tuned, because a class is absent; {found.threshold.value} was taken.")
     if figures is not None:
-        _draw(figures, solutions, of_steps, str(scores or checkpoint))
+        _draw(figures, solutions, of_steps, str(scores or checkpoint or "generative"))
     sys.stdout.write(f"{json.dumps(found.as_json())}\n" if output_format is Format.json else _rendered(found))
 
 
@@ -187,6 +192,29 @@ def _scored(
     scorer = load_critic(checkpoint)
     left: Counter[str]
     solutions, of_steps, left = score_solutions(solutions, scorer, prompts.verify_prompt)
+    for reason, num in left.items():
+        _note(f"critic {scorer.version}: {num:,} left out, {reason}")
+    return solutions, of_steps
+
+
+def _judged(solutions: "list[LabelledSolution]") -> "tuple[list[LabelledSolution], list[list[float]]]":
+    """The same by the configured language model, on an engine that is stopped afterwards."""
+    import os
+    import uuid
+
+    from critics.generative import generative_scorer
+    from critics.score import score_solutions
+    from pipelines.config import load_settings
+    from pipelines.inference.engine_service import stop_engine
+    from pipelines.reasoning.prompts import load_prompts
+
+    settings, run_id = load_settings(), f"critic-evaluate-{uuid.uuid4().hex[:12]}"
+    scorer = generative_scorer(settings, run_id, os.getpid())
+    prompts = load_prompts(settings.policy.prompt_style, settings.prompts_dir)
+    try:
+        solutions, of_steps, left = score_solutions(solutions, scorer, prompts.verify_prompt)
+    finally:
+        stop_engine(settings, run_id)
     for reason, num in left.items():
         _note(f"critic {scorer.version}: {num:,} left out, {reason}")
     return solutions, of_steps

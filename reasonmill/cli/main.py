@@ -10,9 +10,11 @@ from typing import Annotated
 import typer
 
 from pipelines.errors import ReasonmillError
-from reasonmill.cli import config, demo, show, store
+from reasonmill.cli import config, dataset_formats, demo, show, store
 from reasonmill.cli.apply import ApplyCommand, apply
 from reasonmill.cli.critic import critic_app
+from reasonmill.cli.dataset_lineage import lineage
+from reasonmill.cli.datasets import datasets_app
 from reasonmill.cli.estimate import estimate
 from reasonmill.cli.prove import prove
 from reasonmill.cli.sql import sql
@@ -25,8 +27,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a defect keeps its plain traceback
     add_completion=False,
 )
+datasets_app.command()(lineage)
 app.add_typer(config.app, name="config")
-app.add_typer(show.datasets_app, name="datasets")
+app.add_typer(datasets_app, name="datasets")
+datasets_app.command()(dataset_formats.formats)
+datasets_app.command()(dataset_formats.export)
+datasets_app.command()(dataset_formats.mix)
 app.add_typer(store.app, name="store")
 app.add_typer(critic_app, name="critic")
 app.command()(demo.demo)

@@ -1,4 +1,4 @@
-"""`reasonmill methods`, `reasonmill recipes` and `reasonmill datasets list`: what there is to use."""
+"""`reasonmill methods` and `reasonmill recipes`: what there is to use."""
 
 import difflib
 import json
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.curation import Curation
-
-datasets_app = typer.Typer(help="Published dataset versions.", no_args_is_help=True)
 
 
 class Format(StrEnum):
@@ -199,27 +197,3 @@ def _show_method(console: "Console", row: dict[str, object]) -> None:
         default = default if len(default) < 40 else "see config show"
         parameters.add_row(one["name"], Text(default), Text(one["allowed"]), Text(one["meaning"]))
     console.print(parameters)
-
-
-@datasets_app.command("list")
-def list_datasets() -> None:
-    """List the published versions, newest last."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from pipelines.config import load_settings
-    from pipelines.datasets.versions import list_versions
-
-    settings = load_settings()
-    name = settings.publishing.name
-    console = Console(highlight=False)
-    versions = list_versions(settings.datasets_dir, name)
-    if not versions:
-        console.print(
-            f"No version of {name} is in {settings.datasets_dir} yet; `reasonmill demo` publishes one.", soft_wrap=True
-        )
-        return
-    table = Table("version", "night", "rows", "path", box=None, pad_edge=False)
-    for one in versions:
-        table.add_row(one.version, str(one.manifest["night"]), f"{one.manifest['num_rows']:,}", str(one.path))
-    console.print(table)

@@ -1,6 +1,6 @@
 -- Preference pairs whose sides, and preference rows whose pair, do not exist.
 --
--- in:  preference_pairs, preference, search_nodes, rollouts, critiques, refinements
+-- in:  preference_pairs, preference, search_nodes, rollouts, critiques, verdicts, refinements
 -- out: offending rows (table_name, row_id, night, what), one per row and missing side
 -- note: a side of a pair of steps or paths (step, ppm_step, path) is a node (tree_id:node_id), one of a pair of rollouts,
 --       or of branches of theirs, a rollout, and so on.
@@ -19,6 +19,8 @@ known as (
     select 'refinement', refinement_id from refinements
     union all
     select 'critique', critique_id from critiques
+    union all
+    select 'critique', critique_id from verdicts where critique_id is not null
 ),
 
 lost_sides as (

@@ -2,7 +2,7 @@
 --
 -- in:  search_nodes, rollouts, critiques, verdicts, refinements, preference_pairs, consistency_results,
 --      consistent_rollouts, sft, preference, stepwise, prompts, rl_groups, node_values, first_errors, splices,
---      reflections, problems
+--      reflections, problems, critique_units, critique_records
 -- out: offending rows (table_name, row_id, night, what), one per row (one per tree for search_nodes and node_values)
 
 with named as (
@@ -11,6 +11,10 @@ with named as (
     select 'rollouts', rollout_id, night, problem_id from rollouts
     union all
     select 'critiques', critique_id, night, problem_id from critiques
+    union all
+    select 'critique_units', unit_id, night, problem_id from critique_units
+    union all
+    select 'critique_records', record_id, night, problem_id from critique_records
     union all
     select 'verdicts', rollout_id, night, problem_id from verdicts
     union all

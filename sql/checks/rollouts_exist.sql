@@ -1,12 +1,16 @@
 -- Rows made from a rollout (or critique) that does not exist.
 --
 -- in:  critiques, verdicts, refinements, consistency_results, consistent_rollouts, sft, stepwise, rl_groups,
---      first_errors, splices, reflections, token_scores, rollouts
+--      first_errors, splices, reflections, token_scores, rollouts, critique_units, critique_records
 -- out: offending rows (table_name, row_id, night, what), one per row
 -- note: sft and stepwise rows need not come from a rollout; only those that name one are looked up.
 
 with named as (
     select 'critiques' as table_name, critique_id as row_id, night, rollout_id from critiques
+    union all
+    select 'critique_units', unit_id, night, rollout_id from critique_units
+    union all
+    select 'critique_records', record_id, night, rollout_id from critique_records where rollout_id is not null
     union all
     select 'verdicts', rollout_id, night, rollout_id from verdicts
     union all
@@ -42,6 +46,11 @@ lost_critiques as (
     from refinements
     where critique_id is not null
       and not exists (select 1 from critiques where critiques.critique_id = refinements.critique_id)
+      and not exists (select 1 from verdicts where verdicts.critique_id = refinements.critique_id)
+    union all
+    select 'critique_units', unit_id, night, 'critique ' || critique_id || ' does not exist'
+    from critique_units
+    where not exists (select 1 from critiques where critiques.critique_id = critique_units.critique_id)
 )
 
 select table_name, row_id, night, what

@@ -2,7 +2,8 @@
 --
 -- in:  problems, search_nodes, search_edges, rollouts, gold_steps, step_scores, critiques, verdicts, refinements,
 --      preference_pairs, consistency_results, consistent_rollouts, critics, rl_groups, node_values, first_errors,
---      splices, reflections, token_scores, token_usage, evaluation_rollouts, critic_trials, critic_promotions
+--      splices, reflections, token_scores, token_usage, evaluation_rollouts, critic_trials, critic_promotions,
+--      critique_units, critique_records
 -- out: offending rows (table_name, row_id, night, what), one per repeated key
 -- note: night is that of the last of the rows that share the key.
 
@@ -23,6 +24,10 @@ with keys as (
     select 'critiques', critique_id, night from critiques
     union all
     select 'critiques', rollout_id || ' ' || agent, night from critiques
+    union all
+    select 'critique_units', critique_id || ':' || step, night from critique_units
+    union all
+    select 'critique_records', record_id || ' ' || night, night from critique_records
     union all
     select 'verdicts', rollout_id, night from verdicts
     union all

@@ -41,6 +41,9 @@ with judged as (
     select 'step_scores', rollout_id || ':' || step, night, 'disagreement ' || disagreement from step_scores
     where disagreement not between 0 and 0.25 + 1e-9 or isnan(disagreement)
     union all
+    select 'step_scores', rollout_id || ':' || step, night, 'member_scores outside 0 to 1' from step_scores
+    where len(list_filter(member_scores, lambda score: coalesce(score not between 0 and 1 or isnan(score), true))) > 0
+    union all
     select 'critiques', critique_id, night, 'verdict ' || coalesce(verdict, 'null') from critiques
     where error is null and coalesce(verdict, 'null') not in ('right', 'wrong')
     union all

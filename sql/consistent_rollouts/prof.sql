@@ -18,7 +18,8 @@
 -- out:    one row per sample (position, kept, reason, score), by position
 -- note:   of equal scores the smaller rollout id is removed first; scores are rounded to nine digits, so that neither
 --         the order of rows nor that in which a parallel sum was taken decides anything. Samples without an outcome of 0
---         or 1, without step scores, or with one that is no number take no part in any group's counts.
+--         or 1, without step scores, or with one that is no number take no part in any group's counts. Each group keeps
+--         a heap of its $num_removed smallest keys, which takes less time than ranks over all of its samples.
 
 with measured as (
     select
@@ -41,7 +42,8 @@ with measured as (
             when outcome_reward is null or outcome_reward not in (0.0, 1.0) then 'ungraded'
             when step_values is null then 'no_step_scores'
         end as unusable,
-        len(list_filter(step_values, lambda value: value is null or not isfinite(value))) > 0 as has_broken_score
+        list_count(step_values) < len(step_values)
+            or not isfinite(coalesce(list_sum(step_values), 0.0)) as has_broken_score
     from samples
 ),
 
@@ -69,17 +71,26 @@ criteria as (
                     - if(num_steps < $min_steps or num_steps > $max_steps, $length_penalty::double, 0.0),
                     9
                 ) + 0.0
-        end as score
+        end as score,
+        row(
+            if(is_ranked_side, score, 0.0),
+            if(is_ranked_side, 0, md5_number_lower(concat(rollout_id, $salt))),
+            rollout_id,
+            position
+        ) as removal_key
     from judged
     cross join centres
 ),
 
 groups as (
     select
-        group_id,
         count(*) filter (where is_right) as num_right,
         count(*) filter (where not is_right) as num_wrong,
-        least($num_removed::bigint, count(*)) as k
+        least($num_removed::bigint, count(*)) as k,
+        arg_min(position, removal_key, greatest($num_removed::bigint, 1))
+            filter (where is_right or $balance = 'joint') as first_right,
+        arg_min(position, removal_key, greatest($num_removed::bigint, 1))
+            filter (where not is_right and $balance <> 'joint') as first_wrong
     from criteria
     where exclusion is null
     group by group_id
@@ -88,48 +99,34 @@ groups as (
 right_budgets as (
     select
         *,
-        if(
-            $balance = 'ratio',
-            round_even(k * num_right / (num_right + num_wrong), 0)::bigint,
-            greatest(least(k, round_even((num_right - num_wrong + k) / 2, 0)::bigint, num_right), 0)
-        ) as k_right
+        case $balance
+            when 'joint' then k
+            when 'ratio' then round_even(k * num_right / (num_right + num_wrong), 0)::bigint
+            else greatest(least(k, round_even((num_right - num_wrong + k) / 2, 0)::bigint, num_right), 0)
+        end as k_right
     from groups
 ),
 
-budgets as (
-    select
-        group_id,
-        if($balance = 'joint', k, k_right) as k_right,
-        if($balance = 'joint', k, least(k - k_right, num_wrong)) as k_wrong
+removals as (
+    select unnest(
+        list_concat(coalesce(first_right[:k_right], []), coalesce(first_wrong[:least(k - k_right, num_wrong)], []))
+    ) as position
     from right_budgets
-),
-
-ranked as (
-    select
-        *,
-        row_number() over (
-            partition by group_id, is_right or $balance = 'joint', exclusion is null
-            order by
-                if(is_ranked_side, score, 0.0),
-                if(is_ranked_side, 0, md5_number_lower(concat(rollout_id, $salt))),
-                rollout_id,
-                position
-        ) as removal_rank
-    from criteria
 ),
 
 decided as (
     select
-        ranked.*,
+        criteria.position,
+        criteria.score,
         case
-            when ranked.exclusion is not null then ranked.exclusion
-            when ranked.removal_rank > if(ranked.is_right, budgets.k_right, budgets.k_wrong) then null
-            when not ranked.is_ranked_side then 'balance_random'
+            when criteria.exclusion is not null then criteria.exclusion
+            when removals.position is null then null
+            when not criteria.is_ranked_side then 'balance_random'
             when $balance = 'equal' then 'low_consistency'
             else 'inconsistent'
         end as reason
-    from ranked
-    left join budgets on budgets.group_id = ranked.group_id
+    from criteria
+    left join removals on removals.position = criteria.position
 )
 
 select position, reason is null as kept, reason, score

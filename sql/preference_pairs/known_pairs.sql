@@ -1,19 +1,38 @@
 -- Pairs with what the lake knows of their sides.
 --
 -- what:   chosen_scores and rejected_scores: what every critic and agent thinks of both rollouts, one number each, in one
---         order: the mean step score of a scorer, the share of steps that an agent's critique calls right.
+--         order: the mean step score of a scorer, or of each member of a critic that is an ensemble, the share of
+--         steps that an agent's critique calls right.
 --         chosen_logprobs and rejected_logprobs: log-probabilities of the tokens under the model that wrote the rollout.
 -- in:     mined_pairs, step_scores, critiques, token_scores, rollouts
 -- params: none
 -- out:    known_pairs, one row per pair, by position
 -- note:   only sides that are rollouts are known; the lists of others are null. Monte Carlo scores hold the outcome and
---         are left out. A member that has not judged both sides has no number for the pair.
+--         are left out. An ensemble's members stand in the place of its pooled score. A member that has not judged both sides has no number for the pair.
 
-with scores as (
-    select rollout_id, concat(source, '/', scorer_version) as scorer, avg(score) as score
+with scored_steps as (
+    select
+        rollout_id,
+        concat(source, '/', scorer_version) as scorer,
+        score,
+        if(len(member_scores) > 0, range(1, len(member_scores) + 1), [null::bigint]) as members,
+        member_scores
     from step_scores
     where source <> 'monte_carlo' and score is not null
-    group by rollout_id, scorer
+),
+
+opinions as (
+    select rollout_id, scorer, score, member_scores, unnest(members) as member
+    from scored_steps
+),
+
+scores as (
+    select
+        rollout_id,
+        if(member is null, scorer, format('{}/member-{:03d}', scorer, member)) as scorer,
+        avg(if(member is null, score, member_scores[member])) as score
+    from opinions
+    group by all
     union all
     select
         rollout_id,

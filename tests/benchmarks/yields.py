@@ -6,10 +6,12 @@ from here. The lake is only read.
 """
 
 import argparse
+import tempfile
 from collections import Counter
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipelines.budget import PassCount, expected_value
 from pipelines.catalogue import METHODS
@@ -158,7 +160,60 @@ def _other_yields(lake: Lake, samples: pa.Table) -> dict[str, dict[str, object]]
         for name, power in (("self_certainty_votes", 0.5), ("majority (power 0)", 0.0)):
             elected = samples.filter(_apply("self_certainty_votes", rows, power=power)["is_elected"])
             found[name] = {"num_groups": elected.num_rows, "right_share": pc.mean(elected["outcome_reward"]).as_py()}
+    return found | _texts(lake, samples) | {"length_control, by the critic": _length_control(samples)}
+
+
+def _texts(lake: Lake, samples: pa.Table) -> dict[str, dict[str, object]]:
+    """What is there twice, and which training problems overlap with the frozen ones."""
+    problems = lake.read("problems", columns=["problem_id", "prompt", "split", "is_evaluation"])
+    frozen = problems.filter(problems["is_evaluation"])["prompt"]
+    train = problems.filter(pc.equal(problems["split"], "train"))["prompt"]
+    statements = {"text_id": problems["problem_id"], "text": problems["prompt"]}
+    found: dict[str, dict[str, object]] = {}
+    found["minhash_duplicates of statements"] = _reasons("minhash_duplicates", statements, unit="characters")
+    found["step_duplicates"] = _reasons(
+        "step_duplicates", {"rollout_id": samples["rollout_id"], "steps": samples["steps"]}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/frozen.parquet"
+        pq.write_table(pa.table({"question": frozen}), path)
+        for name, texts in (("training problems", train), ("frozen problems, a control", frozen)):
+            rows = _decided("contamination", {"text": texts}, benchmark=(path,))
+            overlaps = rows.num_rows - pc.sum(rows["kept"]).as_py()
+            tested = pc.sum(rows["is_tested"]).as_py()
+            found[f"contamination, {name}"] = {
+                "num_rows": rows.num_rows, "num_tested": tested, "num_overlapping": overlaps
+            }  # fmt: skip
     return found
+
+
+def _decided(name: str, columns: dict[str, pa.ChunkedArray], **parameters: object) -> pa.Table:
+    rows = pa.table({"position": pa.nulls(len(next(iter(columns.values())))), **columns})
+    return _apply(name, rows, **parameters)
+
+
+def _reasons(name: str, columns: dict[str, pa.ChunkedArray], **parameters: object) -> dict[str, object]:
+    rows = _decided(name, columns, **parameters)
+    counts = Counter(rows["reason"].drop_null().to_pylist())
+    return {"num_rows": rows.num_rows, **dict(sorted(counts.items()))}
+
+
+def _length_control(samples: pa.Table) -> dict[str, object]:
+    """The critic's mean step score as judge of the first two different samples of a problem, by rollout id."""
+    groups: dict[str, dict[str, float]] = {}
+    for row in samples.sort_by("rollout_id").select(["problem_id", "steps", "step_values"]).to_pylist():
+        if row["steps"] and row["step_values"]:
+            mean = sum(row["step_values"]) / len(row["step_values"])
+            groups.setdefault(row["problem_id"], {}).setdefault("\n".join(row["steps"]), mean)
+    pairs = [list(group.items())[:2] for _, group in sorted(groups.items()) if len(group) > 1]
+    preferences = [0.5 + 0.5 * ((one > other) - (one < other)) for (_, one), (_, other) in pairs]
+    columns = {
+        "preference": pa.array(preferences, pa.float64()),
+        "num_chars_first": pa.array([len(text) for (text, _), _ in pairs], pa.int64()),
+        "num_chars_second": pa.array([len(text) for _, (text, _) in pairs], pa.int64()),
+    }
+    row = _decided("length_control", columns).to_pylist()[0]
+    return {name: row[name] for name in ("num_rows", "win_rate", "lc_win_rate", "low", "high", "phi")}
 
 
 def _counts(samples: pa.Table) -> pa.Table:

@@ -13,6 +13,7 @@ from critics.heads import (
     BetaHead,
     GradesHead,
     HlGaussHead,
+    ImplicitQuantileHead,
     Labels,
     OutcomeClassesHead,
     QuantileHead,
@@ -126,6 +127,44 @@ def test_the_quantiles_never_cross_whatever_the_outputs():
     head = QuantileHead(num_quantiles=7)
     values = head.values(5 * torch.randn(100, 7, generator=torch.Generator().manual_seed(0)))
     assert (values.diff(dim=-1) >= 0).all()
+
+
+def test_implicit_quantiles_are_cosine_curves_of_their_level():
+    head = ImplicitQuantileHead(num_quantiles=2, num_cosines=3)
+    outputs_NK = torch.tensor([[LN3, -1.0, 0.5]])
+    # at 0 all cosines are 1: sigmoid(ln 3 - 0.5); at 1/2 they are 1, 0, -1: sigmoid(ln 3 - 0.5); at 1: 1, -1, 1
+    found = head.quantiles_at(outputs_NK, torch.tensor([[0.0, 0.5, 1.0]]))[0].tolist()
+    expected = [1 / (1 + math.exp(-z)) for z in (LN3 - 0.5, LN3 - 0.5, LN3 + 1.5)]
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_implicit_quantiles_are_sorted_where_their_curve_falls():
+    head = ImplicitQuantileHead(num_quantiles=2, num_cosines=2)
+    # cos(pi / 4) = 0.70711 and cos(3 pi / 4) = -0.70711: the level 1/4 has the higher quantile
+    falling = head.values(torch.tensor([[0.0, 1.0]]))[0].tolist()
+    assert falling == pytest.approx([1 / (1 + math.exp(0.5**0.5)), 1 / (1 + math.exp(-(0.5**0.5)))], abs=1e-6)
+    assert head.mean(torch.tensor([[0.0, 1.0]])).item() == pytest.approx(0.5, abs=1e-6)
+
+
+def test_implicit_quantiles_learn_the_quantiles_of_their_samples():
+    torch.manual_seed(0)
+    head = ImplicitQuantileHead(num_quantiles=4, num_cosines=6)
+    outputs_NK = torch.zeros(1, 6, requires_grad=True)
+    optimiser = torch.optim.Adam([outputs_NK], lr=0.02)
+    labels = make_labels([0.5], samples=[[0.1, 0.3, 0.7, 0.9]])
+    for _ in range(1500):
+        optimiser.zero_grad()
+        head.loss(outputs_NK, labels).backward()
+        optimiser.step()
+    assert head.values(outputs_NK)[0].tolist() == pytest.approx([0.1, 0.3, 0.7, 0.9], abs=0.1)
+
+
+def test_implicit_quantiles_draw_their_levels_in_training_only():
+    head, labels = ImplicitQuantileHead(), make_labels([0.25, 1.0])
+    outputs_NK = torch.randn(2, head.num_outputs, generator=torch.Generator().manual_seed(0))
+    assert head.loss(outputs_NK, labels) == head.loss(outputs_NK, labels)
+    outputs_NK.requires_grad_()
+    assert head.loss(outputs_NK, labels) != head.loss(outputs_NK, labels)
 
 
 def test_a_point_head_knows_of_no_spread():

@@ -86,8 +86,8 @@ def test_consensus_keeps_rollouts_whose_first_error_judge_and_completions_agree_
     examples = built(
         "consensus",
         rollouts=[
-            make_sample("r1", **wrong), make_sample("r2", **wrong), make_sample("r3"), make_sample("r4", **wrong),
-            make_sample("r5"), make_sample("r6", **wrong),
+            make_sample("r1", **wrong), make_sample("r2", steps="xyz", **wrong), make_sample("r3"),
+            make_sample("r4", steps="cde", **wrong), make_sample("r5"), make_sample("r6", steps="fgh", **wrong),
         ],
         verdicts=[
             make_verdict("r1", "wrong", 1),  # completions say 1 too
@@ -104,6 +104,31 @@ def test_consensus_keeps_rollouts_whose_first_error_judge_and_completions_agree_
         step_scores=scores,
     )  # fmt: skip
     assert [tree.tree_id for tree in examples.trees] == ["r1", "r3", "r4"]
+
+
+def test_consensus_takes_the_first_error_of_a_tree_for_samples_that_begin_alike():
+    wrong = {"outcome_reward": 0.0}
+    first_error = {"rollout_id": "t1", "problem_id": "p", "tree_id": "t", "step": 1, "night": NIGHT}
+    examples = built(
+        "consensus",
+        rollouts=[
+            make_sample("t1", steps="abc", **wrong),  # of the tree: lost with its step b
+            make_sample("r1", steps="abd", **wrong), make_sample("r2", steps="abd", **wrong),
+            make_sample("r3", steps="ab", **wrong), make_sample("r4", steps="adb", **wrong),
+            make_sample("r5", steps="a", **wrong), make_sample("r6", steps="abd"),
+        ],
+        verdicts=[
+            make_verdict("r1", "wrong", 1),
+            make_verdict("r2", "wrong", 2),  # completions of `ab` say 1
+            make_verdict("r3", "wrong", 1),
+            make_verdict("r4", "wrong", 1),  # no tree has lost `ad`
+            make_verdict("r5", "wrong", 0),  # ends before the step that was lost
+            make_verdict("r6", "right", -1),  # right, whatever the tree says
+        ],
+        first_errors=[first_error],
+    )  # fmt: skip
+    assert [tree.tree_id for tree in examples.trees] == ["r1", "r3", "r6"]
+    assert labels_of(examples.trees[0])[:2] == [(1.0, 0.75), (0.0, 0.75)]
 
 
 def test_votes_are_shares_with_counts_and_end_at_the_step_that_most_call_wrong():

@@ -153,6 +153,13 @@ def test_quantile_loss_is_quadratic_within_kappa_and_averages_over_samples():
     assert loss.item() == pytest.approx((0.5 * 0.005 / 0.2 + 0.5 * 0.04 / 0.2) / 2)
 
 
+def test_quantile_loss_takes_given_levels():
+    # u = 1 - 0.5 = 0.5 at tau 0.9: 0.9 (0.5 - 0.05); u = 1 - 1.25 = -0.25 at tau 0.2: 0.8 (0.25 - 0.05); kappa 0.1
+    values_NK, taus_NK = torch.tensor([[0.5, 1.25]]), torch.tensor([[0.9, 0.2]])
+    loss = huber_quantile_loss(values_NK, torch.tensor([[1.0]]), torch.ones(1), 0.1, taus_NK)
+    assert loss.item() == pytest.approx(0.9 * 0.45 + 0.8 * 0.2, abs=1e-6)
+
+
 def test_quantile_regression_finds_the_quantiles_of_its_samples():
     samples = torch.linspace(0, 1, 101)[None]
     values = torch.full((1, 2), 0.5, requires_grad=True)

@@ -195,6 +195,7 @@ def test_critics_of_several_seeds_are_pooled_and_their_variance_is_the_disagreem
     (mean,) = pooled_opinions(list(critics.values()), prompts, steps)
     assert mean[0].score == pytest.approx((first + second) / 2)
     assert mean[0].disagreement == pytest.approx((first - second) ** 2 / 4)
+    assert mean[0].member_scores == (first, second)
     assert mean[1] is None  # beyond the context
     assert pooled_opinions(list(critics.values()), prompts, steps, min)[0][0].score == min(first, second)
     assert pooled_opinions([critics[0]], prompts, steps)[0][0] == StepOpinion(first, None)

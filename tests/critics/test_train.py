@@ -9,7 +9,7 @@ import torch
 from transformers import LlamaForTokenClassification
 
 import critics.train
-from critics.checkpoint import read_manifest, read_training_problems
+from critics.checkpoint import code_digest, read_manifest, read_training_problems
 from critics.errors import CheckpointError, CriticDataError, CriticMemoryError, VocabularyError
 from critics.examples import StepExamples, examples_from_trees
 from critics.fold import fold_of
@@ -68,6 +68,7 @@ def test_the_manifest_says_what_the_critic_has_seen(trained, examples):
     seen = {p for p in examples.problem_ids if fold_of(p, 3) != 1}
     assert (manifest.fold, manifest.num_folds, manifest.data_version) == (1, 3, "gen-1")
     assert manifest.digest == trained.digest
+    assert manifest.code_digest == code_digest()
     assert manifest.num_problems == len(seen)
     assert read_training_problems(trained.folder) == seen
 

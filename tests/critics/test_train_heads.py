@@ -1,5 +1,7 @@
 """Every head and every kind of label goes through the whole loop: examples, training, checkpoint, scores."""
 
+import statistics
+
 import pytest
 
 from critics.errors import CheckpointError, CriticDataError
@@ -114,12 +116,15 @@ def test_an_ensemble_of_mixed_heads_is_one_checkpoint_that_knows_its_disagreemen
     problems = table("problems", [make_problem("new", split="held_out")])
     found = score_rollouts(rollouts, problems, scorer, verify_prompt, NIGHT)
     assert all(0 < value <= 0.25 for value in found["disagreement"].to_pylist())
+    for row in found.to_pylist():
+        assert len(row["member_scores"]) == 3
+        assert row["disagreement"] == pytest.approx(statistics.pvariance(row["member_scores"]), abs=1e-6)
 
 
 def test_a_single_head_has_no_disagreement(night, language_model, tmp_path):
     _, scorer = trained(night, language_model, tmp_path, head="beta", steps=1)
     (opinions,) = scorer.opinions(["<verify>1+9\n"], [["a1"]])
-    assert opinions[0].disagreement is None
+    assert opinions[0].disagreement is None and opinions[0].member_scores is None
 
 
 def test_a_critic_of_every_token_values_a_step_before_it_ends(night, language_model, tmp_path):

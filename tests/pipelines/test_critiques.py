@@ -6,13 +6,17 @@ import random
 import pytest
 from reasoning_worlds import GRADING, NIGHT, ScriptedSession, make_problem
 
+from pipelines.agents.units import critique_regex
 from pipelines.config import AgentConfig, CritiquesConfig
 from pipelines.critiques import criticise, select_rollouts
-from pipelines.errors import ErrorRateError
+from pipelines.errors import ConfigError, ErrorRateError
 from pipelines.inference.errors import ServerError
+from pipelines.preference.critiques import CritiquePairParams
+from pipelines.preference.methods import MINERS
 from pipelines.reasoning.prompts import load_prompts
 from pipelines.rows import rows_to_table
 from pipelines.tables import SCHEMAS
+from pipelines.warehouse import Warehouse
 
 PROBLEMS = rows_to_table("problems", [make_problem()])
 
@@ -58,7 +62,8 @@ def test_three_agents_a_verdict_and_a_graded_refinement():
     assert verdict["confidence"] == pytest.approx(2 / 3)
     (refinement,) = made.refinements.to_pylist()
     assert (refinement["steps"], refinement["answer"], refinement["outcome_reward"]) == (["2+3=5", "#### 5"], "5", 1.0)
-    assert refinement["critique_id"] == rows[0]["critique_id"]
+    assert refinement["critique_id"] == verdict["critique_id"]
+    assert verdict["text"] == "0 wrong 2+3=5\n1 right\nverdict 0\n"
     refine_prompt = session.tokenizer.decode(session.requests[-1].prompt_token_ids)
     assert refine_prompt == "<refine>2+3\n2+3=6\n#### 6\n<review>\n0 wrong 2+3=5\n1 right\nverdict 0\n<revise>\n"
     assert made.critiques.schema == SCHEMAS["critiques"]
@@ -150,6 +155,107 @@ def test_an_instructed_model_is_asked_and_read_in_the_plain_style():
     assert made.verdicts.to_pylist()[0]["verdict"] == "wrong"
     assert made.verdicts.to_pylist()[0]["confidence"] == 0.75
     assert made.refinements.to_pylist()[0]["outcome_reward"] == 1.0
+
+
+def test_every_critique_is_followed_where_pairs_of_critiques_are_wanted():
+    """a and b find the error and lead to 5; c finds none and its refinement repeats 6. By its peers a (and b) is
+    contradicted by half of the others at step 0 and by none at step 1, so -1/2; c by all of them at step 0, so -1.
+    """
+    said = {"critique_a": "0 wrong 2+3=5\n1 right\nverdict 0\n", "critique_b": "0 wrong\n1 right\nverdict 0\n",
+            "critique_c": "0 right\n1 right\nverdict -1\n"}  # fmt: skip
+
+    def write(text: str, rng: random.Random) -> str:
+        if text.startswith("<refine>"):
+            return "2+3=6\n#### 6\n" if "verdict -1" in text else "2+3=5\n#### 5\n"
+        return next(words for agent, words in said.items() if text.startswith(f"<{agent}>"))
+
+    made = run([WRONG], ScriptedSession(write), config={"refinements_per_critique": 2})
+    assert made.critiques["quality"].to_pylist() == [-0.5, -0.5, -1.0]
+    rewards = {}
+    for row in made.refinements.to_pylist():
+        rewards.setdefault(row["critique_id"], []).append(row["outcome_reward"])
+    final_id, *agents = made.verdicts["critique_id"].to_pylist() + made.critiques["critique_id"].to_pylist()
+    assert rewards == {final_id: [1.0, 1.0], agents[0]: [1.0, 1.0], agents[1]: [1.0, 1.0], agents[2]: [0.0, 0.0]}
+    assert len(set(made.refinements["refinement_id"].to_pylist())) == 8
+    tables = {"problems": PROBLEMS, "rollouts": rows_to_table("rollouts", [WRONG]), **vars(made)}
+    with Warehouse.over(tables) as warehouse:
+        outcomes = warehouse.named("preference_pairs/critique_outcomes", separator="\n")
+    pairs = MINERS["marv_critique_pairs"].curation.run(outcomes, CritiquePairParams(min_refinements=2)).to_pylist()
+    assert {(row["chosen"], row["rejected"], row["margin"]) for row in pairs} == {
+        (said[better], said["critique_c"], 1.0) for better in ("critique_a", "critique_b")
+    }  # the final critique is the text of critique_a, and equal texts count once
+
+
+def test_where_all_critiques_are_one_text_nothing_is_compared():
+    agree = dict.fromkeys(("critique_a", "critique_b", "critique_c"), "0 right\n1 right\nverdict -1\n")
+    assert (
+        run([RIGHT], ScriptedSession(model(**agree)), config={"refinements_per_critique": 4}).refinements.num_rows == 0
+    )
+
+
+def test_the_units_of_all_agents_and_what_became_of_them():
+    said = {"critique_a": "0 wrong 2+3=5\n1 right\nverdict 0\n", "critique_b": "0 wrong\n1 wrong\nverdict 0\n",
+            "critique_c": "0 right\n1 right\nverdict -1\n"}  # fmt: skip
+    made = run([WRONG], ScriptedSession(model(**said)))
+    found = made.critique_units.to_pylist()
+    columns = ("agent", "step", "suggestion", "criterion", "category", "support", "kept", "reason")
+    assert [tuple(row[name] for name in columns) for row in found] == [
+        ("critique_a", 0, "2+3=5", "calculation", "contested", 0.5, True, None),
+        ("critique_b", 0, None, "calculation", "contested", 0.5, False, "not_confirmed"),
+        ("critique_b", 1, None, "answer", "contested", 0.0, False, "not_wrong_by_vote"),
+    ]
+    assert made.verdicts.to_pylist()[0]["num_units"] == 1
+
+
+def test_the_engine_is_asked_for_the_form_of_a_critique_where_that_is_configured():
+    said = dict.fromkeys(("critique_a", "critique_b", "critique_c"), "verdict -1\n")
+    session = ScriptedSession(model(**said))
+    run([RIGHT], session, config={"structured": True})
+    assert {request.sampling.regex for request in session.requests} == {critique_regex(2)}
+    session = ScriptedSession(model(**said))
+    run([RIGHT], session)
+    assert {request.sampling.regex for request in session.requests} == {None}
+
+
+def test_a_critique_that_never_ends_has_a_reason_of_its_own():
+    said = {"critique_a": "0 right\n" + "x" * 500, "critique_b": "verdict 0\n", "critique_c": "verdict 0\n"}
+    made = run([WRONG], ScriptedSession(model(**said)))
+    assert made.critiques["error"].to_pylist() == ["unreadable: endless", None, None]
+
+
+def test_agents_see_task_criteria_and_reference_and_a_model_judges_their_findings():
+    def write(text: str, rng: random.Random) -> str:
+        if text.startswith("Before solutions"):
+            return "Task: add two and three\nCriterion: the sum is right\nCriterion: one answer\n"
+        if text.startswith("A reviewer found"):
+            return "no_flaw 4" if "step 1 is wrong" in text else "flawless 1"
+        if "Corrected solution:" in text:
+            return "2+3=5\n#### 5\n"
+        return "0 wrong [calculation|4] two and three are five -> 2+3=5\n1 wrong\nverdict 0"
+
+    session = ScriptedSession(write)
+    config = {"crucial_information": "model", "meta_critique": "model", "show_reference": True, "max_tokens": 400,
+              "agents": (AgentConfig(name="only"),)}  # fmt: skip
+    made = run([WRONG], session, style="plain", config=config)
+    (critique,), (verdict,) = made.critiques.to_pylist(), made.verdicts.to_pylist()
+    assert critique["quality"] == -4.0
+    assert verdict["crucial_information"] == (
+        '{"task": "add two and three", "criteria": ["the sum is right", "one answer"], "reference": "5"}'
+    )
+    prompts = [session.tokenizer.decode(request.prompt_token_ids) for request in session.requests]
+    asked = next(text for text in prompts if text.startswith("Review the solution"))
+    assert "Judge by: the sum is right, one answer. The right answer is 5." in asked
+    assert [row["category"] for row in made.critique_units.to_pylist()] == ["flawless", "no_flaw"]
+    assert verdict["text"] == "0 wrong [calculation|4] two and three are five -> 2+3=5\n1 wrong\nverdict 0\n"
+
+
+def test_a_style_without_a_role_and_an_unknown_method_are_refused_before_anything_is_asked():
+    session = ScriptedSession(model())
+    with pytest.raises(ConfigError, match="starter` has no template agents/meta_critique.txt"):
+        run([RIGHT], session, config={"meta_critique": "model"})
+    with pytest.raises(ConfigError, match="no method of agents `multi_critic`"):
+        run([RIGHT], session, config={"methods": [{"method": "multi_critic"}]})
+    assert session.requests == []
 
 
 def test_progress_is_reported_per_rollout():

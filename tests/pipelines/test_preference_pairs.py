@@ -300,6 +300,19 @@ def test_an_ensemble_of_scorers_turns_round_a_pair_that_it_contradicts():
     )
 
 
+def test_the_members_of_one_ensemble_critic_vote_and_its_pooled_score_does_not():
+    """Gaps r - w1 of the members, mean over two steps of r: 0.2 - 0.9 and 0.4 - 0.5, so mu = -0.4, sigma = 0.3."""
+    members = {("r", 0): [0.1, 0.4], ("r", 1): [0.3, 0.4], ("w1", 0): [0.9, 0.5]}
+    scores = [
+        {"rollout_id": name, "step": step, "source": "critic", "scorer_version": "v", "score": 0.99,
+         "member_scores": of_members, "night": NIGHT}
+        for (name, step), of_members in members.items()
+    ]  # fmt: skip
+    config = methods("rollout_pairs", ("preference_strength", {"mode": "margin"}))
+    rows = made_from(config, step_scores=scores).pairs.to_pylist()
+    assert {row["rejected_id"]: row["margin"] for row in rows} == pytest.approx({"w1": -0.4, "w2": 1.0})
+
+
 def test_agents_that_judged_steps_are_members_of_the_ensemble():
     """Agent a calls one of two steps of r right and none of w1: gap 0.5; b the other way round, -1. mu = -0.25."""
     verdicts = {("r", "a"): ["right", "wrong"], ("w1", "a"): ["wrong"], ("r", "b"): ["wrong"], ("w1", "b"): ["right"]}

@@ -23,6 +23,9 @@ EXAMPLES = {  # values for named parameters; every other number is 1 and every o
     "only_right": True,
     "by_uncertainty": True,
     "both_ways": True, "beta": 0.5, "only_dissatisfied": True, "only_rejected": True, "replay_share": 0.3,
+    "stage": 2, "mode": "refine", "bonus": 0.2, "balance_weight": 1.0, "only_wrong": True, "leaks": ["x"],
+    "balanced": True, "relative": True, "intrinsic_weight": 1.0, "outcome_weight": 1.0, "reward_right": True,
+    "kinds": ["critique"], "by_majority": True, "share": 0.2,
     "low_share": 0.2, "high_share": 0.6, "strong_weight": 0.5,
 }  # fmt: skip
 
@@ -249,6 +252,8 @@ VIOLATIONS = [
     ("values_in_range", "step_scores", 0, {"score": 1.5}, "step_scores s1:1: score 1.5"),
     ("values_in_range", "step_scores", 0, {"score": float("nan")}, "step_scores s1:1: score nan"),
     ("values_in_range", "step_scores", 0, {"disagreement": 0.5}, "step_scores s1:1: disagreement 0.5"),
+    ("values_in_range", "step_scores", 0, {"member_scores": [0.5, 1.5]},
+     "step_scores s1:1: member_scores outside 0 to 1"),
     ("values_in_range", "critiques", 0, {"verdict": None}, "critiques c1: verdict null"),
     ("values_in_range", "critiques", 0, {"error": "no verdict"}, "critiques c1: verdict right beside an error"),
     ("values_in_range", "preference_pairs", 0, {"rejected": "x"},

@@ -1,6 +1,6 @@
 """The meta-judge on votes that a reader can count."""
 
-from pipelines.agents.aggregate import Aggregate, Vote, aggregate, best_agreeing_wrong, wrong_shares
+from pipelines.agents.aggregate import Aggregate, Vote, aggregate, wrong_shares
 from pipelines.agents.parse import Judgement
 
 
@@ -61,9 +61,3 @@ def test_at_threshold_one_all_must_agree():
 def test_a_tie_is_not_an_error_and_no_votes_are_no_verdict():
     assert aggregate([vote("a", "wrong"), vote("b", "right")]).verdict == "right"
     assert aggregate([]) is None
-
-
-def test_the_refinement_follows_the_critique_nearest_to_the_agreed_error():
-    votes = [vote("a", "wrong", "wrong"), vote("b", "right", "wrong"), vote("c", "right", "wrong", weight=2.0)]
-    assert best_agreeing_wrong(votes, aggregate(votes)).agent == "c"
-    assert best_agreeing_wrong([vote("a", "right")], Aggregate("right", 1.0, -1, 1)) is None

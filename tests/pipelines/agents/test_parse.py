@@ -45,7 +45,8 @@ def test_the_line_format_of_instructed_models_is_read(text, first_error_step):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "no_judgement"),
+        ("", "empty"),
+        (" \n", "empty"),
         ("This looks fine to me.", "no_judgement"),
         ("0 right\n1 wrong 3\nverdict -1", "contradictory"),
         ("0 right\n1 right\nverdict 1", "contradictory"),
@@ -53,6 +54,9 @@ def test_the_line_format_of_instructed_models_is_read(text, first_error_step):
         ("0 right\n1 right\nverdict 7", "step_out_of_range"),
         ("5 wrong", "step_out_of_range"),
         ("Overall judgment: Incorrect", "incomplete"),
+        ("第一步是错的，应该是十二。", "other_language"),
+        ("El primer paso está mal, debería ser doce", "other_language"),
+        ("Nein, falsch", "no_judgement"),
     ],
 )
 def test_what_cannot_be_read_is_a_named_failure(text, reason):

@@ -61,6 +61,14 @@ def test_a_request_asks_for_token_ids_own_logprobs_and_the_stop_text():
     assert (stats.num_requests, stats.prompt_tokens, stats.cached_tokens, stats.completion_tokens) == (1, 3, 2, 2)
 
 
+def test_a_regular_expression_is_sent_as_the_engines_grammar_and_only_where_there_is_one():
+    with serving(lambda body: ok(answer())) as server:
+        ask(server.url, make_request(regex="[0-9]"), make_request(seed=1))
+
+    grammars = [body.get("structured_outputs") for body in server.bodies]
+    assert sorted(grammars, key=str) == [None, {"regex": "[0-9]"}]
+
+
 def test_neighbouring_seeds_reach_the_engine_far_apart():
     with serving(lambda body: ok(answer())) as server:
         ask(server.url, make_request(seed=1), make_request(seed=2))

@@ -19,6 +19,7 @@ def test_every_part_of_the_content_changes_the_request_id():
         replace(REQUEST, sampling=Sampling(max_tokens=65)),
         replace(REQUEST, sampling=Sampling(n=2)),
         replace(REQUEST, sampling=Sampling(stop=("\n",))),
+        replace(REQUEST, sampling=Sampling(regex="[0-9]")),
     ]
     ids = {request.request_id("digest") for request in [REQUEST, *changed]} | {REQUEST.request_id("other")}
 

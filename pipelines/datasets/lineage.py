@@ -1,0 +1,316 @@
+"""Where a row came from: pair, filter decisions, critiques, tree nodes, requests, models; and where it went.
+
+    pair -> chosen, rejected -> rollout -> problem, decisions of the filters, critiques and refinements,
+    scorers of its steps, path of the search tree -> request of every step -> model
+
+A row of a training set is named by the id it carries (`rollout_id`, `pair_id`, `problem_id`); a critique, a
+refinement, a tree node (`tree_id:node_id`) or a problem may be named directly. Every query asks one column for one
+value, so that the lake's Bloom filters leave a few row groups to read, however many there are (`lake.SOUGHT`).
+
+Forward, `versions_with_row` reads the versions' own files and `versions_with_model` their manifests: both answer
+also when the lake has been made anew.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.dataset
+
+from pipelines.datasets.files import arrow_rows
+from pipelines.datasets.manifest import critics_of
+from pipelines.datasets.versions import DatasetStore, PublishedVersion
+from pipelines.errors import LakeError
+from pipelines.inference.response_store import RequestRecord
+from pipelines.lake import Lake
+from pipelines.warehouse import Warehouse
+
+MAX_TEXT = 300  # characters of a text that are shown
+ID_COLUMNS = ("rollout_id", "pair_id", "group_id", "critique_id", "refinement_id", "problem_id")
+TABLES = (
+    "rollouts", "evaluation_rollouts", "preference_pairs", "critiques", "verdicts", "refinements", "problems",
+    "search_nodes", "consistency_results", "step_scores",
+)  # fmt: skip
+Row = Mapping[str, object]
+LookUpRequest = Callable[[str], RequestRecord | None]
+"""What the response store knows of a request; None where there is no store or no such request."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One thing that a row was made from, and what that was made from in turn."""
+
+    kind: str  # pair | rollout | node | critique | verdict | refinement | decision | scorer | request | problem
+    row_id: str  # "" where the thing has no id of its own
+    facts: tuple[tuple[str, str], ...]  # what is known of it, as names and values; what is not known is left out
+    role: str = ""  # what it is to the row above: chosen, rejected, ...
+    sources: tuple["Origin", ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """As plain objects; facts as one object."""
+        return {
+            "kind": self.kind,
+            "row_id": self.row_id,
+            "role": self.role,
+            "facts": dict(self.facts),
+            "sources": [source.to_json() for source in self.sources],
+        }
+
+
+@dataclass(frozen=True)
+class VersionUse:
+    """How many rows of a set of a version are of a row, a problem or a model; None = the manifest does not count."""
+
+    version: str
+    set_name: str  # "" where only the version as a whole is known
+    column: str  # the column that names it, or the role of a model
+    num_rows: int | None
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+# back ------------------------------------------------------------------------------------------------
+
+
+class Tracer:
+    """Follows ids through the tables of a lake, asking nothing twice; `night` chooses among nights of the same id."""
+
+    def __init__(self, warehouse: Warehouse, lake: Lake, look_up: LookUpRequest, night: str | None = None):
+        self._warehouse, self._lake, self._look_up, self._night = warehouse, lake, look_up, night
+        self._asked: dict[tuple[object, ...], list[Row]] = {}
+
+    def origins(self, row_id: str) -> list[Origin]:
+        """What the id names, one origin per table and night; LakeError where it names nothing."""
+        found = self._named(row_id)
+        if not found:
+            where = f" of the night {self._night}" if self._night else ""
+            raise LakeError(
+                f"Nothing in the lake{where} has the id {row_id!r}. Give the rollout_id, pair_id or problem_id "
+                "of a row of a training set, or a critique_id, refinement_id or tree_id:node_id."
+            )
+        return [self._origin(row["table_name"], row_id, row["night"]) for row in found]
+
+    def _named(self, row_id: str) -> list[Row]:
+        tree_id, _, node = row_id.partition(":")
+        node_id = int(node) if node.isdigit() else 0 if not node else -1
+        rows = self._rows("named_rows", row_id=row_id, tree_id=tree_id, node_id=node_id)
+        return [row for row in rows if self._night is None or row["night"] in (None, self._night)]
+
+    def _origin(self, table: str, row_id: str, night: str | None) -> Origin:
+        if table == "problems":
+            return self._problem(row_id)
+        if table == "search_nodes":
+            return self._node(row_id, night)
+        if table == "preference_pairs":
+            return self._pair(row_id, night)
+        if table == "critiques":
+            rows = self._rows("critiques", row_id=row_id, night=night)
+            return self._with_rollout(self._critique(rows[0]), rows)
+        if table == "refinements":
+            rows = self._rows("refinements", row_id=row_id, night=night)
+            return self._with_rollout(self._refinement(rows[0]), rows)
+        return self._rollout(row_id, night, "rollout" if table == "rollouts" else "evaluation_rollout")
+
+    def _with_rollout(self, origin: Origin, rows: Sequence[Row]) -> Origin:
+        """A critique or refinement behind which stands the rollout that it is about."""
+        rollout = replace(self._rollout(rows[0]["rollout_id"], rows[0]["night"]), role="about")
+        return replace(origin, sources=(*origin.sources, rollout))
+
+    def _pair(self, pair_id: str, night: str) -> Origin:
+        row = self._one("pair", row_id=pair_id, night=night)
+        facts = ("kind", "method", "margin", "chosen_score", "rejected_score", "soft_label", "weight", "chosen",
+                 "rejected", "night")  # fmt: skip
+        sides = [self._side(role, row[f"{role}_id"], row[f"{role}_policy"], night) for role in ("chosen", "rejected")]
+        return Origin("pair", pair_id, facts_of(row, facts), sources=(*sides, self._problem(row["problem_id"])))
+
+    def _side(self, role: str, row_id: str | None, policy: str | None, night: str) -> Origin:
+        """One side of a pair; what it names may be gone from the lake, and then that is said."""
+        if row_id is not None and ":" in row_id and self._is_node(row_id, night):
+            return replace(self._node(row_id, night), role=role)
+        named = [row for row in self._named(row_id or "") if row["night"] in (None, night)]
+        if not named:
+            is_known = () if row_id is None else (("status", "not in the lake"),)
+            return Origin("row", row_id or "", (*is_known, *facts_of({"model": policy}, ("model",))), role)
+        return replace(self._origin(named[0]["table_name"], row_id, named[0]["night"]), role=role)
+
+    def _rollout(self, rollout_id: str, night: str, query: str = "rollout") -> Origin:
+        rows = self._rows(query, row_id=rollout_id, night=night)
+        if not rows:
+            return Origin("rollout", rollout_id, (("status", "not in the lake"),))
+        row = rows[0]
+        names = ("recipe", "answer", "outcome_reward", "num_tokens", "finish_reason", "is_guided", "seed",
+                 "sampling_digest", "error", "night")  # fmt: skip
+        facts = (*model_facts(row["policy_id"], row["policy_version"]), *facts_of(row, names))
+        facts = (*facts, ("steps", shortened("\n".join(row["steps"] or []))))
+        where = {"row_id": rollout_id, "night": night}
+        sources = [
+            self._problem(row["problem_id"]),
+            *(_decision(one) for one in self._rows("decisions", **where)),
+            *(self._scorer(one, night) for one in self._rows("scorers", **where)),
+            *(_verdict(one) for one in self._rows("verdict", **where)),
+            *(self._critique(one) for one in self._rows("critiques", **where)),
+            *(self._refinement(one) for one in self._rows("refinements", **where)),
+        ]
+        if row["tree_id"] is not None and row["leaf_node_id"] is not None:
+            sources += self._path(row["tree_id"], row["leaf_node_id"], night, row["policy_version"])
+        asked = (row["policy_version"], row["seed"], row["sampling_digest"])
+        sources += self._request(row["request_id"], f"{query}s", night, *asked)
+        return Origin("rollout", rollout_id, facts, sources=tuple(sources))
+
+    def _critique(self, row: Row) -> Origin:
+        facts = facts_of(row, ("agent", "verdict", "first_error_step", "error", "text"))
+        request = self._request(row["request_id"], "critiques", row["night"])
+        return Origin("critique", row["critique_id"], facts, sources=tuple(request))
+
+    def _refinement(self, row: Row) -> Origin:
+        facts = facts_of(row, ("critique_id", "answer", "outcome_reward", "error"))
+        facts = (*facts, ("steps", shortened("\n".join(row["steps"] or []))))
+        request = self._request(row["request_id"], "refinements", row["night"])
+        return Origin("refinement", row["refinement_id"], facts, sources=tuple(request))
+
+    def _scorer(self, row: Row, night: str) -> Origin:
+        """Who scored the steps; for critics also the night whose critics they are, as the lake's lineage has it."""
+        facts = facts_of(row, ("source", "num_scored", "lowest", "mean"))
+        made = facts_of({"critics of": critics_of(self._lake, night)}, ("critics of",))
+        return Origin("scorer", row["scorer_version"] or "", (*facts, *made))
+
+    def _node(self, row_id: str, night: str) -> Origin:
+        tree_id, _, node = row_id.partition(":")
+        makers = self._rows("tree_policy", tree_id=tree_id, night=night)
+        models = {row["policy_version"] for row in makers if row["policy_version"] is not None}
+        model = "+".join(sorted(models)) or None
+        *above, last = self._path(tree_id, int(node or 0), night, model)
+        facts = [fact for row in makers for fact in facts_of(row, ("policy_id", "recipe"))]
+        facts = dict.fromkeys((*facts, *facts_of({"model": model}, ("model",))))
+        problem = self._problem(self._one("tree_problem", tree_id=tree_id, night=night)["problem_id"])
+        return replace(last, facts=(*last.facts, *facts), sources=(*last.sources, *reversed(above), problem))
+
+    def _is_node(self, row_id: str, night: str) -> bool:
+        tree_id, _, node = row_id.partition(":")
+        return node.isdigit() and bool(self._rows("path", tree_id=tree_id, node_id=int(node), night=night))
+
+    def _path(self, tree_id: str, node_id: int, night: str, model: str | None) -> list[Origin]:
+        """The nodes of a path, the root first, each with its request."""
+        names = ("depth", "action", "visit_count", "value", "raw_value", "prior", "outcome_reward", "step_text")
+        return [
+            Origin(
+                "node",
+                f"{tree_id}:{row['node_id']}",
+                facts_of(row, names),
+                sources=tuple(self._request(row["request_id"], "search_nodes", night, model)),
+            )
+            for row in self._rows("path", tree_id=tree_id, node_id=node_id, night=night)
+        ]
+
+    def _request(
+        self,
+        request_id: str | None,
+        table: str,
+        night: str,
+        policy_version: str | None = None,
+        seed: int | None = None,
+        sampling: str | None = None,
+    ) -> list[Origin]:
+        """The request that a row names; its model and seed where the row has them, its engine as the lake has it."""
+        if request_id is None:
+            return []
+        record = self._look_up(request_id)
+        manifest = self._lake.manifest(table, night)
+        known = {
+            "model": policy_version,
+            "seed": seed,
+            "sampling": sampling,
+            "engine": manifest.lineage.get("engine") if manifest else None,
+            "status": record.status if record else "not in the response store",
+            "ended": datetime.fromtimestamp(record.ended_at, UTC).isoformat(timespec="seconds") if record else None,
+            "attempts": record.num_attempts if record else None,
+        }
+        return [Origin("request", request_id, facts_of(known, tuple(known)))]
+
+    def _problem(self, problem_id: str) -> Origin:
+        rows = self._rows("problem", problem_id=problem_id)
+        if not rows:
+            return Origin("problem", problem_id, (("status", "not in the lake"),))
+        names = ("family", "difficulty", "split", "reference_answer", "source", "source_line", "prompt")
+        return Origin("problem", problem_id, facts_of(rows[0], names))
+
+    def _rows(self, query: str, **params: object) -> list[Row]:
+        key = (query, *params.items())
+        if key not in self._asked:
+            self._asked[key] = self._warehouse.named(f"datasets/{query}", **params).to_pylist()
+        return self._asked[key]
+
+    def _one(self, query: str, **params: object) -> Row:
+        return self._rows(query, **params)[0]
+
+
+def open_tracing_warehouse(lake: Lake) -> Warehouse:
+    """A warehouse of the tables that lineage reads."""
+    return Warehouse(lake, TABLES)
+
+
+def model_facts(name: str | None, digest: str | None) -> tuple[tuple[str, str], ...]:
+    """The model's name and digest, as far as they are known."""
+    return facts_of({"policy": name, "model": digest}, ("policy", "model"))
+
+
+def facts_of(row: Row, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The named values as text; null ones are left out, long ones are cut."""
+    return tuple((name, _shown(row[name])) for name in names if row.get(name) is not None)
+
+
+def shortened(text: str) -> str:
+    """At most MAX_TEXT characters of a text, and how many there are."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text):,} characters)"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return shortened(str(value))
+
+
+def _decision(row: Row) -> Origin:
+    known = {"outcome": "kept" if row["kept"] else f"removed: {row['reason']}", "score": row["score"]}
+    return Origin("decision", row["method"], facts_of(known, ("outcome", "score")))
+
+
+def _verdict(row: Row) -> Origin:
+    return Origin("verdict", "", facts_of(row, ("verdict", "confidence", "first_error_step", "num_agents", "error")))
+
+
+# forward -------------------------------------------------------------------------------------------
+
+
+def versions_with_row(store: DatasetStore, name: str, row_id: str) -> list[VersionUse]:
+    """The sets of a dataset's versions that have rows with this id, by the files themselves."""
+    return [
+        VersionUse(version.version, set_name, column, count)
+        for version in store.listing(name).versions
+        for set_name, entry in version.manifest["sets"].items()
+        for column in ID_COLUMNS
+        if column in entry["columns"] and (count := _count(store, version, set_name, column, row_id))
+    ]
+
+
+def _count(store: DatasetStore, version: PublishedVersion, set_name: str, column: str, value: str) -> int:
+    try:
+        return arrow_rows(version, set_name, store).count_rows(filter=pyarrow.dataset.field(column) == value)
+    except (OSError, pa.ArrowException) as error:
+        raise LakeError(f"The version {version.version} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def versions_with_model(store: DatasetStore, name: str, digest: str) -> list[VersionUse]:
+    """The versions whose manifest names a model whose digest begins so: in a role, and by rows of each set."""
+    uses = []
+    for version in store.listing(name).versions:
+        for role, known in sorted(version.manifest["models"].items()):
+            if any(one.startswith(digest) for one in str(known).split("+")):
+                uses.append(VersionUse(version.version, "", role, None))
+        for name, entry in version.manifest["sets"].items():
+            for known, count in sorted((entry.get("policies") or {}).items()):
+                if known.startswith(digest):
+                    uses.append(VersionUse(version.version, name, "policy", count))
+    return uses

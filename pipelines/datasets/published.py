@@ -1,0 +1,177 @@
+"""What a published version is: its manifest, read as material that anybody may have written.
+
+Only pyarrow and the standard library are imported here: the light client reads versions where nothing of ours is
+installed.
+
+Invariants
+- A file named by a manifest lies inside the version's folder: names made of letters, digits, `.`, `_` and `-`, joined
+  by `/`, none of them hidden or `..`. Anything else is refused before a byte is read or written.
+- `content_sha256` is computed again from the sets, so that a manifest whose checksums were edited is no version.
+- User names, passwords and query values of a URL never reach a message (`redacted`).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import WorkspaceError
+from pipelines.rows import near_names
+
+MANIFEST, CARD = "manifest.json", "README.md"
+PULLED_SETS = "pulled_sets"  # in the manifest of a pulled folder that lacks sets: those that it has
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+FILE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
+QUERY_VALUE = re.compile(r"([?&][^=&#\s]+=)[^&#\s]+")
+
+
+@dataclass(frozen=True)
+class PublishedVersion:
+    """One immutable version: `path` is its real folder (a URL as text where that is not local)."""
+
+    path: Path | str
+    version: str
+    manifest: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class VersionFile:
+    """One file of a version: `path` inside its folder, `set_name` "" where it belongs to no set."""
+
+    path: str
+    num_bytes: int
+    sha256: str
+    set_name: str = ""
+
+
+def read_version(path: Path | str) -> PublishedVersion:
+    """The version in a local folder; WorkspaceError where that is none, with the reason."""
+    folder = Path(path).expanduser().resolve()
+    file = folder / MANIFEST
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        reason = "it has no manifest.json" if folder.is_dir() else "there is no such folder"
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            reason = f"its manifest.json cannot be read ({error.strerror})"
+        raise WorkspaceError(
+            f"{folder} is not a dataset version: {reason}. A version is a folder that `reasonmill datasets pull` or"
+            " a night made, complete with manifest.json."
+        ) from error
+    manifest = parse_manifest(data, str(file))
+    return PublishedVersion(folder, str(manifest["version"]), manifest)
+
+
+def parse_manifest(data: bytes, where: str) -> Mapping[str, object]:
+    """The manifest in these bytes; WorkspaceError, with `where` and the field, when it is not one that can be used."""
+    try:
+        manifest = json.loads(data)
+    except ValueError as error:
+        raise _damaged(where, f"it is not JSON ({error})") from error
+    if not isinstance(manifest, dict):
+        raise _damaged(where, f"it is a {type(manifest).__name__}, not an object")
+    for field, pattern in (("version", NAME), ("content_sha256", SHA256)):
+        value = manifest.get(field)
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise _damaged(where, f"`{field}` is {value!r}")
+    if not isinstance(manifest.get("created_at"), str):
+        raise _damaged(where, f"`created_at` is {manifest.get('created_at')!r}, not a time as text")
+    sets = manifest.get("sets")
+    if not isinstance(sets, dict) or not sets:
+        raise _damaged(where, "`sets` is not an object with at least one set")
+    for name, entry in sets.items():
+        _check_set(where, name, entry)
+    files = version_files(manifest, where)
+    if len({file.path for file in files}) < len(files):
+        raise _damaged(where, "a file is listed twice")
+    digest = sets_digest({name: (entry["columns"], [file["sha256"] for file in entry["files"]])
+                          for name, entry in sets.items()})  # fmt: skip
+    if digest != manifest["content_sha256"]:
+        raise _damaged(
+            where,
+            f"it says content_sha256 {manifest['content_sha256']}, but its sets give {digest}: it was edited or cut",
+        )
+    return manifest
+
+
+def version_files(manifest: Mapping[str, object], where: str = "the manifest") -> list[VersionFile]:
+    """Every file but card and manifest: those of the sets, then those that `files` lists beside them (figures)."""
+    of_sets = [_version_file(where, file, name) for name, entry in manifest["sets"].items() for file in entry["files"]]
+    others = manifest.get("files", [])
+    if not isinstance(others, list):
+        raise _damaged(where, "`files` is not a list")
+    return of_sets + [_version_file(where, file, "") for file in others]
+
+
+def sets_digest(sets: Mapping[str, tuple[Mapping[str, str], Sequence[str]]]) -> str:
+    """SHA-256 over name, columns and file digests of every set, in the order of their names."""
+    parts = [[name, dict(columns), list(digests)] for name, (columns, digests) in sorted(sets.items())]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def set_entry(version: PublishedVersion, name: str) -> Mapping[str, object]:
+    """What the manifest says of one set; WorkspaceError, with near names, where it is not in that folder."""
+    sets = version.manifest["sets"]
+    if name not in sets:
+        raise WorkspaceError(f"The version {version.version} has no set {name!r}; {near_names(name, sets)}")
+    pulled = version.manifest.get(PULLED_SETS)
+    if pulled is not None and name not in pulled:
+        raise WorkspaceError(
+            f"{version.path} was pulled with the sets {', '.join(pulled)} only; pull {version.version} again with"
+            f" --set {name} to add {name!r}."
+        )
+    return sets[name]
+
+
+def card_problem(manifest: Mapping[str, object], card: bytes | None) -> str | None:
+    """A sentence where the card is not the one that was published; None where it is, or was never recorded."""
+    expected = manifest.get("card_sha256")
+    if expected is None:
+        return None
+    data = "The data are untouched by that: their checksums are in manifest.json."
+    if card is None:
+        return f"{CARD} of {manifest['version']} is missing; `load_dataset` will not know its sets by name. {data}"
+    found = hashlib.sha256(card).hexdigest()
+    if found == expected:
+        return None
+    return (
+        f"{CARD} of {manifest['version']} was edited after publication (SHA-256 {expected} was published, {found} is"
+        f" there). {data}"
+    )
+
+
+def redacted(text: object) -> str:
+    """The text with user names, passwords and query values of URLs replaced by ***."""
+    return QUERY_VALUE.sub(r"\1***", USER_INFO.sub("***@", str(text)))
+
+
+def _check_set(where: str, name: str, entry: object) -> None:
+    if not NAME.fullmatch(name):
+        raise _damaged(where, f"{name!r} cannot name a set")
+    is_right = isinstance(entry, dict) and isinstance(entry.get("columns"), dict)
+    if not is_right or not isinstance(entry.get("files"), list) or not entry["files"]:
+        raise _damaged(where, f"the set {name!r} lacks `columns` or `files`")
+    if not isinstance(entry.get("num_rows"), int):
+        raise _damaged(where, f"`num_rows` of the set {name!r} is {entry.get('num_rows')!r}")
+
+
+def _version_file(where: str, file: object, set_name: str) -> VersionFile:
+    if not isinstance(file, dict):
+        raise _damaged(where, f"a file of {set_name or 'the version'} is {file!r}")
+    path, size, digest = file.get("path"), file.get("num_bytes"), file.get("sha256")
+    if not isinstance(path, str) or not FILE_PATH.fullmatch(path) or path in (MANIFEST, CARD):
+        raise _damaged(where, f"it names the file {path!r}, which is no path inside the version's folder; refused")
+    if not isinstance(size, int) or size < 0 or not isinstance(digest, str) or not SHA256.fullmatch(digest):
+        raise _damaged(where, f"the file {path!r} has num_bytes {size!r} and sha256 {digest!r}")
+    return VersionFile(path, size, digest, set_name)
+
+
+def _damaged(where: str, reason: str) -> WorkspaceError:
+    return WorkspaceError(
+        f"The manifest {redacted(where)} cannot be used: {reason}. Nothing was read or changed; restore that file, or"
+        " publish or pull the version again."
+    )

@@ -1,0 +1,136 @@
+"""`reasonmill datasets lineage`: where a row came from, and which versions have anything of a row, problem or model."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reasonmill.cli.show import Format
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from pipelines.config import Settings
+    from pipelines.datasets.lineage import LookUpRequest, Origin, VersionUse
+
+
+def lineage(
+    row_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ROW_ID]",
+            help="rollout_id, pair_id, critique_id, refinement_id, tree_id:node_id or problem_id",
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="digest of a model, or its beginning: the versions with it")] = None,
+    problem: Annotated[str | None, typer.Option(help="a problem_id: the versions with it")] = None,
+    night: Annotated[str | None, typer.Option(help="only the row of this night")] = None,
+    format: Annotated[Format, typer.Option("--format", help="table, or json: one object")] = Format.table,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="write a page instead")] = None,
+) -> None:
+    """Trace a row to pair, filters, critiques, nodes, requests and model; or a model or problem to versions."""
+    from pipelines.config import load_settings
+    from pipelines.errors import ReasonmillError
+
+    if (row_id is not None) + (model is not None) + (problem is not None) != 1:
+        raise ReasonmillError(
+            "Name one thing to trace: a row's id, or --model DIGEST, or --problem PROBLEM_ID; "
+            "such as reasonmill datasets lineage 381a195195c56dc4."
+        )
+    if html is not None and row_id is None:
+        raise ReasonmillError("--html shows the lineage of one row: give its id.")
+    settings = load_settings()
+    if row_id is None:
+        _show_uses(settings, model, problem, format)
+        return
+    _show_row(settings, row_id, night, format, html)
+
+
+def _show_row(settings: "Settings", row_id: str, night: str | None, format: Format, html: Path | None) -> None:
+    from rich.console import Console
+
+    from pipelines.datasets import page
+    from pipelines.datasets.lineage import Tracer, open_tracing_warehouse, versions_with_row
+    from pipelines.datasets.lineage_page import to_html
+    from pipelines.datasets.versions import list_versions
+    from pipelines.lake import Lake
+
+    lake = Lake(settings.lake_url)
+    with open_tracing_warehouse(lake) as warehouse, _look_up(settings) as look_up:
+        origins = Tracer(warehouse, lake, look_up, night).origins(row_id)
+    uses = versions_with_row(list_versions(settings.datasets_dir, settings.publishing.name), row_id)
+    console = Console(highlight=False)
+    if html is not None:
+        console.print(f"Wrote {page.write(html, to_html(row_id, origins, uses))}", markup=False, soft_wrap=True)
+        return
+    if format is Format.json:
+        found = {"published_in": [use.to_json() for use in uses], "origins": [one.to_json() for one in origins]}
+        typer.echo(json.dumps({"row_id": row_id, **found}, indent=2))
+        return
+    for origin in origins:
+        console.print(_tree(origin))
+    _print_uses(console, uses, f"No published version has a row with the id {row_id}.")
+
+
+@contextmanager
+def _look_up(settings: "Settings") -> "Iterator[LookUpRequest]":
+    """What the response store knows of a request; nothing where there is no store."""
+    from pipelines.inference.response_shards import is_store
+    from pipelines.inference.response_store import ResponseStore
+
+    if not is_store(settings.response_store_path):
+        yield lambda request_id: None
+        return
+    with ResponseStore(settings.response_store_path) as store:
+        yield store.record
+
+
+def _tree(origin: "Origin") -> "Tree":
+    from rich.tree import Tree
+
+    root = Tree(_label(origin), guide_style="dim")
+    for source in origin.sources:
+        root.add(_tree(source))
+    return root
+
+
+def _label(origin: "Origin") -> object:
+    from rich.text import Text
+
+    from pipelines.trees.view import one_line
+
+    facts = "  ".join(f"{name}: {one_line(value)}" for name, value in origin.facts)
+    role = (f"{origin.role} ", "yellow") if origin.role else ""
+    return Text.assemble(role, (origin.kind, "bold"), " ", (one_line(origin.row_id), "cyan"), "  ", (facts, "dim"))
+
+
+def _show_uses(settings: "Settings", model: str | None, problem: str | None, format: Format) -> None:
+    from rich.console import Console
+
+    from pipelines.datasets.lineage import versions_with_model, versions_with_row
+    from pipelines.datasets.versions import list_versions
+
+    versions = list_versions(settings.datasets_dir, settings.publishing.name)
+    uses = versions_with_model(versions, model) if model else versions_with_row(versions, problem)
+    if format is Format.json:
+        typer.echo(json.dumps([use.to_json() for use in uses], indent=2))
+        return
+    sought = f"the model {model}" if model else f"the problem {problem}"
+    _print_uses(Console(highlight=False), uses, f"None of {len(versions)} published versions has anything of {sought}.")
+
+
+def _print_uses(console: object, uses: "Sequence[VersionUse]", nothing: str) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if not uses:
+        console.print(nothing, markup=False, soft_wrap=True)
+        return
+    table = Table("version", "set", "by", "rows", box=None, pad_edge=False)
+    for use in uses:
+        count = "" if use.num_rows is None else f"{use.num_rows:,}"
+        table.add_row(Text(use.version), use.set_name, use.column, count)
+    console.print(table)

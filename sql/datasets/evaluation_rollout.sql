@@ -1,0 +1,11 @@
+-- A rollout of a frozen evaluation problem as its lineage tells it.
+--
+-- in:     evaluation_rollouts
+-- params: $row_id, $night
+-- out:    one row, or none
+
+select
+    rollout_id, problem_id, group_id, recipe, tree_id, leaf_node_id, policy_id, policy_version, seed, sampling_digest,
+    steps, answer, outcome_reward, num_tokens, finish_reason, request_id, error, night, is_guided
+from evaluation_rollouts
+where rollout_id = $row_id and night = $night

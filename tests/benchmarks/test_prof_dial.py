@@ -1,0 +1,85 @@
+import pytest
+
+from tests.benchmarks.prof_dial import (
+    Sample,
+    as_markdown,
+    dial_problems,
+    made_up_critics,
+    measured,
+    normals,
+    step_auroc,
+    world,
+)
+
+
+def make_samples(num_problems):
+    """In every problem three right samples, of which the first is flawed, and a wrong one."""
+    kinds = [((True, False, True), 1.0), ((True, True, True), 1.0), ((True, True, True), 1.0), ((True, False), 0.0)]
+    return [
+        Sample(f"r{problem}{i}", f"p{problem}", f"p{problem}-0", (f"a{i}", "b", "c")[: len(right)], right, outcome)
+        for problem in range(num_problems)
+        for i, (right, outcome) in enumerate(kinds)
+    ]
+
+
+def test_a_perfect_critic_removes_the_flawed_answer_and_a_lot_changes_no_share():
+    # d = 2, k = 2: two right samples go, the flawed one first; one right sample without a flaw stays
+    samples = make_samples(3)
+    row = measured("perfect", samples, made_up_critics(samples)["perfect"], "mean", 2)
+    assert (row["num_groups"], row["num_touched"], row["step_auroc"]) == (3, 3, 1.0)
+    for scope in ("touched", "all"):
+        assert {name: values[0] for name, values in row[scope].items()} == pytest.approx(
+            {"none": 1 / 3, "lot": 1 / 3, "prof": 0.0, "fall": 1.0, "fall_from_lot": 1.0}
+        )
+    assert row["harm"] == {"num_mixed": 3, "num_worse": 0, "num_only_flawed_left": 0, "num_without_flaw": 0,
+                           "clean_removed": 0.5, "flawed_removed": 1.0}  # fmt: skip
+
+
+def test_a_critic_that_sees_everything_upside_down_leaves_only_flaws():
+    samples = make_samples(2)
+    scores = [[1.0 - value for value in of_steps] for of_steps in made_up_critics(samples)["perfect"]]
+    row = measured("upside down", samples, scores, "mean", 2)
+    assert row["touched"]["prof"][0] == 1.0
+    assert row["touched"]["fall"][0] == pytest.approx(-2.0)
+    assert (row["harm"]["num_worse"], row["harm"]["num_only_flawed_left"]) == (2, 2)
+
+
+def test_groups_in_which_no_right_sample_went_count_among_all_groups_alone():
+    # one right and flawed, three wrong: d = -2, k = 2: both that go are wrong
+    other = [Sample(f"s{i}", "q", "q-0", ("a",), (False,), float(i == 0)) for i in range(4)]
+    samples = make_samples(1) + other
+    row = measured("perfect", samples, made_up_critics(samples)["perfect"], "mean", 2)
+    assert (row["num_groups"], row["num_touched"]) == (2, 1)
+    assert row["touched"]["none"][0] == pytest.approx(1 / 3)
+    assert row["all"]["none"][0] == pytest.approx(2 / 4)
+    assert row["all"]["lot"][0] == pytest.approx((1 / 3 + 1) / 2)
+    assert row["all"]["prof"][0] == pytest.approx(1 / 2)
+
+
+def test_noise_brings_the_auroc_of_steps_to_what_was_asked_for():
+    samples = make_samples(400)
+    critics = made_up_critics(samples)
+    assert step_auroc(samples, critics["noisy 0.85"]) == pytest.approx(0.85, abs=0.01)
+    assert step_auroc(samples, critics["noisy 0.7"]) == pytest.approx(0.7, abs=0.01)
+
+
+def test_equal_beginnings_of_a_problem_get_equal_noise():
+    one, other = (Sample(name, "p", "p-0", steps, (True, True), 1.0) for name, steps in (("r", "ab"), ("s", "ac")))
+    assert normals(one)[0] == normals(other)[0]
+    assert normals(one)[1] != normals(other)[1]
+
+
+def test_dials_are_held_out_and_a_world_says_how_many_right_answers_are_flawed():
+    problems = dial_problems(3, 2)
+    assert set(problems["split"].to_pylist()) == {"held_out"}
+    assert world(2, make_samples(2)) == {
+        "m": 2, "num_samples": 8, "num_groups": 2, "right_share": 0.75, "flawed_share": pytest.approx(1 / 3)
+    }  # fmt: skip
+
+
+def test_every_critic_has_a_line_in_each_table():
+    samples = make_samples(2)
+    row = {"m": 2, **measured("perfect", samples, made_up_critics(samples)["perfect"], "mean", 2)}
+    result = {"date": "d", "machine": "m", "command": "c", "num_problems": 2, "num_seeds": 1, "n": 4, "k": 2,
+              "critic": "v", "worlds": [world(2, samples)], "rows": [row]}  # fmt: skip
+    assert sum(line.startswith("| 2 | perfect | mean") for line in as_markdown(result)) == 3

@@ -1,0 +1,160 @@
+"""What a version says of itself: counted where it can be, null where it cannot, escaped where others wrote it."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from pipelines.config import PublishingConfig, Settings
+from pipelines.datasets.card_text import card_text
+from pipelines.datasets.figures import OVERVIEW, on_policy_shares
+from pipelines.datasets.manifest import RunInfo, seeds_in
+from pipelines.datasets.published import PublishedVersion, version_files
+from pipelines.errors import SourceError
+from pipelines.lake import Lake
+from pipelines.publishing import publish
+from pipelines.rows import rows_to_table
+
+NIGHT = "2026-11-03"
+LONG = "one two three four five six seven"
+ROWS = {
+    "problems": [
+        {"problem_id": "p1", "split": "train", "prompt": LONG, "difficulty": 1, "is_evaluation": False},
+        {"problem_id": "p2", "split": "train", "prompt": "1+2", "difficulty": 2, "is_evaluation": False},
+        {"problem_id": "h1", "split": "held_out", "prompt": "six seven eight", "is_evaluation": True},
+        {"problem_id": "h2", "split": "held_out", "prompt": f"zero {LONG} eight", "is_evaluation": False},
+    ],
+    "rollouts": [
+        {"rollout_id": "r1", "problem_id": "p1", "group_id": "g", "policy_version": "d1", "outcome_reward": 1.0,
+         "steps": ["a", "b"]},
+        {"rollout_id": "r2", "problem_id": "p2", "group_id": "g2", "policy_version": "d0", "outcome_reward": 0.0,
+         "steps": ["a"]},
+    ],
+    "consistency_results": [
+        {"rollout_id": "r1", "method": "prof", "kept": True, "score": 0.5},
+        {"rollout_id": "r2", "method": "prof", "kept": False, "reason": "low|<b>consistency", "score": 0.1},
+        {"rollout_id": "r3", "method": "prof", "kept": False, "reason": "failed"},
+        {"rollout_id": "r4", "method": "prof", "kept": False, "reason": "failed"},
+    ],
+    "step_scores": [{"rollout_id": "r1", "step": 0, "source": "critic", "scorer_version": "folds-1", "score": 0.5}],
+    "token_usage": [{"problem_id": "p1", "stage": "samples", "num_requests": 3, "prompt_tokens": 30,
+                     "completion_tokens": 7}],
+    "sft": [
+        {"prompt": f"<solve>{LONG}", "completion": "x", "problem_id": "p1", "rollout_id": "r1", "origin": "search"},
+        {"prompt": f"<solve>{LONG}", "completion": "y", "problem_id": "p1", "rollout_id": "r2", "origin": "search"},
+        {"prompt": "<solve>1+2", "completion": "z", "problem_id": "p2", "rollout_id": "gone", "origin": "search"},
+    ],
+    "rl_groups": [
+        {"rollout_id": "r1", "problem_id": "p1", "group_id": "g", "prompt_token_ids": [1, 2], "policy_version": "d1",
+         "completion_token_ids": [3, 4, 5], "loss_weight": 1.0},
+        {"rollout_id": "r2", "problem_id": "p2", "group_id": "g", "prompt_token_ids": [1], "policy_version": "d0",
+         "completion_token_ids": [3], "loss_weight": 1.0},
+    ],
+}  # fmt: skip
+INFO = RunInfo(engine="vllm 1", models={"policy": "d1"}, code_digest="c0de")
+
+
+def lake_of(settings: Settings) -> Lake:
+    lake = Lake(settings.lake_url)
+    for table, rows in ROWS.items():
+        partition = "all" if table == "problems" else NIGHT
+        rows = rows if table == "problems" else [row | {"night": NIGHT} for row in rows]
+        lake.write(table, rows_to_table(table, rows), partition=partition, lineage={"critics/2026-11-02": "1"})
+    return lake
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> PublishedVersion:
+    settings = Settings(root=tmp_path_factory.mktemp("workspace"), publishing=PublishingConfig(name="tiny"))
+    return publish(settings, lake_of(settings), NIGHT, ["sft", "rl_groups"], INFO)
+
+
+def test_tokens_are_counted_where_a_set_carries_them_and_are_null_elsewhere(version):
+    sets = version.manifest["sets"]
+    assert sets["rl_groups"]["tokens"] == {"num_prompt_tokens": 3, "num_completion_tokens": 4}
+    assert sets["sft"]["tokens"] is None
+
+
+def test_rows_are_counted_by_the_model_that_wrote_them_as_far_as_it_is_known(version):
+    sets = version.manifest["sets"]
+    assert sets["sft"]["policies"] == {"d0": 1, "d1": 1}
+    assert on_policy_shares(version.manifest) == {"sft": 1 / 3, "rl_groups": 0.5}
+
+
+def test_filters_have_their_yields_by_reason(version):
+    assert version.manifest["filters"] == {"prof": {"kept": 1, "removed": {"failed": 2, "low|<b>consistency": 1}}}
+
+
+def test_seeds_critics_cost_and_the_stack_are_told(version):
+    manifest = version.manifest
+    assert manifest["seeds"]["rollouts.seed"] == manifest["configuration"]["rollouts"]["seed"]
+    assert dict(seeds_in({"a": {"seed": 3, "b": 1}, "seed": 0})) == {"a.seed": 3, "seed": 0}
+    assert manifest["critic"]["critics_of"] == "2026-11-02"
+    assert manifest["critic"]["scorers"] == [{"source": "critic", "scorer_version": "folds-1", "num_steps": 1}]
+    assert manifest["generated"]["samples"]["completion_tokens"] == 7
+    assert {"python", "pyarrow", "duckdb"} <= set(manifest["stack"])
+
+
+def test_the_certificate_says_how_many_rows_were_tested_and_how_many_share_words_with_what_is_held_out(version):
+    """The prompt of p1 is seven words, all of them in a row in h2; that of p2 is too short, like h1."""
+    certificate = version.manifest["contamination"]
+    (test,) = certificate["by_words"]
+    assert [(item["num_items"], item["num_too_short"]) for item in test["items"]] == [(2, 1)]
+    assert test["sets"]["rl_groups"] == {"num_rows": 2, "num_tested": 1, "num_contaminated": 1}
+    assert certificate["by_problem"]["sft"] == {"num_held_out": 0, "num_evaluation": 0}
+
+
+def test_a_benchmark_of_the_users_is_tested_too_and_one_that_is_not_there_stops_the_publication(tmp_path):
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"q": LONG}) + "\n")
+    publishing = PublishingConfig(name="tiny", benchmarks=("bench.jsonl",), benchmark_field="q")
+    settings = Settings(root=tmp_path, publishing=publishing)
+    lake = lake_of(settings)
+    tests = publish(settings, lake, NIGHT, ["rl_groups"], INFO).manifest["contamination"]["by_words"]
+    assert [test["items"][0]["name"] for test in tests] == ["held-out problems", "bench.jsonl"]
+    assert tests[1]["sets"]["rl_groups"]["num_contaminated"] == 1
+    (tmp_path / "bench.jsonl").unlink()
+    with pytest.raises(SourceError, match="bench"):
+        publish(settings, lake, NIGHT, ["sft"], INFO)
+
+
+def test_nothing_but_the_time_differs_between_two_publications(version, tmp_path):
+    settings = Settings(root=tmp_path, publishing=PublishingConfig(name="tiny"))
+    again = publish(settings, lake_of(settings), NIGHT, ["sft", "rl_groups"], INFO)
+    timed = {"created_at", "upstream_generations", "card_sha256"}  # the card names the folder
+    assert {key: value for key, value in again.manifest.items() if key not in timed} == {
+        key: value for key, value in version.manifest.items() if key not in timed
+    }
+
+
+def test_the_card_has_a_picture_the_sets_and_a_way_to_load_each(version):
+    text = (version.path / "README.md").read_text()
+    assert f"]({OVERVIEW})" in text and (version.path / OVERVIEW).read_bytes().startswith(b"\x89PNG")
+    assert [file.path for file in version_files(version.manifest) if not file.set_name] == [OVERVIEW]
+    assert "SFTTrainer" in text and "behaviour_logprobs" in text and "DPOTrainer" not in text
+    assert "| `rl_groups` | 2 | 3 + 4 |" in text and "| `sft` | 3 | not counted |" in text
+    assert "| `prof` | 4 | 1 | 25.0% |" in text
+    assert yaml.safe_load(text.split("---\n")[1])["configs"][0]["config_name"] == "sft"
+
+
+def test_what_others_wrote_has_no_meaning_for_markdown_or_html(version):
+    text = card_text(version.manifest, version.path)
+    assert "low/&lt;b&gt;consistency 1" in text and "<b>" not in text
+
+
+def test_the_loading_example_without_a_trainer_runs(version):
+    text = card_text(version.manifest, version.path)
+    block = text[text.index("import pyarrow.dataset") :].partition("```")[0]
+    found: dict[str, object] = {"path": str(version.path)}
+    exec(block, found)
+    assert found["rows"].num_rows == pq.read_table(version.path / "sft").num_rows == 3
+
+
+def test_a_version_without_any_rollout_has_panels_that_say_so(tmp_path):
+    settings = Settings(root=tmp_path, publishing=PublishingConfig(name="tiny"))
+    lake = Lake(settings.lake_url)
+    lake.write("prompts", rows_to_table("prompts", [{"prompt": "$x_1^", "problem_id": "p"}]), partition=NIGHT)
+    published = publish(settings, lake, NIGHT, ["prompts"], INFO)
+    assert Path(published.path, OVERVIEW).is_file()
+    assert published.manifest["filters"] == {} and published.manifest["generated"] == {}
