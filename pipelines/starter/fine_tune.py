@@ -7,8 +7,8 @@ The second term is read on `kept_texts` (the policy's own critique prompts with 
 starts from that role, and imitation alone would wash it out. With keep_weight 0 it is plain supervised fine-tuning.
 
 Invariants
-- `num_tokens` completion tokens are read whatever the size of the data: a small set is read more often. The last batch
-  is read whole, so a run reads less than one batch more.
+- `num_tokens` completion tokens are read whatever the size of the data: a small set is read more often. The last row
+  is read whole, so a run reads less than one row more.
 - Every epoch is a shuffle of all rows by the seed; equal rows, settings and initial weights give equal weights on one
   machine with the same number of threads.
 - The folder (weights in bf16, tokenizer, `fine_tuning.json`, card) appears by one rename, or not at all.
@@ -99,7 +99,7 @@ def fine_tune(
     num_steps = num_tokens = 0
     loss = divergence = 0.0
     while num_tokens < config.num_tokens:
-        batch = next(batches)
+        batch = beginning(next(batches), config.num_tokens - num_tokens)
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * rate_share(num_tokens / config.num_tokens)
         imitation = imitation_loss(model, batch)
@@ -131,6 +131,17 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str, limit: in
             "Leave it out of the training set, or take a policy with a longer context."
         )
     return ids, len(start)
+
+
+def beginning(batch: Sequence[Encoded], num_tokens: int) -> list[Encoded]:
+    """The first rows, until they have so many completion tokens; the row that reaches the number is whole."""
+    rows: list[Encoded] = []
+    for ids, start in batch:
+        if num_tokens <= 0:
+            break
+        rows.append((ids, start))
+        num_tokens -= len(ids) - start
+    return rows
 
 
 def rate_share(done: float) -> float:

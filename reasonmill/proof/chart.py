@@ -61,6 +61,7 @@ def axis_range(shares: Sequence[Share]) -> tuple[float, float]:
         return 0.0, 100.0
     low = 10 * math.floor(min(share.low for share in shares) * 10)
     high = 10 * math.ceil(max(share.high for share in shares) * 10)
+    low = max(0, min(low, high - 10))
     return float(low), float(max(high, low + 10))
 
 

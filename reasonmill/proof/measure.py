@@ -9,15 +9,16 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from assets.evaluation import EVALUATION, evaluation_problems
+from assets.evaluation import EVALUATION
 from assets.resources import prompts_of
 from critics.metrics import auroc
 from pipelines.config import Settings
 from pipelines.grading import extract_answer, graders_of
 from pipelines.inference.session import Session
-from pipelines.records import ProgressFn
-from pipelines.rollouts import check_error_rate, gold_steps, sample_rollouts
+from pipelines.records import ProgressFn, stable_digest
+from pipelines.rollouts import check_error_rate, choose_problems, gold_steps, sample_rollouts
 from pipelines.self_verdicts import judge_own_steps
 from reasonmill.proof.plan import Plan
 
@@ -45,7 +46,7 @@ async def measure(
     session: Session, settings: Settings, plan: Plan, problems: pa.Table, on_progress: ProgressFn
 ) -> Measurement:
     """Greedy answers, samples and verdicts of the session's policy; the same requests for every policy and arm."""
-    chosen = evaluation_problems(problems, settings.reports)
+    chosen = evaluation_problems(problems, plan.num_evaluation_problems)
     config = settings.rollouts.model_copy(update={"group_size": plan.num_evaluation_samples})
     prompts = prompts_of(settings)
     known = {"night": EVALUATION, "grade": graders_of(settings), "extract_answer": extract_answer}
@@ -63,12 +64,23 @@ async def measure(
     return measurement(chosen, at_zero.rollouts, sampled.rollouts, gold, verdicts.step_scores)
 
 
+def evaluation_problems(problems: pa.Table, count: int) -> pa.Table:
+    """A fixed draw of `count` frozen evaluation problems of every family, or all of a family that has fewer."""
+    frozen = problems.filter(problems["is_evaluation"])
+    families = sorted(set(frozen["family"].to_pylist()))
+    by_family = [frozen.filter(pc.equal(frozen["family"], family)) for family in families]
+    return pa.concat_tables(
+        [choose_problems(one, count, night=EVALUATION, seed=0, split="held_out") for one in by_family]
+    )
+
+
 def first_samples(samples: pa.Table, count: int) -> pa.Table:
-    """The first sample of every problem, of at most `count` problems."""
+    """The first sample of each of `count` problems, chosen by a stable hash of their ids."""
     seen: dict[str, int] = {}
     for index, problem_id in enumerate(samples["problem_id"].to_pylist()):
         seen.setdefault(problem_id, index)
-    return samples.take(pa.array(sorted(seen.values())[:count], pa.int64()))
+    chosen = sorted(seen, key=stable_digest)[:count]
+    return samples.take(pa.array(sorted(seen[problem_id] for problem_id in chosen), pa.int64()))
 
 
 def measurement(

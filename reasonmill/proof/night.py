@@ -89,7 +89,7 @@ def select(
 
 
 def right_answers(pool: Pool, prompts: PromptStyle, cell: Cell, num_rows: int | None) -> pa.Table:
-    """All right answers of the pool, or `num_rows` of them by lot, in the columns of `sft`."""
+    """All right answers of the pool, or one by lot of each of `num_rows` problems, in the columns of `sft`."""
     texts = pa.array([prompts.solve_prompt(row) for row in pool.problems.to_pylist()], pa.string())
     asked = pool.problems.set_column(pool.problems.schema.get_field_index("prompt"), "prompt", texts)
     with Warehouse.over({"problems": asked, "rollouts": pool.rollouts}) as warehouse:

@@ -3,7 +3,8 @@
     filtered             the loop: trees, a critic trained on them, samples that PROF keeps and whose lowest critic
                          score is above a threshold, tree paths above it where no sample was; one solution per problem
     rejection_sampling   all right answers of the pool, as often as they were given
-    random               as many right answers as `filtered` has rows, by lot from the pool
+    random               one right answer per problem by lot, of as many problems as `filtered` has rows: a filter of
+                         the same size that knows nothing of steps
 
 Night 1's pool of rollouts is drawn by the untrained policy once per seed, and all arms share it. Every later pool of
 an arm is drawn by that arm's own policy of the night before, from the same problems with the same sizes and seeds. All
@@ -13,13 +14,16 @@ arms train on the same number of completion tokens, from the weights of their ow
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
-from pipelines.config import ConsistencyConfig, ConsistencyMethodConfig, Settings
+from pipelines.config import ConsistencyConfig, ConsistencyMethodConfig, Settings, StarterSource
+from pipelines.config_models import DEFAULT_SOURCES
 from pipelines.records import stable_digest
 
 FILTERED, REJECTION_SAMPLING, RANDOM = "filtered", "rejection_sampling", "random"
 ARMS = (FILTERED, REJECTION_SAMPLING, RANDOM)
 BASE = "base"  # the arm of the untrained policy, night 0
 START_TIMEOUT_S = 1800.0  # an experiment of hours waits for an engine on a busy machine
+SOURCES = tuple(StarterSource(family=family, count=600) for family in ("arithmetic", "dial", "countdown"))
+"""Training problems where the configuration names none of its own: as many of every family."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Plan:
     num_training_tokens: int = 60_000  # completion tokens per night, the same for every arm
     learning_rate: float = 1e-3
     keep_weight: float = 1.0
-    num_evaluation_problems: int = 400
+    num_evaluation_problems: int = 120  # of every family, as far as it has so many
     num_evaluation_samples: int = 16
     num_judged_samples: int = 200  # evaluation samples whose steps the policy itself judges
     num_bootstrap: int = 2000
@@ -53,7 +57,7 @@ QUICK = Plan(
     num_sample_problems=160,
     critic_steps=80,
     num_training_tokens=50_000,
-    num_evaluation_problems=240,
+    num_evaluation_problems=80,
     num_judged_samples=120,
 )
 
@@ -97,9 +101,10 @@ def settings_of(settings: Settings, plan: Plan, seed: int) -> Settings:
     def updated(section: str, **values: object) -> object:
         return getattr(settings, section).model_copy(update=values)
 
+    sources = SOURCES if settings.problems.sources == DEFAULT_SOURCES else settings.problems.sources
     return settings.model_copy(
         update={
-            "problems": updated("problems", seed=seed),
+            "problems": updated("problems", seed=seed, sources=sources),
             "rollouts": updated(
                 "rollouts", seed=seed, num_search_problems=plan.num_search_problems,
                 num_sample_problems=plan.num_sample_problems, group_size=plan.group_size, guided=False,
@@ -113,7 +118,6 @@ def settings_of(settings: Settings, plan: Plan, seed: int) -> Settings:
             "consistency": consistency_of(plan),
             "publishing": updated("publishing", keep=1000),
             "engine": updated("engine", start_timeout_s=max(settings.engine.start_timeout_s, START_TIMEOUT_S)),
-            "reports": updated("reports", num_problems=plan.num_evaluation_problems, seed=seed),
         }
     )  # fmt: skip
 

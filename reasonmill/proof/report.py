@@ -171,11 +171,12 @@ def setting(plan: Plan, results: Mapping[Cell, Mapping]) -> str:
     num_planned = plan.num_seeds * (1 + len(plan.arms) * plan.num_nights)
     return (
         f"{len(results)} of {num_planned} cells finished: {plan.num_seeds} seed(s), {plan.num_nights} nights, arms "
-        f"{', '.join(plan.arms)}. {plan.num_evaluation_problems} frozen evaluation problems, "
-        f"{plan.num_evaluation_samples} samples each at temperature 1. Per night {plan.num_sample_problems} problems "
-        f"with {plan.group_size} samples, {plan.num_search_problems} with a tree, and {plan.num_training_tokens:,} "
-        "completion tokens of training in every arm. Night 1's pool is shared; later pools are drawn by each arm's own "
-        "policy. Intervals: 95 %, bootstrap over problems, pooled over seeds; they do not hold the spread of seeds."
+        f"{', '.join(plan.arms)}. {plan.num_evaluation_problems} frozen evaluation problems of every family (`all` "
+        f"counts the families alike, which the frozen set does not), {plan.num_evaluation_samples} samples each at "
+        f"temperature 1. Per night {plan.num_sample_problems} problems with {plan.group_size} samples, "
+        f"{plan.num_search_problems} with a tree, and {plan.num_training_tokens:,} completion tokens of training in "
+        "every arm. Night 1's pool is shared; later pools are drawn by each arm's own policy. Intervals: 95 %, "
+        "bootstrap over problems, pooled over seeds; they do not hold the spread of seeds."
     )
 
 

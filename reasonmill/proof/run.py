@@ -14,6 +14,7 @@ opens one engine: its policy is measured there, and draws the pool of its next n
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -32,7 +33,7 @@ from pipelines.inference.tokens import model_digest
 from pipelines.lake import Lake
 from pipelines.problems import load_problems
 from pipelines.records import ProgressFn, no_progress
-from pipelines.starter.fine_tune import FineTuning, fine_tune
+from pipelines.starter.fine_tune import BUILDING, FineTuning, fine_tune
 from reasonmill.proof.measure import measure
 from reasonmill.proof.night import (
     critique_texts,
@@ -108,14 +109,23 @@ class Experiment:
 async def run_experiment(experiment: Experiment, on_cell: Callable[[Cell, Result], None]) -> None:
     """Makes what is missing. `on_cell` hears of every cell that is made now.
 
-    Raises ConfigError where the folder holds results of another plan or the plan names unknown arms.
+    Raises ConfigError where the folder holds results of another plan or the plan names unknown arms, and
+    PartitionBusyError where another process works in it.
     """
-    check_plan(experiment)
-    for cell in cells(experiment.plan):
-        if experiment.result(cell) is None:
-            result = await make_cell(experiment, cell)
-            write_json(experiment.cell_file(cell), result)
-            on_cell(cell, result)
+    with Lake(experiment.out).lease("prove"):
+        check_plan(experiment)
+        remove_unfinished(experiment)
+        for cell in cells(experiment.plan):
+            if experiment.result(cell) is None:
+                result = await make_cell(experiment, cell)
+                write_json(experiment.cell_file(cell), result)
+                on_cell(cell, result)
+
+
+def remove_unfinished(experiment: Experiment) -> None:
+    """Removes the half-written policies of processes that were killed."""
+    for folder in (experiment.out / "policies").glob(f"*/*/{BUILDING}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_plan(experiment: Experiment) -> None:

@@ -13,6 +13,7 @@ from pipelines.starter import tokenizer as starter
 from pipelines.starter.fine_tune import (
     FineTuning,
     TrainingDataError,
+    beginning,
     encode,
     fine_tune,
     imitation_loss,
@@ -68,6 +69,11 @@ def test_the_rate_rises_over_a_tenth_of_the_tokens_and_falls_to_its_end() -> Non
     assert rate_share(0.0) == pytest.approx(0.1)
     assert rate_share(0.1) == pytest.approx(0.05 + 0.95 * 0.9)
     assert rate_share(1.0) == pytest.approx(0.05)
+
+
+def test_the_last_batch_ends_with_the_row_that_reaches_the_number_of_tokens() -> None:
+    batch = [([1] * 5, 2), ([1] * 6, 2), ([1] * 7, 2)]  # 3, 4 and 5 completion tokens
+    assert [len(beginning(batch, count)) for count in (1, 3, 4, 7, 8, 100)] == [1, 1, 2, 2, 3, 3]
 
 
 def test_training_reads_so_many_tokens_and_learns_the_rows(policy: Path, tmp_path: Path) -> None:

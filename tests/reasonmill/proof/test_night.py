@@ -9,6 +9,7 @@ from pipelines.reasoning.prompts import load_prompts
 from pipelines.rows import rows_to_table
 from pipelines.tables import SCHEMAS
 from pipelines.warehouse import Warehouse
+from reasonmill.proof.measure import evaluation_problems, first_samples
 from reasonmill.proof.night import Pool, critique_texts, flawed_share, has_pool, read_pool, right_answers
 from reasonmill.proof.plan import RANDOM, Cell
 
@@ -58,15 +59,14 @@ def test_rejection_sampling_takes_every_right_answer_of_a_training_problem_as_of
     assert rows[0]["completion"] == "2+3=5\n#### 5\n"
 
 
-def test_random_takes_so_many_of_them_by_a_lot_that_the_seed_decides() -> None:
+def test_random_takes_one_right_answer_of_a_problem_by_a_lot_that_the_seed_decides() -> None:
     prompts = load_prompts("starter")
     drawn = {
-        seed: right_answers(pool(), prompts, Cell(RANDOM, seed, 1), 2)["rollout_id"].to_pylist() for seed in range(8)
+        seed: right_answers(pool(), prompts, Cell(RANDOM, seed, 1), 5)["rollout_id"].to_pylist() for seed in range(12)
     }
-    assert all(len(rows) == 2 and set(rows) <= {"a", "b", "d"} for rows in drawn.values())
-    assert len({tuple(rows) for rows in drawn.values()}) > 1
-    assert right_answers(pool(), prompts, Cell(RANDOM, 3, 1), 2)["rollout_id"].to_pylist() == drawn[3]
-    assert right_answers(pool(), prompts, CELL, 99).num_rows == 3  # more than there are: all
+    assert {tuple(rows) for rows in drawn.values()} == {("a",), ("b",), ("d",)}  # `held` is no training problem
+    assert right_answers(pool(), prompts, Cell(RANDOM, 3, 1), 5)["rollout_id"].to_pylist() == drawn[3]
+    assert right_answers(pool(), prompts, CELL, 0).num_rows == 0
 
 
 def test_a_path_of_a_tree_is_trusted_when_its_lowest_score_is_above_the_threshold() -> None:
@@ -105,3 +105,23 @@ def test_a_pool_is_there_once_its_rollouts_are(tmp_path: Path) -> None:
     lake.write("rollouts", made.rollouts, partition="night-1")
     assert has_pool(lake, "night-1")
     assert read_pool(lake, "night-1").rollouts.num_rows == made.rollouts.num_rows
+
+
+def test_every_family_gives_as_many_frozen_problems_as_far_as_it_has_them() -> None:
+    rows = [
+        problem(f"{family}-{index}", "held_out") | {"family": family, "is_evaluation": index < 4}
+        for family, count in (("arithmetic", 6), ("dial", 2)) for index in range(count)
+    ]  # fmt: skip
+    problems = rows_to_table("problems", rows)
+    chosen = evaluation_problems(problems, 3)
+    assert chosen["family"].to_pylist() == ["arithmetic"] * 3 + ["dial"] * 2
+    assert all(chosen["is_evaluation"].to_pylist())
+    assert evaluation_problems(problems.take([5, 4, 3, 2, 1, 0, 7, 6]), 3)["problem_id"].equals(chosen["problem_id"])
+
+
+def test_the_first_sample_of_so_many_problems_is_judged() -> None:
+    samples = rows_to_table("rollouts", [rollout(f"{p}-{i}", p, ["x"], 1.0) for p in "abcd" for i in range(3)])
+    judged = first_samples(samples, 3)
+    assert len(set(judged["problem_id"].to_pylist())) == judged.num_rows == 3
+    assert all(rollout_id.endswith("-0") for rollout_id in judged["rollout_id"].to_pylist())
+    assert first_samples(samples, 9).num_rows == 4

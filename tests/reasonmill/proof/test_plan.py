@@ -25,10 +25,17 @@ def test_seeds_and_nights_may_be_added_to_an_experiment_and_nothing_else() -> No
     assert plan.digest() != replace(plan, threshold=0.6).digest()
 
 
-def test_a_seed_changes_problems_rollouts_critic_and_evaluation() -> None:
+def test_a_seed_changes_problems_rollouts_and_critic() -> None:
     chosen = settings_of(Settings(), Plan(group_size=6, threshold=0.5), seed=4)
-    sections = (chosen.problems, chosen.rollouts, chosen.process_critic, chosen.reports)
-    assert [section.seed for section in sections] == [4, 4, 4, 4]
+    sections = (chosen.problems, chosen.rollouts, chosen.process_critic)
+    assert [section.seed for section in sections] == [4, 4, 4]
     prof, trusted = chosen.consistency.methods
     assert prof.parameters == {"num_removed": 3}
     assert trusted.parameters == {"threshold": 1.1}  # a right answer whose worst step scores above 0.5
+
+
+def test_the_problems_are_of_all_families_alike_unless_the_configuration_names_its_own() -> None:
+    assert [source.count for source in settings_of(Settings(), Plan(), seed=0).problems.sources] == [600, 600, 600]
+    own = {"problems": {"sources": [{"kind": "starter", "family": "dial", "count": 40}]}}
+    (source,) = settings_of(Settings.model_validate(own), Plan(), seed=0).problems.sources
+    assert (source.family, source.count) == ("dial", 40)
