@@ -28,6 +28,7 @@ from pipelines.config_models import (
     EngineConfig,
     ExtensionsConfig,
     FileSource,
+    NightReportConfig,
     PairMethodConfig,
     PairsConfig,
     PathsConfig,
@@ -54,7 +55,8 @@ from pipelines.errors import ConfigError
 __all__ = [
     "STARTER_AGENTS", "AgentConfig", "ConsistencyConfig", "ConsistencyMethodConfig", "CriticConfig", "CritiquesConfig",
     "EngineConfig", "ExtensionsConfig", "FileSource", "PairMethodConfig", "PairsConfig", "PathsConfig", "PluginSource",
-    "PolicyConfig", "ProblemsConfig", "PromotionConfig", "PublishingConfig", "ReportsConfig", "RetrievalConfig",
+    "NightReportConfig", "PolicyConfig", "ProblemsConfig", "PromotionConfig", "PublishingConfig", "ReportsConfig",
+    "RetrievalConfig",
     "RolloutsConfig", "ScheduleConfig", "Section", "Settings", "SourceConfig", "StarterSource", "StrategyConfig",
     "TokenScoresConfig",
     "TrainingSetsConfig",

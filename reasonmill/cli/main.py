@@ -10,10 +10,13 @@ from typing import Annotated
 import typer
 
 from pipelines.errors import ReasonmillError
+from pipelines.redaction import redacted
 from reasonmill.cli import config, demo, show, store
 from reasonmill.cli.apply import ApplyCommand, apply
 from reasonmill.cli.critic import critic_app
+from reasonmill.cli.doctor import doctor
 from reasonmill.cli.estimate import estimate
+from reasonmill.cli.nights import nights_app
 from reasonmill.cli.sql import sql
 from reasonmill.cli.trees import import_trees, tree
 from reasonmill.cli.yields import yields
@@ -28,6 +31,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(show.datasets_app, name="datasets")
 app.add_typer(store.app, name="store")
 app.add_typer(critic_app, name="critic")
+app.add_typer(nights_app, name="nights")
 app.command()(demo.demo)
 app.command()(demo.materialize)
 app.command()(estimate)
@@ -38,6 +42,7 @@ app.command()(import_trees)
 app.command()(show.methods)
 app.command()(show.recipes)
 app.command()(yields)
+app.command()(doctor)
 
 
 @app.callback()
@@ -56,7 +61,7 @@ def main() -> None:
     try:
         app()
     except ReasonmillError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{redacted(str(error))}\n")
         sys.exit(1)
 
 

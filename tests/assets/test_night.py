@@ -53,7 +53,7 @@ def test_the_summary_names_every_table_with_its_rows(night):
     rows = {table: num_rows for table, num_rows, _ in night.summary.tables}
     assert rows["rollouts"] == night.lake.read("rollouts").num_rows
     assert rows["process_critic"] == 3  # two folds and all problems
-    assert set(rows) == set(SCHEMAS) - {"critics"} | {"process_critic", "published_version"}
+    assert set(rows) == set(SCHEMAS) - {"critics"} | {"process_critic", "published_version", "night_report"}
 
 
 def test_the_summary_says_where_dataset_and_critic_are_and_how_long_it_took(night):
