@@ -72,7 +72,8 @@ def build_definitions(settings: Settings, services: RunServices | None = None) -
 def graph(settings: Settings) -> list[dg.AssetsDefinition]:
     """Every asset, in the order of the pipelines."""
     assets = [asset for pipeline in PIPELINES for asset in pipeline(settings)]
-    return with_upstream_versions([*assets, *night_report_assets(settings, assets)])
+    every = with_upstream_versions([*assets, *night_report_assets(settings, assets)])
+    return list(dg.with_source_code_references(every))
 
 
 @dg.definitions

@@ -16,14 +16,14 @@ from pipelines.night_report.verdict import FAILED, HOLD, OPEN, PROMOTE, Verdict,
 FOLDER = Path(__file__).parent
 SIGNS = {PROMOTE: "Promote", HOLD: "Hold", FAILED: "Failed", OPEN: "Open"}
 TILES = (
-    ("pass1", "pass@1, evaluation", True),
-    ("greedy", "greedy, evaluation", True),
-    ("critic_auroc_frozen", "critic AUROC, steps", False),
+    ("pass1", "pass@1", True),
+    ("greedy", "greedy", True),
+    ("critic_auroc_frozen", "step AUROC", False),
     ("ece", "calibration error", False),
-    ("flawed_in_right_audit", "flawed among right", True),
-    ("tokens_per_kept_row", "tokens per kept row", False),
+    ("flawed_in_right_audit", "flawed of right", True),
+    ("tokens_per_kept_row", "tokens per row", False),
     ("num_kept_rows", "rows for training", False),
-    ("distinct_solution_share", "distinct solutions", True),
+    ("distinct_solution_share", "distinct", True),
 )
 """Metric, what a reader calls it, and whether it is a share."""
 
@@ -89,7 +89,7 @@ def _tile(facts: NightFacts, metric: str, name: str, is_share: bool) -> str:
     change = ""
     if before is not None:
         change = f"{100 * (value - before):+.1f}" if is_share else f"{value - before:+,.3g}"
-    line = sparkline([point for _, point in facts.over_nights(metric)], 70, 18)
+    line = sparkline([point for _, point in facts.over_nights(metric)], 54, 18)
     return (
         f'<div class="tile"><span>{escape(name)}</span><b>{escape(shown)}</b>'
         f"<small>{escape(change)} {line}</small></div>"

@@ -40,9 +40,9 @@ def sankey(
     colours: Mapping[str, str],
     *,
     order: Sequence[str] = (),
-    width: int = 900,
-    height: int = 330,
-    label_width: int = 150,
+    width: int = 1000,
+    height: int = 300,
+    label_width: int = 140,
 ) -> str:
     """The diagram; `columns` are headings, `order` names nodes from the top, others follow by size."""
     sizes = node_sizes(links)
@@ -70,7 +70,8 @@ def sankey(
         middle = box.y + box.height / 2
         parts.append(text(box.x + NODE_WIDTH + 5, middle - 1, name.replace("_", " "), kind="node"))
         parts.append(text(box.x + NODE_WIDTH + 5, middle + 11, words, kind="tick"))
-    return wrap(width, height, "".join(parts), "flow of rollouts from problems into training sets")
+    bottom = max((box.y + max(box.height, 26) for box in boxes.values()), default=height)
+    return wrap(width, round(bottom) + 6, "".join(parts), "flow of rollouts from problems into training sets")
 
 
 def node_sizes(links: Sequence[Link]) -> dict[tuple[int, str], int]:
@@ -86,11 +87,11 @@ def node_sizes(links: Sequence[Link]) -> dict[tuple[int, str], int]:
 
 
 def totals(links: Sequence[Link], place: int, name: str) -> tuple[int, int | None]:
-    """Rows and tokens of a node: what flows in, or out of the first column; tokens None where none are known."""
+    """Rows and tokens of a node: what flows in, or out of the first column; tokens None unless all are known."""
     into = [link for link in links if (link.place + 1, link.target) == (place, name)]
     found = into or [link for link in links if (link.place, link.source) == (place, name)]
     known = [link.num_tokens for link in found if link.num_tokens is not None]
-    return sum(link.num_rows for link in found), sum(known) if known else None
+    return sum(link.num_rows for link in found), sum(known) if len(known) == len(found) else None
 
 
 def laid_out(

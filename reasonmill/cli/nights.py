@@ -14,9 +14,9 @@ nights_app = typer.Typer(help="The log of nights, their reports, and backfills."
 
 Row = dict[str, object]
 COLUMNS = {
-    "night": "night", "verdict": "critic", "num_tokens": "tokens", "tokens_per_kept_row": "per row",
+    "night": "night", "verdict": "critic", "num_tokens": "tokens", "tokens_per_kept_row": "/row",
     "num_kept_rows": "rows", "right_share": "right", "pass1": "pass@1", "greedy": "greedy",
-    "critic_auroc_frozen": "AUROC", "ece": "ece", "seconds": "minutes", "changed": "changed",
+    "critic_auroc_frozen": "AUROC", "ece": "ece", "seconds": "min", "changed": "changed",
 }  # fmt: skip
 """Column of the log -> its heading on the terminal."""
 SHARES = ("right_share", "pass1", "greedy")
@@ -143,10 +143,10 @@ def _print_log(rows: list[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for name, title in COLUMNS.items():
         is_text = name in ("night", "verdict", "changed")
-        table.add_column(title, justify="left" if is_text else "right", no_wrap=name == "night")
+        table.add_column(title, justify="left" if is_text else "right", no_wrap=name != "changed")
     for row in rows:
         table.add_row(*(_cell(name, row) for name in COLUMNS))
     Console(highlight=False).print(table, markup=False)
@@ -155,6 +155,8 @@ def _print_log(rows: list[Row]) -> None:
 def _cell(name: str, row: Row) -> str:
     if name == "changed":
         return ", ".join(one["what"].removeprefix("configuration ") for one in row["changed"])
+    from pipelines.night_report.svg import short
+
     value = row.get(name, row["metrics"].get(name))
     if value is None:
         return "-"
@@ -162,6 +164,8 @@ def _cell(name: str, row: Row) -> str:
         return f"{value / 60:.1f}"
     if name in SHARES:
         return f"{value:.1%}"
+    if name in ("num_tokens", "num_kept_rows"):
+        return short(value)
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.3f}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -8,7 +8,7 @@
 -- params: $night
 -- out:    one row per link (place, source, target, num_rows, num_tokens), by place; place counts from 0 at the problems
 -- note:   the filter is the method of consistent_rollouts. A pair counts where its chosen side is. num_tokens is null for
---         pairs, whose tokens depend on the trainer's tokenizer. Refined solutions come from `refinements`.
+--         pairs, whose tokens depend on the trainer's tokenizer. Tokens of refined solutions are known where their steps are lines.
 
 with chosen as (
     select any_value(method) as method
@@ -35,12 +35,20 @@ tonight as (
     where rollouts.night = $night
 ),
 
+refined as (
+    select rollout_id, trim(array_to_string(steps, chr(10)), chr(10)) as text, min(num_tokens) as num_tokens
+    from refinements
+    where night = $night
+    group by rollout_id, text
+),
+
 made as (
     select 'sft' as target, coalesce(tonight.verdict, 'refinements') as source,
-        coalesce(tonight.num_tokens, refinements.num_tokens) as num_tokens
+        coalesce(tonight.num_tokens, refined.num_tokens) as num_tokens
     from sft
     left join tonight on tonight.rollout_id = sft.rollout_id and sft.origin != 'refinements'
-    left join refinements on refinements.refinement_id = sft.rollout_id and refinements.night = sft.night
+    left join refined
+        on sft.origin = 'refinements' and refined.rollout_id = sft.rollout_id and refined.text = trim(sft.completion, chr(10))
     where sft.night = $night
     union all
     select 'preference',
