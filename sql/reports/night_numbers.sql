@@ -21,7 +21,7 @@
 --         policy_report, evaluation_rollouts, preference_pairs, sft, preference, stepwise, rl_groups
 -- params: $night
 -- out:    one row per known number (metric, value), by metric
--- note:   a number that nothing is known of has no row: it is not 0.
+-- note:   a number that nothing is known of has no row: it is not 0. No kept rows are 0 where something was generated.
 
 with made as (
     select
@@ -61,7 +61,7 @@ distinct_solutions as (
 numbers as (
     select 'tokens_per_kept_row' as metric, (explored + criticised) / nullif(num_rows, 0) as value from made
     union all
-    select 'num_kept_rows', num_rows from made
+    select 'num_kept_rows', if(num_rows > 0 or explored is not null, num_rows, null) from made
     union all
     select 'engine_busy_share', sum(seconds) filter (where num_requests is not null) / nullif(sum(seconds), 0)
     from stage_usage
