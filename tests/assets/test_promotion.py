@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow
 NEXT_NIGHT = "2026-01-03"
 MADE = (
     "rollouts,process_critic,policy_report,step_scores,consistency_results,preference_pairs,sft,published_version,"
-    "critic_trials,critic_promotions"
+    "critic_trials,night_report,critic_promotions"
 )
 FILTERED = {
     "step_scores", "consistency_results", "consistent_rollouts", "preference_pairs",
@@ -103,6 +104,9 @@ def test_a_critic_that_drifts_is_held_by_a_blocking_check_that_says_why_and_the_
     assert len(summary.errors) == 1 and "reason drift" in summary.errors[0]
     assert current_set(lake, NEXT_NIGHT).night == NIGHT
     assert lake.partitions("critic_promotions") == [NIGHT]
+    assert lake.read("night_log", NEXT_NIGHT)["verdict"].to_pylist() == ["hold"]
+    page = Path(summary.report_path).read_text()
+    assert 'class="verdict hold"' in page and "critic_promotions.promotable" in page
     assert [(entry["action"], entry["reason"]) for entry in history(lake)] == [
         ("promoted", "first_critic"), ("held", "drift"),
     ]  # fmt: skip
