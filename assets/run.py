@@ -17,7 +17,7 @@ from assets.definitions import build_definitions
 from assets.partitions import nightly_partitions
 from assets.promotion import PROMOTABLE
 from assets.resources import RunServices
-from assets.sensors import told
+from assets.sensors import is_busy, told
 from assets.writing import read_night
 from pipelines.config import Settings
 from pipelines.errors import ConfigError, ReasonmillError
@@ -81,9 +81,7 @@ def materialize_night(
         ReasonmillError: as the failing stage raised it, and for a blocking check that found offending rows.
     """
     require_night(settings, night)
-    if settings.schedule.policy_folder is not None:
-        told(settings, adopt(settings))
-        settings = with_adopted_policy(settings)
+    settings = with_newest_policy(settings)
     services = services or RunServices(settings, on_progress=on_progress)
     job = build_definitions(settings, services).resolve_job_def(JOB)
     run_id = str(uuid.uuid4())
@@ -111,6 +109,15 @@ def materialize_night(
         if selection is None:
             night_succeeded(settings, night)
         return summary_of(events, Lake(settings.lake_url), night)
+
+
+def with_newest_policy(settings: Settings) -> Settings:
+    """The settings with the newest usable checkpoint as policy; the one in force where another run is under way."""
+    if settings.schedule.policy_folder is not None:
+        with instance_of_run() as instance:
+            if not is_busy(instance):
+                told(settings, adopt(settings))
+    return with_adopted_policy(settings)
 
 
 def require_night(settings: Settings, night: str) -> None:

@@ -51,11 +51,16 @@ def new_policy(settings: Settings) -> dg.SensorDefinition:
     def sense(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         if settings.schedule.policy_folder is None:
             return dg.SkipReason("schedule.policy_folder names no folder.")
-        if context.instance.get_runs_count(dg.RunsFilter(statuses=BUSY)):
+        if is_busy(context.instance):
             return dg.SkipReason("A run is under way; its policy stays as it is.")
         return dg.SkipReason(told(settings, adopt(settings)))
 
     return sense
+
+
+def is_busy(instance: dg.DagsterInstance) -> bool:
+    """Whether a run is under way that a new policy must not reach."""
+    return instance.get_runs_count(dg.RunsFilter(statuses=BUSY)) > 0
 
 
 def told(settings: Settings, adoption: Adoption) -> str:
