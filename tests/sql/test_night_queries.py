@@ -306,3 +306,49 @@ def test_the_log_of_critics_joins_the_trial_where_there_was_one():
     }  # fmt: skip
     (row,) = ask("critic_drift", world)
     assert (row["step_auroc"], row["calibration_error"], row["rollout_auroc"], row["drift"]) == (0.9, 0.1, None, None)
+
+
+# history ----------------------------------------------------------------------------------------
+
+
+def history_world() -> dict[str, list[dict]]:
+    """p: solved, solved, then mixed; q: unsolved, then solved. Policies v1, v1, v2."""
+    nights = ("2026-01-01", "2026-01-02", "2026-01-03")
+    rewards = {"p": [(1.0, 1.0), (1.0, 1.0), (1.0, 0.0)], "q": [(0.0, 0.0), None, (1.0, 1.0)]}
+    rollouts = [
+        sample(f"{problem}{index}-{night}", reward, problem_id=problem, night=night, steps=["a", str(index)],
+               policy_version="v2" if night == nights[2] else "v1")
+        for problem, by_night in rewards.items()
+        for night, pair in zip(nights, by_night, strict=True) if pair
+        for index, reward in enumerate(pair)
+    ]  # fmt: skip
+    keep = ("rollout_id", "problem_id", "night")
+    kept = [{name: row[name] for name in keep} | {"score": 0.5} for row in rollouts]
+    groups = [{name: row[name] for name in (*keep, "policy_version")} for row in rollouts]
+    return {"rollouts": rollouts, "consistent_rollouts": kept, "rl_groups": groups}
+
+
+def test_the_history_of_a_problem_counts_nights_on_which_it_was_solved_in_a_row():
+    rows = ask("difficulty_history", history_world())
+    shown = [(row["problem_id"], row["state"], row["state_before"], row["nights_solved"]) for row in rows]
+    assert shown == [
+        ("p", "solved", None, 1), ("p", "solved", "solved", 2), ("p", "mixed", "solved", 0),
+        ("q", "unsolved", None, 0), ("q", "solved", "unsolved", 1),
+    ]  # fmt: skip
+
+
+def test_rows_of_an_older_policy_are_stale_by_the_policies_that_came_since():
+    rows = ask("staleness", history_world() | {"step_scores": scores("x", [0.5])})
+    assert [(row["night"], row["num_rows"], row["policies_since"], row["is_on_policy"]) for row in rows] == [
+        ("2026-01-01", 4, 1, False), ("2026-01-02", 2, 1, False), ("2026-01-03", 4, 0, True),
+    ]  # fmt: skip
+    assert [row["scorer_version"] for row in rows] == ["v", None, None]
+
+
+def test_what_was_solved_once_and_is_not_surely_solved_now_is_replayed_without_repeats():
+    # q is solved now; p's solutions of both old nights have the same steps, so the later night's stand for them
+    rows = ask("replay", history_world())
+    assert [(row["rollout_id"], row["pass_rate_now"]) for row in rows] == [
+        ("p0-2026-01-02", 0.5), ("p1-2026-01-02", 0.5),
+    ]  # fmt: skip
+    assert ask("replay", {}) == []
