@@ -29,7 +29,7 @@ def yields(made: ConsistentRollouts) -> dict[str, dict[str, float]]:
     shares = {}
     for method in sorted({row["method"] for row in grouped}):
         kept = [row["kept"] for row in grouped if row["method"] == method]
-        shares[f"kept_share/{method}"] = sum(kept) / len(kept)
+        shares[f"yield_{method}"] = sum(kept) / len(kept)
     return {"consistency_results": shares}
 
 

@@ -14,6 +14,7 @@ from assets.consistent_rollouts import consistent_rollouts_assets
 from assets.critics import critic_assets
 from assets.critiques import critiques_assets
 from assets.current_critic import current_critic_spec
+from assets.night_report import night_report_assets
 from assets.partitions import nightly_partitions
 from assets.preference_pairs import preference_pairs_assets
 from assets.problems import problems_assets
@@ -22,12 +23,14 @@ from assets.publishing import publishing_assets
 from assets.reports import reports_assets
 from assets.resources import RunServices
 from assets.rollouts import rollouts_assets
+from assets.sensors import problems_job, workspace_sensors
 from assets.specs import with_upstream_versions
 from assets.token_scores import token_scores_assets
 from assets.training_sets import training_sets_assets
 from assets.tree_extracts import tree_extracts_assets
 from pipelines.config import Settings, load_settings
 from pipelines.lake import Lake
+from pipelines.policies import with_adopted_policy
 
 PIPELINES = (
     problems_assets,
@@ -55,8 +58,9 @@ def build_definitions(settings: Settings, services: RunServices | None = None) -
         return dg.Definitions(
             assets=[*assets, current_critic_spec(settings)],
             asset_checks=table_checks(assets),
-            jobs=[job],
+            jobs=[job, problems_job()],
             schedules=[night_schedule(settings.schedule, job.name)],
+            sensors=workspace_sensors(settings),
             resources={
                 "settings": settings,
                 "lake": Lake(settings.lake_url),
@@ -67,10 +71,12 @@ def build_definitions(settings: Settings, services: RunServices | None = None) -
 
 def graph(settings: Settings) -> list[dg.AssetsDefinition]:
     """Every asset, in the order of the pipelines."""
-    return with_upstream_versions([asset for pipeline in PIPELINES for asset in pipeline(settings)])
+    assets = [asset for pipeline in PIPELINES for asset in pipeline(settings)]
+    every = with_upstream_versions([*assets, *night_report_assets(settings, assets)])
+    return list(dg.with_source_code_references(every))
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """The definitions of the workspace that `reasonmill.toml` describes."""
-    return build_definitions(load_settings())
+    return build_definitions(with_adopted_policy(load_settings()))

@@ -6,7 +6,7 @@ them over time.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 
 from pipelines.lake import Manifest
 from pipelines.tables import SCHEMAS
+from pipelines.warehouse import Warehouse
 
 PREVIEW_ROWS = 5
 PREVIEW_COLUMNS = 12
 PREVIEW_CELL_CHARS = 60
+NUM_EXAMPLES = 10  # kept rows, and rejected ones, that are shown
 MARKDOWN = re.compile(r"[\\`*_{}\[\]()#!|<>~$&]")  # characters that mean something there
 
 
@@ -85,10 +87,7 @@ def preview(rows: pa.Table) -> str:
     if rows.num_rows == 0:
         return "*no rows*"
     names = rows.column_names[:PREVIEW_COLUMNS]
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    for row in rows.slice(0, PREVIEW_ROWS).select(names).to_pylist():
-        lines.append("| " + " | ".join(_cell(row[name]) for name in names) + " |")
-    return "\n".join(lines)
+    return _markdown(rows.slice(0, PREVIEW_ROWS).select(names).to_pylist())
 
 
 def _cell(value: object) -> str:
@@ -96,3 +95,24 @@ def _cell(value: object) -> str:
     text = "" if value is None else str(value).replace("\n", "⏎")
     text = text if len(text) <= PREVIEW_CELL_CHARS else text[: PREVIEW_CELL_CHARS - 1] + "…"
     return MARKDOWN.sub(r"\\\g<0>", text)
+
+
+def rejected_preview(warehouse: Warehouse, night: str) -> str:
+    """Ten kept and ten rejected rollouts of the filter that feeds the training sets, as Markdown tables by reason."""
+    shown = warehouse.named("reports/kept_and_rejected", night=night, num_examples=NUM_EXAMPLES)
+    rows = shown.drop_columns(["rollout_id"]).to_pylist()
+    kept = [row for row in rows if row["reason"] == "kept"]
+    rejected = [row for row in rows if row["reason"] != "kept"]
+    parts = [
+        f"**{len(some)} {title}**\n\n{_markdown(some)}"
+        for title, some in (("kept", kept), ("rejected, by reason", rejected))
+        if some
+    ]
+    return "\n\n".join(parts) or "*no filter has judged this night*"
+
+
+def _markdown(rows: Sequence[Mapping[str, object]]) -> str:
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in rows]
+    return "\n".join(lines)

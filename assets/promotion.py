@@ -1,8 +1,9 @@
 """Assets `critic_trials` and `critic_promotions`: whether tonight's critic takes the place of the current one.
 
-The trial carries the blocking check `promotable`: a critic that is worse than the current one, or that drifts, stops
-here, `critic_promotions` is not made, and everything goes on with the current critics. Both steps come last in a night,
-so that nothing else of it waits for them or is stopped with them.
+The trial comes near the end of a night, then the night's report, which tells of it, and last the promotion with its
+blocking check `promotable`: for a critic that is worse than the current one, or that drifts, it fails,
+`critic_promotions` is not made, and everything goes on with the current critics. Nothing else waits for that step or is
+stopped with it.
 """
 
 import dagster as dg
@@ -45,7 +46,6 @@ def _critic_trials(settings: Settings, pipeline: Pipeline) -> dg.AssetsDefinitio
     @dg.asset(
         pool=TRAINER_POOL,
         op_tags=LAST,
-        check_specs=[promotable_spec(settings)],
         **asset_traits(
             settings, pipeline, "critic_trials", kinds={"pytorch", "parquet"},
             deps=[*INPUTS, "process_critic", current_critic_dep(last_night())],
@@ -56,7 +56,7 @@ def _critic_trials(settings: Settings, pipeline: Pipeline) -> dg.AssetsDefinitio
         config: Launchpad,
         lake: dg.ResourceParam[Lake],
         settings: dg.ResourceParam[Settings],
-    ):
+    ) -> dg.MaterializeResult:
         """One row per night: tonight's critic against the current one, on problems that neither has learned from."""
         night = context.partition_key
         with lake.lease(f"critic_trials/{night}"):
@@ -65,32 +65,47 @@ def _critic_trials(settings: Settings, pipeline: Pipeline) -> dg.AssetsDefinitio
             found = try_critics(settings, chosen, lake, night, tonight, current)
             row = found.row(tonight.full.critic_id, current.full.critic_id if current else None, night)
             rows = rows_to_table("critic_trials", [row])
-            yield write_night(lake, "critic_trials", rows, night, upstream=INPUTS, numbers=numbers_of(row))
-            yield promotable_result(row, chosen)
+            return write_night(lake, "critic_trials", rows, night, upstream=INPUTS, numbers=numbers_of(row))
 
     return critic_trials
 
 
 def _critic_promotions(settings: Settings, pipeline: Pipeline) -> dg.AssetsDefinition:
-    @dg.asset(
-        op_tags=LAST,
+    Launchpad = launchpad_config(settings.promotion)
+    spec = dg.AssetSpec(
+        description="One row per change of the current critic: by the night's own trial, and by hand after it.",
+        skippable=True,
         **asset_traits(
-            settings, pipeline, "critic_promotions", kinds={"parquet"}, deps=["critic_trials", "process_critic"]
+            settings, pipeline, "critic_promotions", kinds={"parquet"},
+            deps=["critic_trials", "process_critic", "night_report"],
         ),
-    )
-    def critic_promotions(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
-        """One row per change of the current critic: by the night's own trial, and by hand after it."""
+    )  # fmt: skip
+
+    @dg.multi_asset(name="critic_promotions", op_tags=LAST, specs=[spec], check_specs=[promotable_spec(settings)])
+    def critic_promotions(context: dg.AssetExecutionContext, config: Launchpad, lake: dg.ResourceParam[Lake]):
+        """Promotes tonight's critic where its trial allows it."""
         night = context.partition_key
         with lake.lease(f"critic_promotions/{night}"):
             tonight = tonights_critics(lake, night)
-            reason = read_night(lake, "critic_trials", night)["reason"][0].as_py()
-            own = None if reason == "unchanged" else promoted_row(tonight, night, OWN, reason)
-            rows = rows_of_night(lake, night, own)
-            result = write_night(lake, "critic_promotions", rows, night, upstream=["critic_trials", "critics"])
-            context.log_event(changed(current_set(lake, night) or tonight, night))
-            return result
+            row = trial_of(lake, night)
+            if row["is_promotable"]:
+                reason = row["reason"]
+                own = None if reason == "unchanged" else promoted_row(tonight, night, OWN, reason)
+                rows = rows_of_night(lake, night, own)
+                result = write_night(lake, "critic_promotions", rows, night, upstream=["critic_trials", "critics"])
+                context.log_event(changed(current_set(lake, night) or tonight, night))
+                yield result
+            yield promotable_result(row, pipeline_config(config, PromotionConfig))
 
     return critic_promotions
+
+
+def trial_of(lake: Lake, night: str) -> dict[str, object]:
+    """The night's row of critic_trials; LakeError where there is none."""
+    rows = read_night(lake, "critic_trials", night).to_pylist()
+    if not rows:
+        raise LakeError(f"There is no trial of the night {night}; materialise critic_trials first.")
+    return rows[0]
 
 
 def tonights_critics(lake: Lake, night: str) -> CriticSet:
@@ -134,7 +149,7 @@ def promotable_spec(settings: Settings) -> dg.AssetCheckSpec:
     """The check that stands between tonight's critic and the current one's place."""
     return dg.AssetCheckSpec(
         PROMOTABLE,
-        asset="critic_trials",
+        asset="critic_promotions",
         description="Tonight's critic is not worse than the current one on problems that neither has seen, and does "
         "not drift; otherwise the current one stays.",
         blocking=True,
@@ -148,7 +163,7 @@ def promotable_result(row: dict[str, object], config: PromotionConfig) -> dg.Ass
     known = {name: row[name] for name in ("reason", "critic_id", "current_id") if row[name] is not None}
     return dg.AssetCheckResult(
         check_name=PROMOTABLE,
-        asset_key="critic_trials",
+        asset_key="critic_promotions",
         passed=row["is_promotable"],
         metadata={**known, **numbers_of(row), **limits},
     )

@@ -1,5 +1,7 @@
 """Asset `published_version`."""
 
+from pathlib import Path
+
 import dagster as dg
 import pyarrow as pa
 
@@ -11,6 +13,7 @@ from pipelines.config import PublishingConfig, Settings
 from pipelines.datasets.manifest import RunInfo
 from pipelines.datasets.versions import PublishedVersion
 from pipelines.lake import Lake
+from pipelines.night_report.write import report_path
 from pipelines.publishing import publish
 from pipelines.tables import TRAINING_SETS
 
@@ -30,12 +33,14 @@ def engine_of(lake: Lake, night: str) -> str:
     return manifest.lineage.get(ENGINE, "") if manifest else ""
 
 
-def version_metadata(published: PublishedVersion) -> dict[str, object]:
-    """Where the version lies and how many rows each of its sets has."""
+def version_metadata(published: PublishedVersion, report: Path) -> dict[str, object]:
+    """Where the version and the page of its night lie, and how many rows each of its sets has."""
     sets = {f"rows/{name}": entry["num_rows"] for name, entry in published.manifest["sets"].items()}
     return {
         "path": dg.MetadataValue.path(str(published.path)),
         "version": published.version,
+        "report": dg.MetadataValue.path(str(report)),
+        "lineage": f"reasonmill datasets lineage ROW_ID (version {published.version})",
         "content_sha256": published.manifest["content_sha256"],
         "dagster/row_count": published.manifest["num_rows"],
         **sets,
@@ -63,7 +68,7 @@ def publishing_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             run_info = RunInfo(engine=engine_of(lake, night), models=models, run_id=root_run_id(context))
             published = publish(chosen, lake, night, TRAINING_SETS, run_info)
             return dg.MaterializeResult(
-                metadata=version_metadata(published),
+                metadata=version_metadata(published, report_path(settings, night)),
                 data_version=dg.DataVersion(str(published.manifest["content_sha256"])),
             )
 

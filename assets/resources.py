@@ -17,9 +17,11 @@ import dagster as dg
 from pydantic import BaseModel
 
 from pipelines.config import Settings
+from pipelines.errors import EngineError
 from pipelines.inference.session import Session, generate_session
 from pipelines.reasoning.prompts import PromptStyle, load_prompts
 from pipelines.records import ProgressFn
+from pipelines.redaction import redacted
 
 LOG_INTERVAL_S = 10.0
 
@@ -60,9 +62,11 @@ class GenerationUse:
     engine: str
 
     def numbers(self) -> dict[str, float | str]:
-        """The same as metadata entries, with the completion rate."""
+        """The same as metadata entries, with the completion rate and the shares that are known."""
         rate = self.completion_tokens / self.seconds if self.seconds > 0 else 0.0
-        return {**vars(self), "tokens_per_s": rate}
+        stored = {"store_hit_share": self.num_from_store / self.num_requests} if self.num_requests else {}
+        cached = {"prefix_hit_share": self.cached_tokens / self.prompt_tokens} if self.prompt_tokens else {}
+        return {**vars(self), "tokens_per_s": rate, **stored, **cached}
 
 
 def total_use(uses: Sequence[GenerationUse]) -> GenerationUse:
@@ -94,8 +98,21 @@ class RunServices:
     def generate(
         self, context: dg.AssetExecutionContext, work: Work[Made], model: str | None = None
     ) -> tuple[Made, GenerationUse]:
-        """Runs `work` with this run's engine for a model (None: the policy), and measures what it used."""
-        return asyncio.run(self._generate(context, work, model))
+        """Runs `work` with this run's engine for a model (None: the policy), and measures what it used.
+
+        Where the engine fails, the step is tried again as often as `schedule.retries` says: what was answered before is
+        in the response store, so a try repeats only the rest.
+        """
+        try:
+            return asyncio.run(self._generate(context, work, model))
+        except EngineError as error:
+            schedule = self._settings.schedule
+            if context.retry_number >= schedule.retries:
+                raise
+            context.log.warning(
+                f"The engine failed, trying again in {schedule.retry_delay_s:g} s: {redacted(str(error))}"
+            )
+            raise dg.RetryRequested(schedule.retries, schedule.retry_delay_s) from error
 
     async def _generate(
         self, context: dg.AssetExecutionContext, work: Work[Made], model: str | None

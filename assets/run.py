@@ -12,15 +12,18 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError
 
+from assets.alerts import night_succeeded, report_failure
 from assets.definitions import build_definitions
 from assets.partitions import nightly_partitions
 from assets.promotion import PROMOTABLE
 from assets.resources import RunServices
+from assets.sensors import is_busy, told
 from assets.writing import read_night
 from pipelines.config import Settings
 from pipelines.errors import ConfigError, ReasonmillError
 from pipelines.inference.engine_service import stop_engine
 from pipelines.lake import Lake
+from pipelines.policies import adopt, with_adopted_policy
 from pipelines.records import ProgressFn
 
 JOB = "night"
@@ -44,6 +47,7 @@ class RunSummary:
         tokens_per_s: completion tokens that the engine generated per second of generating stages.
         dataset_path: folder of the published version; None where none was published.
         critic_path: checkpoint folder of the critic of all training problems; None where none was trained.
+        report_path: the page of the night; None where none was written.
         errors: descriptions of checks that failed without blocking, and why tonight's critic was not promoted.
     """
 
@@ -55,6 +59,7 @@ class RunSummary:
     tokens_per_s: float
     dataset_path: str | None
     critic_path: str | None
+    report_path: str | None
     errors: list[str]
 
 
@@ -76,6 +81,7 @@ def materialize_night(
         ReasonmillError: as the failing stage raised it, and for a blocking check that found offending rows.
     """
     require_night(settings, night)
+    settings = with_newest_policy(settings)
     services = services or RunServices(settings, on_progress=on_progress)
     job = build_definitions(settings, services).resolve_job_def(JOB)
     run_id = str(uuid.uuid4())
@@ -92,10 +98,26 @@ def materialize_night(
         except DagsterAssetCheckFailedError as error:
             events = events_of(instance, run_id)
             if not only_promotion_is_blocked(events):
-                raise BlockedByCheckError(explain_checks(events, night)) from error
+                explained = explain_checks(events, night)
+                report_failure(settings, night, explained, run_id)
+                raise BlockedByCheckError(explained) from error
+        except ReasonmillError as error:
+            report_failure(settings, night, str(error), run_id)
+            raise
         finally:
             stop_engine(settings, run_id)
+        if selection is None:
+            night_succeeded(settings, night)
         return summary_of(events, Lake(settings.lake_url), night)
+
+
+def with_newest_policy(settings: Settings) -> Settings:
+    """The settings with the newest usable checkpoint as policy; the one in force where another run is under way."""
+    if settings.schedule.policy_folder is not None:
+        with instance_of_run() as instance:
+            if not is_busy(instance):
+                told(settings, adopt(settings))
+    return with_adopted_policy(settings)
 
 
 def require_night(settings: Settings, night: str) -> None:
@@ -185,6 +207,7 @@ def summary_of(events: Sequence[dg.DagsterEvent], lake: Lake, night: str) -> Run
         tokens_per_s=tokens_per_s(list(made.values())),
         dataset_path=made.get("published_version", {}).get("path"),
         critic_path=made.get("process_critic", {}).get("critic"),
+        report_path=made.get("night_report", {}).get("report"),
         errors=failed_checks(events),
     )
 

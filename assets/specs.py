@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 
 import dagster as dg
@@ -9,12 +10,15 @@ from pydantic import BaseModel
 
 from assets.partitions import nightly_partitions
 from assets.versions import code_version, text_digest, workspace_digest
-from pipelines.config import Settings
+from pipelines.config import ScheduleConfig, Settings
 from pipelines.tables import UNPARTITIONED
 
 # Steps of one pool run one at a time, also across runs (dagster_home/dagster.yaml).
 ENGINE_POOL = "engine"
 TRAINER_POOL = "trainer"
+DELIVERED = {"published_version", "night_report"}  # what somebody waits for in the morning
+# Upstream for the order of steps alone: what follows is made from none of it.
+ORDER_ONLY = {dg.AssetKey("night_report")}
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,21 @@ def asset_traits(
         "group_name": pipeline.name,
         "kinds": kinds,
         "deps": deps,
+        "owners": list(settings.schedule.owners),
         "partitions_def": partitions,
+        "freshness_policy": freshness(settings.schedule) if key in DELIVERED else None,
         "metadata": {"table": table or key},
         "code_version": code_version(
             pipeline.version + workspace, sources=pipeline.sources, config=pipeline.config, tables=[table or key]
         ),
     }
+
+
+def freshness(schedule: ScheduleConfig) -> dg.FreshnessPolicy | None:
+    """How old what a night delivers may get; None where nothing runs by itself."""
+    if not schedule.enabled:
+        return None
+    return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=schedule.fresh_within_hours))
 
 
 def table_specs(
@@ -86,7 +99,8 @@ def with_upstream_versions(assets: Sequence[dg.AssetsDefinition]) -> list[dg.Ass
 
     @cache
     def full_version(key: dg.AssetKey) -> str:
-        upstream = sorted(full_version(dep.asset_key) for dep in specs[key].deps if dep.asset_key in specs)
+        made_from = [dep.asset_key for dep in specs[key].deps if dep.asset_key not in ORDER_ONLY]
+        upstream = sorted(full_version(upstream) for upstream in made_from if upstream in specs)
         return f"{specs[key].code_version}-{text_digest(upstream)[:8]}"
 
     return list(dg.map_asset_specs(lambda spec: spec.replace_attributes(code_version=full_version(spec.key)), assets))

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 import dagster as dg
 import pyarrow as pa
 
+from assets.column_lineage import column_lineage
 from assets.metadata import RowsSeen, data_version, table_metadata
 from pipelines.lake import Lake, Manifest, PartitionWriter
 from pipelines.tables import UNPARTITIONED
@@ -55,16 +56,24 @@ def write_night(
     """
     lineage = {**lineage_of(lake, upstream, night), **(also_from or {}), **({ENGINE: engine} if engine else {})}
     manifest = lake.write(table, rows, partition=partition_of(table, night), lineage=lineage)
-    return described(manifest, RowsSeen().add(rows), numbers or {}, asset_key)
+    return described(manifest, RowsSeen().add(rows), numbers or {}, asset_key, upstream)
 
 
 def described(
-    manifest: Manifest, seen: RowsSeen, numbers: Mapping[str, float], asset_key: str | None = None
+    manifest: Manifest,
+    seen: RowsSeen,
+    numbers: Mapping[str, float],
+    asset_key: str | None = None,
+    upstream: Sequence[str] = (),
 ) -> dg.MaterializeResult:
     """A committed partition in Dagster's words; `asset_key` where the asset is not named as its table."""
+    lineage = column_lineage(manifest.table, upstream)
     return dg.MaterializeResult(
         asset_key=asset_key or manifest.table,
-        metadata=table_metadata(manifest, seen, numbers),
+        metadata={
+            **table_metadata(manifest, seen, numbers),
+            **({"dagster/column_lineage": lineage} if lineage is not None else {}),
+        },
         data_version=data_version(manifest),
     )
 

@@ -30,6 +30,7 @@ from pipelines.config_models import (
     ExtensionsConfig,
     FileSource,
     GenerativeCriticConfig,
+    NightReportConfig,
     PairMethodConfig,
     PairsConfig,
     PathsConfig,
@@ -56,8 +57,8 @@ from pipelines.errors import ConfigError
 __all__ = [
     "STARTER_AGENTS", "AgentConfig", "AgentMethodConfig", "ConsistencyConfig", "ConsistencyMethodConfig",
     "CriticConfig", "CritiquesConfig", "EngineConfig", "ExtensionsConfig", "FileSource", "GenerativeCriticConfig",
-    "PairMethodConfig", "PairsConfig", "PathsConfig", "PluginSource",
-    "PolicyConfig", "ProblemsConfig", "PromotionConfig", "PublishingConfig", "ReportsConfig", "RetrievalConfig",
+    "NightReportConfig", "PairMethodConfig", "PairsConfig", "PathsConfig", "PluginSource", "PolicyConfig",
+    "ProblemsConfig", "PromotionConfig", "PublishingConfig", "ReportsConfig", "RetrievalConfig",
     "RolloutsConfig", "ScheduleConfig", "Section", "Settings", "SourceConfig", "StarterSource", "StrategyConfig",
     "TokenScoresConfig",
     "TrainingSetsConfig",

@@ -33,6 +33,7 @@ class Section(BaseModel):
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=80)]
+Owner = Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
 PLUGIN_PATTERN = r"^[^:]+(\.py)?:[A-Za-z_][A-Za-z0-9_]*$"
 ParameterValue = StrictBool | StrictInt | StrictFloat | StrictStr | tuple[StrictStr, ...]
 ServerUrl = Annotated[str, Field(pattern=r"^https?://")]
@@ -758,6 +759,25 @@ class ReportsConfig(Section):
     seed: int = Field(0, ge=0, lt=2**31, description="seed of evaluation samples")
 
 
+class NightReportConfig(Section):
+    """The report of a night, and when it alarms."""
+
+    num_audited: int = Field(200, ge=2, le=10_000_000, description="right answers in the audited sample, about")
+    alarm_nights: int = Field(7, ge=1, le=365, description="earlier nights whose median is what is usual")
+    max_diversity_drop: float = Field(
+        0.3, ge=0.0, lt=1.0, description="alarm where the share of distinct solutions falls by more than this share"
+    )
+    max_yield_drop: float = Field(
+        0.3, ge=0.0, lt=1.0, description="alarm where a filter keeps, or a token yields, less by more than this share"
+    )
+    max_judge_drift: float = Field(
+        0.1, ge=0.0, le=1.0, description="alarm where the share of critiques that say right moves further than this"
+    )
+    max_length_growth: float = Field(
+        0.25, ge=0.0, le=100.0, description="alarm where rollouts get longer by more than this share"
+    )
+
+
 class ScheduleConfig(Section):
     """The nightly run."""
 
@@ -765,6 +785,21 @@ class ScheduleConfig(Section):
     cron: str = Field("0 2 * * *", pattern=r"^\S+( \S+){4}$", description="when, as five cron fields")
     timezone: str = Field("UTC", min_length=1, description="time zone of cron and of the nightly partitions")
     first_night: date = Field(date(2026, 1, 1), description="first nightly partition")
+    retries: int = Field(2, ge=0, le=20, description="how often a stage tries again whose engine failed")
+    retry_delay_s: float = Field(30.0, ge=0.0, le=86_400.0, description="seconds before such a try")
+    fresh_within_hours: int = Field(
+        36, ge=1, le=8760, description="an enabled schedule: the UI warns where nothing was published for so long"
+    )
+    alert_command: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="program and arguments run for every alert, without a shell; the alert is JSON on its stdin",
+    )
+    policy_folder: str | None = Field(
+        None,
+        min_length=1,
+        description="folder where new checkpoints of the policy appear: the newest usable one makes the next night",
+    )
+    owners: tuple[Owner, ...] = Field((), description='whom the UI names: e-mail addresses or "team:name"')
 
     @field_validator("timezone")
     @classmethod
@@ -806,6 +841,7 @@ class Settings(Section):
     training_sets: TrainingSetsConfig = Field(TrainingSetsConfig())
     publishing: PublishingConfig = Field(PublishingConfig())
     reports: ReportsConfig = Field(ReportsConfig())
+    night_report: NightReportConfig = Field(NightReportConfig())
     schedule: ScheduleConfig = Field(ScheduleConfig())
     extensions: ExtensionsConfig = Field(ExtensionsConfig())
     _file: Path | None = PrivateAttr(None)

@@ -728,6 +728,41 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # one row per (critic, metric, slice)
     "critic_report": _schema(critic_id=STRING, metric=STRING, slice=STRING, value=FLOAT, num=INT, night=STRING),
+    # one row per stage of a night, as its last run did it
+    "stage_usage": _schema(
+        stage=STRING,  # step of the job, such as rollouts
+        seconds=FLOAT,  # wall time of the step; null = not recorded
+        num_requests=INT,  # null in this and the next ones: the stage asks no engine
+        num_from_store=INT,  # of these, answered by the response store
+        num_request_errors=INT,
+        prompt_tokens=INT,  # of requests that an engine answered
+        cached_tokens=INT,  # of these, found in a prefix cache
+        completion_tokens=INT,
+        engine=STRING,
+        run_id=STRING,  # Dagster's
+        ended_at=STRING,  # ISO 8601, UTC
+        night=STRING,
+    ),
+    # one row per number of a night that is compared over nights; an unknown number has no row
+    "night_metrics": _schema(metric=STRING, value=FLOAT, night=STRING),
+    # one row per night: what made it
+    "night_log": _schema(
+        verdict=STRING,  # promote | hold
+        reason=STRING,  # of the critic's trial
+        policy_id=STRING,
+        policy_version=STRING,  # digest of its weights; several joined by +
+        critic_id=STRING,  # tonight's, of all training problems; null = none was trained
+        guide_night=STRING,  # night of the critic that guided the search; null = none did
+        engine=STRING,  # what answered the requests behind the rollouts
+        code_digest=STRING,  # of the project's sources
+        config=STRING,  # JSON: dotted key -> value of what is in force
+        dataset_version=STRING,  # null = none was published
+        generations=STRING,  # JSON: table -> generation
+        seconds=FLOAT,  # of all stages; null = not recorded
+        num_tokens=INT,  # completion tokens of search, samples, critiques and refinements; null = not recorded
+        reported_at=STRING,  # ISO 8601, UTC
+        night=STRING,
+    ),
 }
 # one row per independent sample of a frozen evaluation problem, for reports and trials of critics only
 SCHEMAS["evaluation_rollouts"] = SCHEMAS["rollouts"]

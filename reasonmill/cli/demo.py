@@ -46,7 +46,7 @@ def demo() -> None:
     from pipelines.config import load_settings
 
     settings = load_settings()
-    _run_night(settings, tonight(settings))
+    run_night(settings, tonight(settings))
 
 
 def materialize(
@@ -59,7 +59,7 @@ def materialize(
     from pipelines.config import load_settings
 
     settings = load_settings()
-    _run_night(settings, night or tonight(settings), select)
+    run_night(settings, night or tonight(settings), select)
 
 
 def tonight(settings: "Settings") -> str:
@@ -69,7 +69,8 @@ def tonight(settings: "Settings") -> str:
     return datetime.now(ZoneInfo(settings.schedule.timezone)).date().isoformat()
 
 
-def _run_night(settings: "Settings", night: str, select: str | None = None) -> None:
+def run_night(settings: "Settings", night: str, select: str | None = None) -> None:
+    """Run a night live and sum it up; ReasonmillError where it did not finish."""
     from rich.console import Console
 
     os.environ.setdefault("TQDM_DISABLE", "1")  # the model libraries' own bars would tear the display
@@ -157,7 +158,12 @@ def print_summary(console: "Console", summary: "RunSummary", settings: "Settings
     console.print(
         f"{seconds / 60:.1f} minutes, {summary.tokens_per_s:,.0f} generated tokens/s ({stages})", soft_wrap=True
     )
-    for name, path in (("lake", settings.lake_url), ("dataset", summary.dataset_path), ("critic", summary.critic_path)):
+    for name, path in (
+        ("lake", settings.lake_url),
+        ("dataset", summary.dataset_path),
+        ("critic", summary.critic_path),
+        ("report", summary.report_path),
+    ):
         if path:
             console.print(f"{name:<8} {path}", soft_wrap=True)
     for warning in summary.errors:

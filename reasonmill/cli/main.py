@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pipelines.errors import ReasonmillError
+from pipelines.redaction import redacted
 from reasonmill.cli import config, dataset_formats, demo, show, store
 from reasonmill.cli.apply import ApplyCommand, apply
 from reasonmill.cli.critic import critic_app
@@ -17,7 +18,9 @@ from reasonmill.cli.dataset_diff import diff
 from reasonmill.cli.dataset_lineage import lineage
 from reasonmill.cli.dataset_rebuild import rebuild
 from reasonmill.cli.datasets import datasets_app
+from reasonmill.cli.doctor import doctor
 from reasonmill.cli.estimate import estimate
+from reasonmill.cli.nights import nights_app
 from reasonmill.cli.prove import prove
 from reasonmill.cli.sql import sql
 from reasonmill.cli.trees import import_trees, tree
@@ -39,6 +42,7 @@ datasets_app.command()(dataset_formats.export)
 datasets_app.command()(dataset_formats.mix)
 app.add_typer(store.app, name="store")
 app.add_typer(critic_app, name="critic")
+app.add_typer(nights_app, name="nights")
 app.command()(demo.demo)
 app.command()(demo.materialize)
 app.command()(estimate)
@@ -50,6 +54,7 @@ app.command()(import_trees)
 app.command()(show.methods)
 app.command()(show.recipes)
 app.command()(yields)
+app.command()(doctor)
 
 
 @app.callback()
@@ -68,7 +73,7 @@ def main() -> None:
     try:
         app()
     except ReasonmillError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{redacted(str(error))}\n")
         sys.exit(1)
 
 

@@ -37,8 +37,10 @@ GRAPH = {
     "published_version": {"sft", "preference", "stepwise", "prompts", "rl_groups", "process_critic"},
     **dict.fromkeys(("evaluation_rollouts", "policy_report", "critic_report"), {"problems", "process_critic"}),
     "critic_trials": {"problems", "rollouts", "evaluation_rollouts", "process_critic", "current_critic"},
-    "critic_promotions": {"critic_trials", "process_critic"},
+    "critic_promotions": {"critic_trials", "process_critic", "night_report"},
 }  # fmt: skip
+REPORT = ("stage_usage", "night_metrics", "night_log", "night_report")
+GRAPH |= dict.fromkeys(REPORT, set(GRAPH) - {"critic_promotions"})
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_the_critic_is_made_from_what_its_labels_read_and_never_from_what_critic
 
 def test_every_table_is_made_by_exactly_one_asset(specs):
     tables = sorted(spec.metadata["table"] for spec in specs.values())
-    assert tables == sorted([*SCHEMAS, "published_version"])
+    assert tables == sorted([*SCHEMAS, "published_version", "night_report"])
 
 
 @pytest.mark.parametrize("key", GRAPH)
@@ -82,10 +84,11 @@ def test_an_asset_says_what_a_row_is_and_who_makes_it(specs, key):
     assert spec.group_name and spec.kinds and spec.code_version
 
 
-def test_gold_labels_are_read_by_no_asset(specs):
-    """They reach reports through the generator's rules, never through the table."""
-    assert [key for key, upstream in GRAPH.items() if "gold_steps" in upstream] == []
-    assert dg.AssetKey("gold_steps") not in {dep.asset_key for spec in specs.values() for dep in spec.deps}
+def test_gold_labels_are_read_by_no_asset_but_the_report_of_the_night(specs):
+    """They reach other reports through the generator's rules, and the night's report alone through the table."""
+    assert {key for key, upstream in GRAPH.items() if "gold_steps" in upstream} == set(REPORT)
+    readers = {key for key, spec in specs.items() for dep in spec.deps if dep.asset_key == dg.AssetKey("gold_steps")}
+    assert readers == set(REPORT)
 
 
 def test_everything_but_the_problems_is_made_night_by_night(specs):
@@ -102,13 +105,13 @@ def changed_keys(specs: dict[str, dg.AssetSpec], changes: dict) -> set[str]:
 def test_changing_the_filter_changes_the_code_versions_of_the_filter_and_what_follows(specs):
     assert changed_keys(specs, {"consistency": {"methods": [{"name": "prof", "parameters": {"num_removed": 2}}]}}) == {
         "consistency_results", "consistent_rollouts", "sft", "preference", "stepwise", "prompts", "rl_groups",
-        "published_version",
+        "published_version", *REPORT,
     }  # fmt: skip
 
 
 def test_changing_the_reports_changes_the_reports_and_the_trial_that_reads_their_samples(specs):
     assert changed_keys(specs, {"reports": {"num_problems": 5}}) == {
-        "evaluation_rollouts", "policy_report", "critic_report", "critic_trials", "critic_promotions",
+        "evaluation_rollouts", "policy_report", "critic_report", "critic_trials", "critic_promotions", *REPORT,
     }  # fmt: skip
 
 
@@ -156,11 +159,13 @@ def test_a_check_of_training_sets_looks_at_every_one_of_them():
 
 def test_changing_what_is_read_off_trees_changes_the_extracts_alone(specs):
     extracts = {"node_values", "first_errors", "splices", "reflections"}
-    assert changed_keys(specs, {"tree_extracts": {"td_lambda": 0.5}}) == extracts
+    assert changed_keys(specs, {"tree_extracts": {"td_lambda": 0.5}}) == {
+        *extracts, *REPORT,
+    }  # fmt: skip
 
 
 def test_changing_which_models_score_tokens_changes_the_scores_alone(specs):
-    assert changed_keys(specs, {"token_scores": {"models": ["starter"]}}) == {"token_scores"}
+    assert changed_keys(specs, {"token_scores": {"models": ["starter"]}}) == {"token_scores", *REPORT}
 
 
 def test_generating_stages_check_that_they_worked():

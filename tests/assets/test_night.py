@@ -53,7 +53,7 @@ def test_the_summary_names_every_table_with_its_rows(night):
     rows = {table: num_rows for table, num_rows, _ in night.summary.tables}
     assert rows["rollouts"] == night.lake.read("rollouts").num_rows
     assert rows["process_critic"] == 3  # two folds and all problems
-    assert set(rows) == set(SCHEMAS) - {"critics"} | {"process_critic", "published_version"}
+    assert set(rows) == set(SCHEMAS) - {"critics"} | {"process_critic", "published_version", "night_report"}
 
 
 def test_the_summary_says_where_dataset_and_critic_are_and_how_long_it_took(night):
@@ -70,6 +70,39 @@ def test_the_policy_report_has_a_row_per_strategy_over_the_evaluation_problems(n
         ("greedy", "pass_at_1", "majority_4", "best_of_4_logprob", "best_of_4_mean_logprob", "best_of_4_critic",
          "weighted_majority_4_critic", "puct_critic", "oracle_4"), 4
     )  # fmt: skip
+
+
+def test_the_report_of_the_night_is_written_from_its_own_run(night, instance_of_night):
+    page = Path(night.summary.report_path).read_text()
+    assert 'class="verdict promote"' in page and "the first critic has nobody to beat" in page
+    stages = {row["stage"]: row for row in night.lake.read("stage_usage").to_pylist()}
+    assert set(stages) >= {"problems", "rollouts", "critiques", "process_critic", "reports", "critic_trials"}
+    assert all(row["seconds"] > 0 for row in stages.values())
+    assert stages["rollouts"]["num_requests"] > 0 and stages["process_critic"]["num_requests"] is None
+    event = instance_of_night.get_latest_materialization_event(dg.AssetKey("night_report"))
+    metadata = event.asset_materialization.metadata
+    numbers = dict(zip(*night.lake.read("night_metrics").select(["metric", "value"]).to_pydict().values(), strict=True))
+    assert {name: metadata[name].value for name in numbers} == numbers
+    assert set(numbers) >= {
+        "tokens_per_kept_row", "engine_busy_share", "store_hit_share", "parse_error_rate", "ungraded_share",
+        "yield_prof", "flawed_in_right_audit", "critic_auroc_frozen", "ece", "pass1", "greedy", "length_p50",
+        "length_p95", "distinct_solution_share",
+    }  # fmt: skip
+    assert "pass16" not in numbers  # four samples tell nothing of it
+
+
+def test_the_log_of_the_night_names_what_made_it(night):
+    (row,) = night.lake.read("night_log").to_pylist()
+    assert (row["verdict"], row["reason"]) == ("promote", "first_critic")
+    assert row["dataset_version"] == Path(night.summary.dataset_path).name
+    assert row["guide_night"] is None and row["seconds"] > 0 and row["num_tokens"] > 0
+
+
+def test_columns_say_where_they_come_from(instance_of_night):
+    event = instance_of_night.get_latest_materialization_event(dg.AssetKey("rl_groups"))
+    lineage = event.asset_materialization.metadata["dagster/column_lineage"].value.deps_by_column
+    assert lineage["advantage"] == [dg.TableColumnDep(dg.AssetKey("consistent_rollouts"), "group_advantage")]
+    assert {dep.asset_key.to_user_string() for dep in lineage["rollout_id"]} >= {"rollouts"}
 
 
 def test_progress_is_reported_for_every_stage_that_takes_long(night):

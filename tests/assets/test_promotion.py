@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow
 NEXT_NIGHT = "2026-01-03"
 MADE = (
     "rollouts,process_critic,policy_report,step_scores,consistency_results,preference_pairs,sft,published_version,"
-    "critic_trials,critic_promotions"
+    "critic_trials,night_report,critic_promotions"
 )
 FILTERED = {
     "step_scores", "consistency_results", "consistent_rollouts", "preference_pairs",
@@ -64,7 +65,7 @@ def test_the_first_night_promotes_without_comparison(night):
 
 
 def test_the_trial_comes_last_so_that_nothing_is_stopped_with_it(night):
-    assert list(night.summary.seconds_per_stage)[-2:] == ["critic_trials", "critic_promotions"]
+    assert list(night.summary.seconds_per_stage)[-3:] == ["critic_trials", "night_report", "critic_promotions"]
 
 
 def test_the_critic_was_tried_on_problems_that_it_has_not_learned_from(night):
@@ -103,11 +104,14 @@ def test_a_critic_that_drifts_is_held_by_a_blocking_check_that_says_why_and_the_
     assert len(summary.errors) == 1 and "reason drift" in summary.errors[0]
     assert current_set(lake, NEXT_NIGHT).night == NIGHT
     assert lake.partitions("critic_promotions") == [NIGHT]
+    assert lake.read("night_log", NEXT_NIGHT)["verdict"].to_pylist() == ["hold"]
+    page = Path(summary.report_path).read_text()
+    assert 'class="verdict hold"' in page and "critic_promotions.promotable" in page
     assert [(entry["action"], entry["reason"]) for entry in history(lake)] == [
         ("promoted", "first_critic"), ("held", "drift"),
     ]  # fmt: skip
     with dg.DagsterInstance.get() as instance:
-        check = dg.AssetCheckKey(dg.AssetKey("critic_trials"), "promotable")
+        check = dg.AssetCheckKey(dg.AssetKey("critic_promotions"), "promotable")
         record = instance.event_log_storage.get_asset_check_execution_history(check, limit=1)[0]
         evaluation = record.event.dagster_event.event_specific_data
     assert (evaluation.passed, evaluation.blocking) == (False, True)
@@ -155,4 +159,6 @@ def test_changing_the_promotion_changes_the_trial_alone(tmp_path):
         {spec.key.to_user_string(): spec.code_version for spec in build_definitions(settings).resolve_all_asset_specs()}
         for settings in (small_settings(tmp_path), small_settings(tmp_path, promotion={"margin": 0.1}))
     ]
-    assert {key for key in names[0] if names[0][key] != names[1][key]} == {"critic_trials", "critic_promotions"}
+    assert {key for key in names[0] if names[0][key] != names[1][key]} == {
+        "critic_trials", "critic_promotions", "stage_usage", "night_metrics", "night_log", "night_report",
+    }  # fmt: skip

@@ -1,0 +1,83 @@
+"""What Dagster would do tonight: definitions, schedule, daemon, and slots of the pools."""
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from assets.definitions import build_definitions
+from assets.specs import ENGINE_POOL, TRAINER_POOL
+from pipelines.config import Settings
+from pipelines.diagnosis import ERROR, OK, WARNING, Finding
+
+HEARTBEAT_S = 300  # an older one is a daemon that has ended
+FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+
+
+def diagnose_dagster(settings: Settings) -> list[Finding]:
+    """Every finding of the graph and of the Dagster instance."""
+    return [*definitions_findings(settings), *schedule_findings(settings), *instance_findings(settings)]
+
+
+def definitions_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether the graph of this configuration can be loaded at all."""
+    try:
+        dg.Definitions.validate_loadable(build_definitions(settings))
+    except dg.DagsterError as error:
+        yield Finding("graph", ERROR, str(error).splitlines()[0], "mend the configuration or the extension it names")
+    else:
+        yield Finding("graph", OK, "every asset, check and sensor loads")
+
+
+def schedule_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether nights are run, and when."""
+    schedule = settings.schedule
+    text = (
+        f"{schedule.cron} {schedule.timezone}; there it is {datetime.now(ZoneInfo(schedule.timezone)):%Y-%m-%d %H:%M}"
+    )
+    if schedule.enabled:
+        yield Finding("schedule", OK, f"on: {text}")
+    else:
+        yield Finding("schedule", WARNING, f"off: {text}", "set schedule.enabled = true for a night to run by itself")
+
+
+def instance_findings(settings: Settings) -> Iterator[Finding]:
+    """Daemon and pools of the instance of DAGSTER_HOME."""
+    if not os.environ.get("DAGSTER_HOME"):
+        level = WARNING if settings.schedule.enabled else OK
+        yield Finding("daemon", level, "DAGSTER_HOME is not set, so the Dagster instance cannot be asked",
+                      "run it as `make ui` does: DAGSTER_HOME=$PWD/dagster_home reasonmill doctor")  # fmt: skip
+        return
+    with dg.DagsterInstance.get() as instance:
+        yield daemon_finding(instance, is_needed=settings.schedule.enabled)
+        for pool in (ENGINE_POOL, TRAINER_POOL):
+            yield pool_finding(instance, pool)
+
+
+def daemon_finding(instance: dg.DagsterInstance, *, is_needed: bool) -> Finding:
+    """Whether the scheduler of the instance is alive."""
+    beats = [beat.timestamp for name, beat in instance.get_daemon_heartbeats().items() if name == "SCHEDULER"]
+    if beats and time.time() - beats[0] < HEARTBEAT_S:
+        return Finding("daemon", OK, f"alive at {datetime.fromtimestamp(beats[0], UTC):%Y-%m-%d %H:%M} UTC")
+    last = f"last seen {datetime.fromtimestamp(beats[0], UTC):%Y-%m-%d %H:%M} UTC" if beats else "never seen"
+    advice = "start it: make ui, or dagster-daemon run"
+    return Finding("daemon", ERROR if is_needed else WARNING, f"the scheduler does not run ({last})", advice)
+
+
+def pool_finding(instance: dg.DagsterInstance, pool: str) -> Finding:
+    """Slots of a pool that runs hold which have ended: they would keep tonight's steps waiting."""
+    storage = instance.event_log_storage
+    info = storage.get_concurrency_info(pool) if pool in storage.get_concurrency_keys() else None
+    claimed = [] if info is None else sorted({slot.run_id for slot in info.claimed_slots})
+    runs = {run_id: instance.get_run_by_id(run_id) for run_id in claimed}
+    ended = [run_id for run_id, run in runs.items() if run is None or run.status in FINISHED]
+    if ended:
+        return Finding(f"pool {pool}", ERROR, f"run {ended[0]} has ended and holds a slot",
+                       "the daemon frees it half a minute after a run's end; otherwise free it in the UI under "
+                       "Deployment, Concurrency")  # fmt: skip
+    if claimed:
+        return Finding(f"pool {pool}", OK, f"held by run {claimed[0]}, which is under way")
+    return Finding(f"pool {pool}", OK, "free")

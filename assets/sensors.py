@@ -1,0 +1,182 @@
+"""Sensors: new policies, changed problem files, and nights that fail or are done."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from assets.alerts import POLICY_REJECTED, night_succeeded, reason_of, report_failure, run_command, tell
+from assets.promotion import PROMOTABLE
+from pipelines.config import FileSource, PluginSource, Settings
+from pipelines.night_report.alerts import Alert, clear_alert, read_alert
+from pipelines.policies import Adoption, adopt
+
+EVERY_S = 60
+PARTITION_TAG = "dagster/partition"
+NIGHT_JOB, PROBLEMS_JOB = "night", "read_problems"
+CRITIC_HELD = "critic_held"
+BUSY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+
+
+def problems_job() -> dg.JobDefinition:
+    """Reads the problem files again; what is made from them follows with the next night."""
+    return dg.define_asset_job(
+        PROBLEMS_JOB, selection=["problems"], description="Reads the configured problem files again."
+    )
+
+
+def workspace_sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """Every sensor of a workspace."""
+    return [new_policy(settings), new_problem_files(settings), failed_night(settings), done_night(settings)]
+
+
+def _status(is_on: bool) -> dg.DefaultSensorStatus:
+    return dg.DefaultSensorStatus.RUNNING if is_on else dg.DefaultSensorStatus.STOPPED
+
+
+# policies ---------------------------------------------------------------------------------------
+
+
+def new_policy(settings: Settings) -> dg.SensorDefinition:
+    """Makes the newest usable checkpoint the policy of the next night; never while a night runs."""
+
+    @dg.sensor(
+        name="new_policy",
+        minimum_interval_seconds=EVERY_S,
+        default_status=_status(settings.schedule.policy_folder is not None),
+        job_name=NIGHT_JOB,
+        description="Takes the newest usable checkpoint of schedule.policy_folder for the next night.",
+    )
+    def sense(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        if settings.schedule.policy_folder is None:
+            return dg.SkipReason("schedule.policy_folder names no folder.")
+        if is_busy(context.instance):
+            return dg.SkipReason("A run is under way; its policy stays as it is.")
+        return dg.SkipReason(told(settings, adopt(settings)))
+
+    return sense
+
+
+def is_busy(instance: dg.DagsterInstance) -> bool:
+    """Whether a run is under way that a new policy must not reach."""
+    return instance.get_runs_count(dg.RunsFilter(statuses=BUSY)) > 0
+
+
+def told(settings: Settings, adoption: Adoption) -> str:
+    """Alerts of checkpoints that cannot be used, once each; what is in force, in a sentence."""
+    for one in adoption.rejected:
+        name = f"policy-{one.folder.name}"
+        known = read_alert(settings.state_dir, name)
+        if known is None or known.reason != one.reason:
+            moment = datetime.now(UTC).isoformat(timespec="seconds")
+            tell(settings, Alert("", POLICY_REJECTED, one.reason, "", moment), name)
+    if adoption.folder is not None:
+        clear_alert(settings.state_dir, f"policy-{adoption.folder.name}")
+    reasons = "".join(f" Not used: {one.reason}" for one in adoption.rejected)
+    if adoption.folder is None:
+        return f"The configured policy is in force: {settings.policy.model}.{reasons}"
+    word = "The next night uses" if adoption.is_new else "In force is"
+    return f"{word} {adoption.folder}.{reasons}"
+
+
+# problems ---------------------------------------------------------------------------------------
+
+
+def problem_files(settings: Settings) -> list[Path]:
+    """Files of the configured sources: data, and the code of plugins."""
+    files = [source.path for source in settings.problems.sources if isinstance(source, FileSource)]
+    plugins = [source.path for source in settings.problems.sources if isinstance(source, PluginSource)]
+    files += [path.rpartition(":")[0] for path in plugins if ".py:" in path]
+    return sorted({settings.in_workspace(path) for path in files})
+
+
+def stamp_of(files: list[Path]) -> str:
+    """Digest of names, sizes and times of files; one that is missing counts as such."""
+    digest = hashlib.sha256()
+    for file in files:
+        state = file.stat() if file.is_file() else None
+        known = "missing" if state is None else f"{state.st_size} {state.st_mtime_ns}"
+        digest.update(f"{file} {known}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def new_problem_files(settings: Settings) -> dg.SensorDefinition:
+    """Reads the problems again when one of their files has changed."""
+    files = problem_files(settings)
+
+    @dg.sensor(
+        name="new_problem_files",
+        job_name=PROBLEMS_JOB,
+        minimum_interval_seconds=EVERY_S,
+        default_status=_status(settings.schedule.enabled and bool(files)),
+        description="Reads the problems again when a configured file has changed.",
+    )
+    def sense(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        stamp = stamp_of(files)
+        if context.cursor is None:  # the first look: what is there is what the last night read
+            return dg.SensorResult(cursor=stamp, skip_reason=dg.SkipReason(f"Watching {len(files)} files."))
+        if stamp == context.cursor:
+            return dg.SkipReason(f"None of {len(files)} files has changed.")
+        return dg.SensorResult(cursor=stamp, run_requests=[dg.RunRequest(run_key=stamp)])
+
+    return sense
+
+
+# nights -----------------------------------------------------------------------------------------
+
+
+def failed_night(settings: Settings) -> dg.SensorDefinition:
+    """Tells of a night that failed, with the reason; a critic that is held is told as such, and is no failure."""
+
+    @dg.run_failure_sensor(
+        name="failed_night",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=EVERY_S,
+        description="Writes an alert for a night that failed, runs schedule.alert_command, and writes its page.",
+    )
+    def sense(context: dg.RunFailureSensorContext) -> None:
+        night = context.dagster_run.tags.get(PARTITION_TAG)
+        if night is None:
+            return
+        run_id = context.dagster_run.run_id
+        reason = reason_of(context.instance, run_id, context.failure_event.message or "the run failed")
+        if is_only_held(context.instance, run_id):
+            moment = datetime.now(UTC).isoformat(timespec="seconds")
+            problems = [run_command(settings, Alert(night, CRITIC_HELD, reason, run_id, moment))]
+        else:
+            problems = report_failure(settings, night, reason, run_id)
+        for problem in filter(None, problems):
+            context.log.warning(problem)
+
+    return sense
+
+
+def is_only_held(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the one check that blocked a run is that of the critic's promotion, and nothing else failed."""
+    failures = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    evaluations = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    blocked = {
+        found.check_name
+        for found in (record.dagster_event.event_specific_data for record in evaluations)
+        if not found.passed and found.blocking and found.severity is dg.AssetCheckSeverity.ERROR
+    }
+    return blocked == {PROMOTABLE} and len(failures) == 1
+
+
+def done_night(settings: Settings) -> dg.SensorDefinition:
+    """Takes the alert of a night away once it is done."""
+
+    @dg.run_status_sensor(
+        name="done_night",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=EVERY_S,
+        description="Takes the alert of a night away once a run of the whole night has succeeded.",
+    )
+    def sense(context: dg.RunStatusSensorContext) -> None:
+        run = context.dagster_run
+        if (night := run.tags.get(PARTITION_TAG)) is not None and run.job_name == NIGHT_JOB:
+            night_succeeded(settings, night)
+
+    return sense

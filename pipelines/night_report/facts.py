@@ -1,0 +1,143 @@
+"""Everything that a night's report is made of, read once from a warehouse by named queries."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+import sql as queries
+from pipelines.audit.audited_sample import EstimateParams, SampleParams, draw, estimate
+from pipelines.config_models import NightReportConfig
+from pipelines.consistency.b_star import B_STAR_SEARCH, BStarSearchParams
+from pipelines.warehouse import Warehouse
+
+Row = Mapping[str, object]
+Rows = Sequence[Row]
+Metrics = Mapping[str, float]
+
+MAX_NIGHTS = 60  # of the past that figures over nights show
+MIN_COMPLETIONS = 4  # below a step, for its Monte Carlo value to be compared with other opinions
+NUM_DISAGREEMENTS = 10
+QUERIES = (
+    "night_problems", "night_flow", "filter_steps", "filter_yields", "filter_overlaps", "strategy_accuracy",
+    "step_reliability", "critic_drift", "first_error_depth", "value_depth", "pass_transitions", "pass_at_k",
+    "pair_lengths", "night_pair_margins", "judge_agreement", "disagreements", "token_ledger", "stage_costs",
+    "set_changes", "exploration", "night_trial",
+)  # fmt: skip
+"""Files of sql/reports whose rows are `NightFacts.rows`."""
+
+
+@dataclass(frozen=True)
+class NightFacts:
+    """What is known of a night.
+
+    Attributes:
+        night: the night reported on.
+        nights: every night up to it, the earliest first, itself included.
+        rows: query of `QUERIES` -> its rows.
+        metrics: night -> metric -> value, of `nights`; a number that is not known is not there.
+        log: rows of night_log up to this night, the earliest first.
+        audit: measures of the audited sample (`audited_estimate`); empty without gold labels.
+        balance: rows of B-STaR's search over thresholds; empty without scored samples.
+    """
+
+    night: str
+    nights: tuple[str, ...]
+    rows: Mapping[str, Rows]
+    metrics: Mapping[str, Metrics]
+    log: Rows
+    audit: Rows
+    balance: Rows
+
+    @property
+    def previous(self) -> str | None:
+        """The night before, as far as the lake knows one."""
+        return self.nights[-2] if len(self.nights) > 1 else None
+
+    @property
+    def numbers(self) -> Metrics:
+        """The night's own numbers."""
+        return self.metrics.get(self.night, {})
+
+    def over_nights(self, metric: str) -> list[tuple[str, float]]:
+        """(night, value) of a metric where it is known."""
+        return [(night, of[metric]) for night in self.nights if metric in (of := self.metrics.get(night, {}))]
+
+
+def read_facts(warehouse: Warehouse, night: str, config: NightReportConfig) -> NightFacts:
+    """Everything that is known of a night."""
+    nights = nights_until(warehouse, night)
+    given = {
+        "night": night, "previous": nights[-2] if len(nights) > 1 else None, "num_rows": NUM_DISAGREEMENTS,
+        "min_completions": MIN_COMPLETIONS,
+    }  # fmt: skip
+    rows = {name: _ask(warehouse, name, given) for name in QUERIES}
+    log = [row for row in _ask(warehouse, "night_log_rows", {}) if row["night"] <= night]
+    audit = audited(warehouse, night, config)
+    metrics = recorded_metrics(warehouse, nights)
+    metrics[night] = numbers_of(warehouse, night, audit)
+    for known in nights:
+        if known not in metrics:  # a night from before its numbers were recorded
+            metrics[known] = numbers_of(warehouse, known, audited(warehouse, known, config))
+    return NightFacts(night, nights, rows, metrics, log, audit, balance_of(warehouse, night))
+
+
+def nights_until(warehouse: Warehouse, night: str) -> tuple[str, ...]:
+    """The last nights with rollouts up to this one, itself included, the earliest first."""
+    found = {row["night"] for row in _ask(warehouse, "night_list", {}) if row["night"] <= night} | {night}
+    return tuple(sorted(found)[-MAX_NIGHTS:])
+
+
+def recorded_metrics(warehouse: Warehouse, nights: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Night -> metric -> value of night_metrics."""
+    metrics: dict[str, dict[str, float]] = {}
+    for row in _ask(warehouse, "metrics_over_nights", {}):
+        if row["night"] in nights:
+            metrics.setdefault(row["night"], {})[row["metric"]] = row["value"]
+    return metrics
+
+
+def numbers_of(warehouse: Warehouse, night: str, audit: Rows) -> dict[str, float]:
+    """Metric -> value of a night; `flawed_in_right_audit` comes from the audited sample."""
+    numbers = {row["metric"]: row["value"] for row in _ask(warehouse, "night_numbers", {"night": night})}
+    flawless = [row["doubly_robust"] for row in audit if row["measure"] == "right"]
+    known = [1.0 - value for value in flawless if value is not None]
+    return numbers | ({"flawed_in_right_audit": known[0]} if known else {})
+
+
+def audited(warehouse: Warehouse, night: str, config: NightReportConfig) -> Rows:
+    """The audited sample of right answers: the critic's labels of all, gold labels of a few drawn ones, corrected.
+
+    Of problems whose generator knows every step's label, those labels play the person. Empty where no answer was
+    right, or a drawn one has no gold label.
+    """
+    labels = warehouse.named("reports/audit_labels", night=night)
+    if labels.num_rows == 0 or labels["gold_label"].null_count:
+        return []
+    position = pa.array(range(labels.num_rows), pa.int64())
+    lot = draw(labels.append_column("position", position), SampleParams(num_samples=config.num_audited))
+    gold = [
+        value if is_sampled else None
+        for value, is_sampled in zip(labels["gold_label"].to_pylist(), lot["is_sampled"].to_pylist(), strict=True)
+    ]
+    drawn = labels.drop_columns(["gold_label"]).append_column("gold_label", pa.array(gold, pa.float64()))
+    for name in ("stratum", "inclusion_probability"):
+        drawn = drawn.append_column(name, lot[name])
+    return estimate(drawn, EstimateParams()).to_pylist()
+
+
+def balance_of(warehouse: Warehouse, night: str) -> Rows:
+    """B-STaR's query effect of the night's samples at every threshold from 0 to 1.2, all samples of a problem taken."""
+    pool = warehouse.named("reports/pool_of_samples", night=night)
+    if pool.num_rows == 0 or pool["step_values"].null_count == pool.num_rows:
+        return []
+    counts = pool["problem_id"].value_counts().field("counts").to_pylist()
+    params = BStarSearchParams(
+        sample_counts=(max(counts),), min_threshold=0.0, max_threshold=1.2, threshold_step=0.1, by_all=True
+    )
+    return B_STAR_SEARCH.run(pool, params).to_pylist()
+
+
+def _ask(warehouse: Warehouse, name: str, given: Mapping[str, object]) -> Rows:
+    full = f"reports/{name}"
+    return warehouse.named(full, **{key: given[key] for key in queries.read(full).params}).to_pylist()

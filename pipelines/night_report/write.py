@@ -1,0 +1,121 @@
+"""From the lake to the files of a night's report: its numbers, its row of the log, and the page."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipelines.config import Settings
+from pipelines.datasets.manifest import source_digest
+from pipelines.datasets.versions import PublishedVersion, list_versions
+from pipelines.errors import LakeError
+from pipelines.lake import Lake, rows_to_table
+from pipelines.night_report.alerts import read_alert
+from pipelines.night_report.facts import NightFacts, audited, numbers_of, read_facts
+from pipelines.night_report.log import flat_config
+from pipelines.night_report.page import to_html
+from pipelines.night_report.verdict import HOLD, PROMOTE
+from pipelines.redaction import redacted
+from pipelines.tables import SCHEMAS
+from pipelines.trees.find import find_tree, load_view, write_page
+from pipelines.warehouse import Warehouse
+
+FILE = "night.html"
+
+
+def report_path(settings: Settings, night: str) -> Path:
+    """Where the page of a night lies."""
+    return settings.state_dir / "reports" / night / FILE
+
+
+def metrics_rows(warehouse: Warehouse, settings: Settings, night: str) -> pa.Table:
+    """night_metrics of a night."""
+    numbers = numbers_of(warehouse, night, audited(warehouse, night, settings.night_report))
+    rows = [{"metric": name, "value": value, "night": night} for name, value in sorted(numbers.items())]
+    return rows_to_table("night_metrics", rows)
+
+
+def log_rows(settings: Settings, lake: Lake, night: str) -> pa.Table:
+    """night_log of a night: what made it, as the lake knows it."""
+    rollouts = lake.read("rollouts", night, columns=["policy_id", "policy_version"])
+    manifest = lake.manifest("rollouts", night)
+    lineage: Mapping[str, str] = manifest.lineage if manifest else {}
+    guides = [name.removeprefix("critics/") for name in lineage if name.startswith("critics/")]
+    full = [row for row in lake.read("critics", night).to_pylist() if row["fold"] is None]
+    trial = lake.read("critic_trials", night).to_pylist()
+    seconds = [row["seconds"] for row in lake.read("stage_usage", night).to_pylist() if row["seconds"] is not None]
+    version = version_of(settings, night)
+    row = {
+        "verdict": (PROMOTE if trial[0]["is_promotable"] else HOLD) if trial else None,
+        "reason": trial[0]["reason"] if trial else None,
+        "policy_id": "+".join(sorted(rollouts["policy_id"].unique().drop_null().to_pylist())) or settings.policy.model,
+        "policy_version": "+".join(sorted(rollouts["policy_version"].unique().drop_null().to_pylist())) or None,
+        "critic_id": full[0]["critic_id"] if full else None,
+        "guide_night": guides[0] if guides else None,
+        "engine": lineage.get("engine"),
+        "code_digest": source_digest(),
+        "config": redacted(json.dumps(flat_config(settings.model_dump(mode="json", exclude={"root"})), sort_keys=True)),
+        "dataset_version": version.version if version else None,
+        "generations": json.dumps(generations(lake, night)),
+        "seconds": sum(seconds) if seconds else None,
+        "num_tokens": generated_tokens(lake, night),
+        "reported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "night": night,
+    }
+    return rows_to_table("night_log", [row])
+
+
+def generations(lake: Lake, night: str) -> dict[str, str]:
+    """Table -> generation of the night."""
+    found = {table: lake.generation(table, night) for table in SCHEMAS}
+    return {table: generation for table, generation in found.items() if generation is not None}
+
+
+def generated_tokens(lake: Lake, night: str) -> int | None:
+    """Completion tokens of search, samples, critiques and refinements; None where none are recorded."""
+    with Warehouse(lake, tables=["token_usage", "rollouts", "critiques", "refinements"]) as warehouse:
+        rows = warehouse.named("reports/token_ledger", night=night).to_pylist()
+    known = [row["completion_tokens"] for row in rows if row["completion_tokens"] is not None]
+    return sum(known) if known else None
+
+
+def version_of(settings: Settings, night: str, before: bool = False) -> PublishedVersion | None:
+    """The latest dataset version of a night, or of the nights before it."""
+    versions = list_versions(settings.datasets_dir, settings.publishing.name)
+    nights = [(str(one.manifest.get("night")), one) for one in versions]
+    chosen = [one for of, one in nights if (of < night if before else of == night)]
+    return max(chosen, key=lambda one: str(one.manifest.get("created_at")), default=None)
+
+
+def write_report(settings: Settings, lake: Lake, night: str) -> tuple[Path, NightFacts]:
+    """Writes the page of a night from what the lake holds, whatever of it there is; LakeError where that fails."""
+    path = report_path(settings, night)
+    with Warehouse(lake) as warehouse:
+        facts = read_facts(warehouse, night, settings.night_report)
+        links = tree_links(warehouse, facts, path.parent)
+    version, before = version_of(settings, night), version_of(settings, night, before=True)
+    alert = read_alert(settings.state_dir, night)
+    html = to_html(
+        facts, settings.night_report, settings.promotion,
+        failure=alert.reason if alert else None,
+        manifest=version.manifest if version else None,
+        before=before.manifest if before else None,
+        links=links,
+    )  # fmt: skip
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise LakeError(f"The report {path} could not be written: {error.strerror or error}.") from error
+    return path.absolute(), facts
+
+
+def tree_links(warehouse: Warehouse, facts: NightFacts, folder: Path) -> dict[str, str]:
+    """Pages of the trees that the disagreements name, written beside the report: tree id -> address."""
+    links: dict[str, str] = {}
+    for tree_id in {row["tree_id"] for row in facts.rows["disagreements"] if row["tree_id"] is not None}:
+        view = load_view(warehouse, find_tree(warehouse, tree_id, facts.night))
+        links[tree_id] = f"trees/{write_page(view, folder / 'trees' / f'{tree_id}.html').name}"
+    return links

@@ -1,0 +1,171 @@
+"""`reasonmill nights`: the log of nights, their reports, and nights run one after the other."""
+
+import json
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipelines.config import Settings
+
+nights_app = typer.Typer(help="The log of nights, their reports, and backfills.", invoke_without_command=True)
+
+Row = dict[str, object]
+COLUMNS = {
+    "night": "night", "verdict": "critic", "num_tokens": "tokens", "tokens_per_kept_row": "/row",
+    "num_kept_rows": "rows", "right_share": "right", "pass1": "pass@1", "greedy": "greedy",
+    "critic_auroc_frozen": "AUROC", "ece": "ece", "seconds": "min", "changed": "changed",
+}  # fmt: skip
+"""Column of the log -> its heading on the terminal."""
+SHARES = ("right_share", "pass1", "greedy")
+NO_NIGHTS = "There are no nights in the lake yet; `reasonmill demo` makes the first one."
+
+
+class Format(StrEnum):
+    """How the log is printed."""
+
+    table = "table"
+    json = "json"
+
+
+@nights_app.callback()
+def nights(
+    context: typer.Context,
+    format: Annotated[Format, typer.Option("--format", help="table, or json: one list of objects")] = Format.table,
+) -> None:
+    """One line per night: tokens, yields, how good critic and policy are, and what changed since the night before."""
+    if context.invoked_subcommand is not None:
+        return
+    from pipelines.config import load_settings
+
+    rows = log_of(load_settings())
+    if format is Format.json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif rows:
+        _print_log(rows)
+    else:
+        typer.echo(NO_NIGHTS)
+
+
+@nights_app.command()
+def report(
+    night: Annotated[str | None, typer.Argument(help="YYYY-MM-DD; default: the last one")] = None,
+    again: Annotated[bool, typer.Option("--again", help="write the page anew from the lake")] = False,
+    browser: Annotated[bool, typer.Option("--open", help="show it in the browser")] = False,
+) -> None:
+    """Print where the page of a night lies; it is written from the lake where it is not there yet."""
+    from pipelines.config import load_settings
+    from pipelines.lake import Lake
+    from pipelines.night_report.write import report_path, write_report
+
+    settings = load_settings()
+    lake = Lake(settings.lake_url)
+    chosen = known_night(lake, night)
+    path = report_path(settings, chosen)
+    if again or not path.is_file():
+        path, _ = write_report(settings, lake, chosen)
+    typer.echo(str(path))
+    if browser:
+        typer.launch(path.as_uri())
+
+
+@nights_app.command()
+def run(
+    first: Annotated[str, typer.Option("--from", help="first night, YYYY-MM-DD")],
+    last: Annotated[str, typer.Option("--to", help="last night, YYYY-MM-DD")],
+    select: Annotated[str | None, typer.Option(help="assets only, such as consistency_results+")] = None,
+    missing: Annotated[bool, typer.Option("--missing", help="only nights that the lake has no log of")] = False,
+) -> None:
+    """Run a range of nights, one after the other, the earliest first; a night that fails ends the range."""
+    from pipelines.config import load_settings
+    from pipelines.lake import Lake
+    from reasonmill.cli.demo import run_night
+
+    settings = load_settings()
+    wanted = nights_between(first, last)
+    done = set(Lake(settings.lake_url).partitions("night_log")) if missing else set()
+    for night in wanted:
+        if night not in done:
+            run_night(settings, night, select)
+
+
+def nights_between(first: str, last: str) -> list[str]:
+    """The days from first to last, both included; ConfigError where one is no day or they are the wrong way round."""
+    from pipelines.errors import ConfigError
+
+    try:
+        start, end = date.fromisoformat(first), date.fromisoformat(last)
+    except ValueError as error:
+        raise ConfigError(f"--from {first} --to {last}: {error}; give days as YYYY-MM-DD.") from None
+    if end < start:
+        raise ConfigError(f"--from {first} lies after --to {last}; give the earlier night first.")
+    return [(start + timedelta(days=days)).isoformat() for days in range((end - start).days + 1)]
+
+
+def known_night(lake: object, night: str | None) -> str:
+    """The named night, or the last one; LakeError where the lake has no rollouts of it."""
+    from pipelines.errors import LakeError
+    from pipelines.rows import near_names
+
+    known = lake.partitions("rollouts")
+    if not known:
+        raise LakeError(NO_NIGHTS)
+    if night is not None and night not in known:
+        raise LakeError(f"The lake has no night {night!r}; {near_names(night, known)}")
+    return night or known[-1]
+
+
+def log_of(settings: "Settings") -> list[Row]:
+    """One object per recorded night, oldest first: its row of night_log, its numbers, and what changed before it.
+
+    The configuration itself is left out: `changed` says what of it differs.
+    """
+    from pipelines.lake import Lake
+    from pipelines.night_report.facts import recorded_metrics
+    from pipelines.night_report.log import changes_of
+    from pipelines.warehouse import Warehouse
+
+    with Warehouse(Lake(settings.lake_url), tables=["night_log", "night_metrics"]) as warehouse:
+        log = warehouse.named("reports/night_log_rows").to_pylist()
+        metrics = recorded_metrics(warehouse, [row["night"] for row in log])
+    rows = []
+    for index, row in enumerate(log):
+        changed = changes_of(row, log[index - 1] if index else None)
+        shown = {name: value for name, value in row.items() if name not in ("config", "generations")}
+        found = [{"what": one.what, "before": one.before, "after": one.after} for one in changed]
+        rows.append({**shown, "metrics": metrics.get(row["night"], {}), "changed": found})
+    return rows
+
+
+def _print_log(rows: list[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name, title in COLUMNS.items():
+        is_text = name in ("night", "verdict", "changed")
+        table.add_column(title, justify="left" if is_text else "right", no_wrap=name != "changed")
+    for row in rows:
+        table.add_row(*(_cell(name, row) for name in COLUMNS))
+    Console(highlight=False).print(table, markup=False)
+
+
+def _cell(name: str, row: Row) -> str:
+    if name == "changed":
+        return ", ".join(one["what"].removeprefix("configuration ") for one in row["changed"])
+    from pipelines.night_report.svg import short
+
+    value = row.get(name, row["metrics"].get(name))
+    if value is None:
+        return "-"
+    if name == "seconds":
+        return f"{value / 60:.1f}"
+    if name in SHARES:
+        return f"{value:.1%}"
+    if name in ("num_tokens", "num_kept_rows"):
+        return short(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,182 @@
+"""The page of a night: what it says without data, with data, and with hostile text."""
+
+import json
+import re
+
+import pytest
+
+from pipelines.config import NightReportConfig, PromotionConfig, Settings
+from pipelines.lake import Lake, rows_to_table
+from pipelines.night_report.alerts import Alert, clear_alert, list_alerts, read_alert, write_alert
+from pipelines.night_report.facts import read_facts
+from pipelines.night_report.page import to_html
+from pipelines.night_report.sections import SECTIONS
+from pipelines.night_report.write import log_rows, metrics_rows, report_path, write_report
+from pipelines.warehouse import Warehouse
+
+N1, N2 = "2026-01-01", "2026-01-02"
+CONFIG, PROMOTION = NightReportConfig(num_audited=2), PromotionConfig()
+HOSTILE = '<script>alert("x")</script>'
+
+
+def sample(problem: str, index: int, reward: float, night: str, steps: list[str]) -> dict:
+    return {"rollout_id": f"{problem}-{index}-{night}", "problem_id": problem, "group_id": f"g{problem}{night}",
+            "outcome_reward": reward, "steps": steps, "num_tokens": 10 * (index + 1), "night": night,
+            "policy_id": "m", "policy_version": f"v{night}"}  # fmt: skip
+
+
+def world() -> dict[str, list[dict]]:
+    """Two problems, three samples each, on two nights; on the second one more of them are right."""
+    rollouts = [
+        sample(problem, index, float(index < right), night, ["1+1=2", f"#### {index}"])
+        for night, right in ((N1, 1), (N2, 2))
+        for problem in ("p", "q")
+        for index in range(3)
+    ]
+    steps = [(row["rollout_id"], step, row["night"]) for row in rollouts for step in range(2)]
+    return {
+        "problems": [{"problem_id": name, "prompt": f"{HOSTILE} {name}"} for name in ("p", "q")],
+        "rollouts": rollouts,
+        "evaluation_rollouts": rollouts,
+        "step_scores": [
+            {"rollout_id": name, "step": step, "score": 0.9 - 0.1 * step, "source": "critic", "night": night}
+            for name, step, night in steps
+        ],
+        "gold_steps": [
+            {"rollout_id": name, "step": step, "is_right": not name.startswith("p-1"), "night": night}
+            for name, step, night in steps
+        ],
+        "critiques": [
+            {"critique_id": f"{agent}{row['rollout_id']}", "rollout_id": row["rollout_id"], "agent": agent,
+             "verdict": "wrong", "step_verdicts": ["wrong", "wrong"], "night": row["night"]}
+            for row in rollouts for agent in ("a", HOSTILE)
+        ],
+        "policy_report": [
+            {"strategy": name, "num_problems": 2, "accuracy": 0.5, "low": 0.4, "high": 0.6, "completion_tokens": tokens,
+             "night": N2}
+            for name, tokens in (("greedy", 20.0), ("best_of_8_critic", 160.0), ("oracle_8", 160.0))
+        ],
+        "critic_trials": [{"critic_id": "c2", "current_id": "c1", "is_promotable": False, "reason": "drift",
+                           "drift": 2.0, "night": N2}],
+    }  # fmt: skip
+
+
+def page(tables: dict[str, list[dict]], night: str = N2, **known: object) -> str:
+    made = {table: rows_to_table(table, rows) for table, rows in tables.items()}
+    with Warehouse.over(made) as warehouse:
+        return to_html(read_facts(warehouse, night, CONFIG), CONFIG, PROMOTION, **known)
+
+
+def test_an_empty_lake_has_a_page_whose_every_section_says_why_it_is_empty():
+    html = page({})
+    bodies = re.findall(r'<section id="(\w+)">(.*?)</section>', html, re.DOTALL)
+    assert [key for key, _ in bodies] == [key for key, _, _ in SECTIONS]
+    for key, body in bodies:
+        assert 'class="empty"' in body or key == "numbers", key
+    assert 'class="verdict open"' in html
+
+
+def test_the_page_is_self_contained_and_runs_no_script():
+    html = page(world())
+    assert "default-src 'none'" in html
+    assert not re.search(r"<(script|link|iframe|img)\b", html)
+    assert not re.search(r'(href|src)="(?!#)', html)  # no tree pages were written: only anchors
+
+
+def test_texts_of_models_and_problems_are_escaped():
+    html = page(world())
+    assert HOSTILE not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_a_held_critic_is_said_at_the_top_with_check_and_numbers():
+    html = page(world())
+    assert 'class="verdict hold"' in html
+    assert "critic_promotions.promotable" in html and "drift 2.000, limit" in html
+
+
+def test_a_failed_night_says_its_reason_instead():
+    assert 'class="verdict failed"' in page(world(), failure="rollouts: the engine died")
+
+
+def test_numbers_are_compared_with_the_night_before():
+    # pass@1: 1 of 3 on the first night, 2 of 3 on the second, of both problems
+    html = page(world())
+    tile = re.search(r'<div class="tile"><span>pass@1</span><b>(.*?)</b><small>(.*?) ', html)
+    assert tile.groups() == ("66.7 %", "+33.3")
+    assert "2 better" not in html  # both stay mixed
+    assert "0 better, 0 worse (regressions), 2 as before" in html
+
+
+def test_the_audit_corrects_the_critic_on_right_answers_alone():
+    # of the second night's four right answers, p-0, p-1, q-0, q-1, one (p-1) has wrong steps; two of four are audited
+    made = {table: rows_to_table(table, rows) for table, rows in world().items()}
+    with Warehouse.over(made) as warehouse:
+        facts = read_facts(warehouse, N2, NightReportConfig(num_audited=4))
+    right = next(row for row in facts.audit if row["measure"] == "right")
+    assert (right["num_rows"], right["num_audited"], right["doubly_robust"]) == (4, 4, pytest.approx(0.75))
+    assert facts.numbers["flawed_in_right_audit"] == pytest.approx(0.25)
+
+
+def test_without_gold_labels_nothing_is_audited_and_the_number_is_not_there():
+    tables = world() | {"gold_steps": []}
+    made = {table: rows_to_table(table, rows) for table, rows in tables.items()}
+    with Warehouse.over(made) as warehouse:
+        facts = read_facts(warehouse, N2, CONFIG)
+    assert facts.audit == [] and "flawed_in_right_audit" not in facts.numbers
+
+
+def test_a_night_knows_nothing_of_later_ones():
+    made = {table: rows_to_table(table, rows) for table, rows in world().items()}
+    with Warehouse.over(made) as warehouse:
+        facts = read_facts(warehouse, N1, CONFIG)
+    assert (facts.nights, facts.previous) == ((N1,), None)
+
+
+# files ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    settings = Settings.model_validate({"root": tmp_path, "night_report": {"num_audited": 2}})
+    lake = Lake(settings.lake_url)
+    for table, rows in world().items():
+        for night in {row.get("night", "all") for row in rows}:
+            of_night = [row for row in rows if row.get("night", "all") == night]
+            lake.write(table, rows_to_table(table, of_night), partition=night, lineage={"engine": "scripted"})
+    return settings
+
+
+def test_the_report_is_written_from_the_lake_alone_and_says_what_an_alert_says(settings):
+    lake = Lake(settings.lake_url)
+    path, _ = write_report(settings, lake, N2)
+    assert path == report_path(settings, N2).absolute() and 'class="verdict hold"' in path.read_text()
+    write_alert(settings.state_dir, Alert(N2, "night_failed", "critiques: no room", "r1", "2026-01-02T03:00:00+00:00"))
+    assert "critiques: no room" in write_report(settings, lake, N2)[0].read_text()
+
+
+def test_the_log_tells_model_engine_verdict_and_configuration(settings):
+    lake = Lake(settings.lake_url)
+    (row,) = log_rows(settings, lake, N2).to_pylist()
+    assert (row["policy_id"], row["policy_version"], row["engine"]) == ("m", f"v{N2}", "scripted")
+    assert (row["verdict"], row["reason"], row["dataset_version"], row["seconds"]) == ("hold", "drift", None, None)
+    assert json.loads(row["config"])["night_report.num_audited"] == 2
+    with Warehouse(lake) as warehouse:
+        metrics = metrics_rows(warehouse, settings, N2).to_pylist()
+    assert {row["metric"] for row in metrics} >= {"pass1", "distinct_solution_share", "length_p50"}
+
+
+def test_a_password_in_the_configuration_does_not_reach_the_log(settings):
+    engine = settings.engine.model_copy(update={"extra_args": ("--api-key=abcdef123456",)})
+    (row,) = log_rows(settings.model_copy(update={"engine": engine}), Lake(settings.lake_url), N2).to_pylist()
+    assert "abcdef123456" not in row["config"]
+
+
+def test_alerts_are_kept_until_they_are_cleared_and_hold_no_credentials(tmp_path):
+    alert = Alert(N1, "night_failed", "https://ann:secret@host is down", "r", "now")
+    write_alert(tmp_path, alert)
+    assert read_alert(tmp_path, N1).reason == "https://***@host is down"
+    assert [one.night for one in list_alerts(tmp_path)] == [N1]
+    clear_alert(tmp_path, N1)
+    clear_alert(tmp_path, N1)
+    assert read_alert(tmp_path, N1) is None

@@ -1,0 +1,107 @@
+"""What the doctor finds before a night runs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import pipelines.diagnosis as diagnosis
+from pipelines.config import Settings
+from pipelines.diagnosis import ERROR, OK, WARNING, Finding, diagnose
+from pipelines.lake import Lake
+from pipelines.night_report.alerts import Alert, write_alert
+
+
+def settings_of(root: Path, **sections: dict) -> Settings:
+    return Settings.model_validate({"root": root, **sections})
+
+
+def found(check: Callable, settings: Settings) -> list[tuple[str, str]]:
+    return [(finding.name, finding.level) for finding in check(settings)]
+
+
+def test_a_fresh_workspace_has_no_errors(tmp_path):
+    assert [finding for finding in diagnose(settings_of(tmp_path)) if finding.level == ERROR] == []
+
+
+def test_a_model_that_is_not_there_is_an_error_with_something_to_do(tmp_path):
+    findings = diagnose(settings_of(tmp_path, policy={"model": "/no/such/model"}))
+    (error,) = [finding for finding in findings if finding.name == "policy"]
+    assert error.level == ERROR and "/no/such/model" in error.text and error.advice
+
+
+def test_a_problem_file_that_is_missing_is_an_error(tmp_path):
+    settings = settings_of(tmp_path, problems={"sources": [{"kind": "jsonl", "path": "mine.jsonl"}]})
+    assert found(diagnosis.problems_findings, settings) == [("problems", ERROR)]
+    (tmp_path / "mine.jsonl").write_text("{}\n")
+    assert found(diagnosis.problems_findings, settings) == [("problems", OK)]
+
+
+def test_a_key_that_is_not_set_is_an_error_and_urls_hide_their_passwords(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    engine = {"mode": "url", "url": "https://ann:secret@host:8000/v1", "api_key_env": "NO_SUCH_KEY"}
+    first, key = diagnosis.engine_findings(settings_of(tmp_path, engine=engine))
+    assert first.level == OK and "secret" not in first.text and "***@host" in first.text
+    assert (key.name, key.level) == ("engine key", ERROR)
+
+
+@pytest.mark.parametrize(("free_gib", "level"), [(0.5, ERROR), (3, WARNING), (50, OK)])
+def test_disk_is_judged_by_what_a_night_needs(tmp_path, monkeypatch, free_gib, level):
+    usage = type("Usage", (), {"free": int(free_gib * 2**30)})
+    monkeypatch.setattr(diagnosis.shutil, "disk_usage", lambda path: usage)
+    assert found(diagnosis.disk_findings, settings_of(tmp_path)) == [("disk", level)]
+
+
+@pytest.mark.parametrize(("available_gib", "level"), [(1, WARNING), (500, OK)])
+def test_memory_is_compared_with_weights_and_cache(tmp_path, monkeypatch, available_gib, level):
+    monkeypatch.setattr(diagnosis, "available_memory", lambda: available_gib * 2**30)
+    settings = settings_of(tmp_path, engine={"device": "cpu"})
+    assert found(diagnosis.memory_findings, settings) == [("memory", level)]
+
+
+def test_a_lease_that_is_held_is_told_from_one_that_a_dead_process_left(tmp_path):
+    settings = settings_of(tmp_path)
+    lake = Lake(settings.lake_url)
+    with lake.lease("rollouts/2026-01-02"):
+        (held, last) = diagnosis.leases_findings(settings)
+        assert held.level == WARNING and "process" in held.text
+        assert last.text == "no stale lease"
+    (Path(settings.lake_url) / ".leases" / "left.json").write_text(json.dumps({"pid": 1}))
+    (left,) = diagnosis.leases_findings(settings)
+    assert left.level == OK and left.text.startswith("1 left by processes that are dead")
+
+
+def test_packages_that_are_not_as_pinned_are_named(tmp_path):
+    file = tmp_path / "base.txt"
+    file.write_text("# comment\npytest==0.0.1\nno-such-package==1.0\nduckdb==2.0.0\n")
+    wrong = {name: wanted for name, wanted, _ in diagnosis.other_versions([file])}
+    assert wrong["pytest"] == "0.0.1" and wrong["no-such-package"] == "1.0"
+
+
+def test_an_engine_of_a_process_that_is_gone_is_no_worry(tmp_path):
+    settings = settings_of(tmp_path)
+    folder = settings.state_dir / "engines"
+    folder.mkdir(parents=True)
+    (folder / "old.json").write_text(json.dumps({"pid": 2**22 + 1}))
+    (folder / "mine.json").write_text(json.dumps({"supervisor_pid": 1}))
+    (folder / "odd.json").write_text("[")
+    levels = {finding.text.split()[0]: finding.level for finding in diagnosis.engine_findings(settings)
+              if finding.name == "engine state"}  # fmt: skip
+    assert levels == {"mine": WARNING, "old": OK, str(folder / "odd.json"): WARNING}
+
+
+def test_alerts_of_earlier_nights_are_shown(tmp_path):
+    settings = settings_of(tmp_path)
+    write_alert(settings.state_dir, Alert("2026-01-02", "night_failed", "no room", "r", "now"))
+    (finding,) = diagnosis.alerts_findings(settings)
+    assert (finding.name, finding.level, finding.text) == ("alert 2026-01-02", WARNING, "no room")
+
+
+def test_a_watched_folder_that_is_not_there_is_a_warning(tmp_path):
+    settings = settings_of(tmp_path, schedule={"policy_folder": "new"})
+    assert found(diagnosis.policy_findings, settings) == [("model", OK), ("new policies", WARNING)]
+
+
+def test_a_finding_without_advice_needs_nothing():
+    assert Finding("x", OK, "well").advice == ""
