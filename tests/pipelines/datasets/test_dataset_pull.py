@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import resource
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -149,6 +150,19 @@ def test_a_folder_in_the_way_is_explained(world, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkspaceError, match="file could not be written"):
         pull_version(store, "tiny", to=tmp_path / "file")
+
+
+def test_a_full_disk_is_explained_and_the_next_pull_goes_on(world, tmp_path):
+    store, version, _ = world
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+    try:
+        with pytest.raises(WorkspaceError, match=f"could not be written: File too large.*kept in .*.pulling-{version}"):
+            pull_version(store, "tiny", to=tmp_path / "to")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in (tmp_path / "to").iterdir()] == [f".pulling-{version}"]
+    assert rows_of(pull_version(store, "tiny", to=tmp_path / "to").path) == sft_rows(NIGHTS[0])
 
 
 def test_processes_that_pull_at_once_get_the_same_folder_and_copy_it_once(world, tmp_path):
