@@ -15,6 +15,7 @@ from reasonmill.cli.apply import ApplyCommand, apply
 from reasonmill.cli.critic import critic_app
 from reasonmill.cli.dataset_diff import diff
 from reasonmill.cli.dataset_lineage import lineage
+from reasonmill.cli.dataset_push import push
 from reasonmill.cli.dataset_rebuild import rebuild
 from reasonmill.cli.datasets import datasets_app
 from reasonmill.cli.estimate import estimate
@@ -31,6 +32,7 @@ app = typer.Typer(
 datasets_app.command()(diff)
 datasets_app.command()(lineage)
 datasets_app.command()(rebuild)
+datasets_app.command()(push)
 app.add_typer(config.app, name="config")
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(store.app, name="store")
