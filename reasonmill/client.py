@@ -1,20 +1,177 @@
-"""The light client: read the tables of a workspace from a notebook or a training job.
+"""The light client: pull, open and stream published datasets, and read the tables of a workspace.
 
-    from reasonmill.client import query, scan
-    scan("rollouts").filter(polars.col("outcome_reward") == 1).collect()
-    query("select family, avg(outcome_reward) from rollouts join problems using (problem_id) group by family")
+    from reasonmill import client
+    folder = client.pull("reasoning", "prod", to="data", source="s3://bucket/datasets")   # checked, resumable
+    rows = client.open(folder, "sft")                             # pyarrow dataset, memory-mapped; or duckdb, polars
+    dataset = client.load(folder, "sft")                          # datasets.Dataset, never from a stale cache
+    for batch in (batches := client.batches(folder, "sft", 64, seed=0, state=saved)):
+        saved = batches.state()                                   # JSON: goes on after exactly this batch
 
-Importing this module imports nothing heavy; polars, DuckDB and the configuration are loaded when they are needed.
+    client.scan("rollouts").filter(polars.col("outcome_reward") == 1).collect()
+    client.query("select family, count(*) from rollouts join problems using (problem_id) group by family")
+
+Datasets need pyarrow and fsspec only (`s3://` needs s3fs as well); polars, DuckDB, `datasets` and the configuration of
+a workspace are loaded when they are asked for. `scan` and `query` read a workspace and need its whole environment.
 """
 
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.fs
+
+from pipelines.datasets.published import MANIFEST, PublishedVersion, read_version, redacted, set_entry
+from pipelines.datasets.pull import ProgressFn, pull_version
+from pipelines.datasets.reading import Batches, Order
+from pipelines.datasets.versions import LATEST, DatasetStore, split_spec
+from pipelines.errors import WorkspaceError
 
 if TYPE_CHECKING:
+    import datasets
+    import duckdb
     import polars
-    import pyarrow as pa
 
     from pipelines.lake import Lake
+
+SOURCE_VARIABLE = "REASONMILL_DATASETS"
+
+Opened = "pyarrow.dataset.Dataset | duckdb.DuckDBPyRelation | polars.LazyFrame"
+
+
+def pull(
+    name: str,
+    version: str = LATEST,
+    *,
+    to: str | Path,
+    source: str | Path | None = None,
+    sets: Sequence[str] = (),
+    on_progress: ProgressFn | None = None,
+) -> Path:
+    """Copies a version, every file checked, to the folder `<to>/<version>` and returns it; see `pull_version`.
+
+    `version`: a version, its start, a pin or `latest`; `source`: folder or URL of the datasets, None means
+    `$REASONMILL_DATASETS`, then the workspace's. A card that was edited by hand is a warning.
+    """
+    import warnings
+
+    pulled = pull_version(_store(source), name, version, to, sets, on_progress)
+    for warning in pulled.warnings:
+        warnings.warn(warning, stacklevel=2)
+    return pulled.path
+
+
+def open(
+    name_or_path: str | Path,
+    set_name: str,
+    format: Literal["arrow", "duckdb", "polars"] = "arrow",
+    source: str | Path | None = None,
+) -> Opened:
+    """A set without copying it: a pyarrow dataset over memory-mapped files, a DuckDB relation or a polars LazyFrame.
+
+    `name_or_path`: a pulled folder, or `name@version` in `source`, which is then read where it lies.
+    """
+    if format not in OPENERS:
+        raise WorkspaceError(f"format is {format!r}, but must be one of {', '.join(OPENERS)}.")
+    return OPENERS[format](*_files(name_or_path, set_name, source)[:2])
+
+
+def load(
+    name_or_path: str | Path, set_name: str, source: str | Path | None = None, cache_dir: str | None = None
+) -> "datasets.Dataset":
+    """A set of a folder through `datasets.load_dataset`: by its files, whose changes its cache notices."""
+    from datasets import load_dataset
+
+    filesystem, paths, found = _files(name_or_path, set_name, source)
+    if not isinstance(filesystem, pyarrow.fs.LocalFileSystem):
+        raise WorkspaceError(f"{redacted(found.path)} is not on this machine; pull it first, then load that folder.")
+    return load_dataset("parquet", data_files={"train": paths}, split="train", cache_dir=cache_dir)
+
+
+def batches(
+    name_or_path: str | Path,
+    set_name: str,
+    batch_size: int,
+    *,
+    seed: int | None = None,
+    num_epochs: int | None = 1,
+    rank: int = 0,
+    world_size: int = 1,
+    is_even: bool = False,
+    columns: Sequence[str] | None = None,
+    state: Mapping[str, object] | None = None,
+    source: str | Path | None = None,
+) -> Batches:
+    """An iterator over pyarrow tables of `batch_size` rows, whose `state()` another process goes on from.
+
+    `seed` shuffles (None: as published); `num_epochs` None never ends; rows are shared among `world_size` ranks,
+    with as many rows for each where `is_even`. The order is told in `pipelines.datasets.reading`.
+    """
+    filesystem, paths, found = _files(name_or_path, set_name, source)
+    order = Order(seed, num_epochs, rank, world_size, is_even)
+    digest = str(found.manifest["content_sha256"])
+    return Batches(filesystem, paths, digest, set_name, order, batch_size, columns, state)
+
+
+def _store(source: str | Path | None) -> DatasetStore:
+    named = source or os.environ.get(SOURCE_VARIABLE)
+    if named:
+        return DatasetStore(named)
+    try:
+        from pipelines.config import load_settings
+    except ImportError as error:
+        raise WorkspaceError(
+            f'Say where the datasets are: source="s3://bucket/datasets" or a folder, or set {SOURCE_VARIABLE}.'
+        ) from error
+    return DatasetStore(load_settings().datasets_url)
+
+
+def _files(
+    name_or_path: str | Path, set_name: str, source: str | Path | None
+) -> tuple[pyarrow.fs.FileSystem, list[str], PublishedVersion]:
+    """The filesystem, the paths of the set's files on it, and the version."""
+    if "://" in str(name_or_path):
+        raise WorkspaceError(f"{redacted(name_or_path)} is a URL; give the name of a dataset, and the URL as source=.")
+    is_name = isinstance(name_or_path, str) and "/" not in name_or_path and not Path(name_or_path, MANIFEST).is_file()
+    if not is_name:
+        found = read_version(name_or_path)
+        paths = [str(Path(found.path, file["path"])) for file in set_entry(found, set_name)["files"]]
+        return pyarrow.fs.LocalFileSystem(use_mmap=True), paths, found
+    store = _store(source)
+    found = store.resolve(*split_spec(str(name_or_path)))
+    paths = [store.file_path(found, file["path"]) for file in set_entry(found, set_name)["files"]]
+    if store.is_local:
+        return pyarrow.fs.LocalFileSystem(use_mmap=True), paths, found
+    return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(store.filesystem)), paths, found
+
+
+def _as_arrow(filesystem: pyarrow.fs.FileSystem, paths: list[str]) -> pyarrow.dataset.Dataset:
+    return pyarrow.dataset.dataset(paths, format="parquet", filesystem=filesystem)
+
+
+def _as_duckdb(filesystem: pyarrow.fs.FileSystem, paths: list[str]) -> "duckdb.DuckDBPyRelation":
+    import duckdb
+
+    connection = duckdb.connect()  # lives as long as the relation
+    if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
+        return connection.read_parquet(paths)
+    return connection.from_arrow(_as_arrow(filesystem, paths))
+
+
+def _as_polars(filesystem: pyarrow.fs.FileSystem, paths: list[str]) -> "polars.LazyFrame":
+    import polars
+
+    if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
+        return polars.scan_parquet(paths, glob=False)
+    return polars.scan_pyarrow_dataset(_as_arrow(filesystem, paths))
+
+
+OPENERS = {"arrow": _as_arrow, "duckdb": _as_duckdb, "polars": _as_polars}
+
+
+# tables of a workspace --------------------------------------------------------------------------
 
 
 def scan(table: str, workspace: str | Path | None = None) -> "polars.LazyFrame":

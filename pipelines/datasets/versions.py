@@ -149,7 +149,7 @@ class DatasetStore:
             others = self.names()
             listed = "none; publish one first."
             if others:
-                listed = f"none; publish one first. Datasets there: {near_names(name, others)}"
+                listed = f"none; publish one first. Of the datasets there: {near_names(name, others)}"
         else:
             names = [*versions, *self.pins(name)]
             is_near = bool(asked) and "did you mean" in near_names(asked, names)
@@ -351,12 +351,12 @@ class DatasetStore:
             self._remove(name, chosen)
             return chosen
 
-    def remove_old(self, name: str, keep: int, just_made: str) -> list[str]:
-        """Removes all but the `keep` newest versions and the pinned ones, and leftovers a day old; returns the names.
+    def remove_old(self, name: str, keep: int, just_made: str, stale_after_s: float = STALE_AFTER_S) -> list[str]:
+        """Removes all but the `keep` newest versions and the pinned ones, and old leftovers; returns the names.
 
         What cannot be told (a damaged pin, another process that pins) removes nothing: the next call does it.
         """
-        self._remove_leftovers(name)
+        self._remove_leftovers(name, stale_after_s)
         with suppress(ReasonmillError), self._changing(name):
             versions = self.listing(name).versions
             kept = {just_made, *self.pins_in_effect(name).values()}
@@ -379,10 +379,10 @@ class DatasetStore:
             self.filesystem.invalidate_cache()
             self.filesystem.rm(path, recursive=True)
 
-    def _remove_leftovers(self, name: str) -> None:
+    def _remove_leftovers(self, name: str, stale_after_s: float) -> None:
         """What killed publishers left: hidden folders on a local disk, folders without a manifest elsewhere."""
         if self.is_local:
-            remove_stale(Path(self.folder(name)), (BUILDING, REMOVING))
+            remove_stale(Path(self.folder(name)), (BUILDING, REMOVING), stale_after_s)
             return
         folder = self.folder(name)
         starts = [one for one in self._ls(folder) if one.startswith(f"{name}-") and NAME.fullmatch(one)]
@@ -390,7 +390,7 @@ class DatasetStore:
             with suppress(OSError, NotImplementedError):
                 files = self.filesystem.find(f"{folder}/{one}")
                 newest = max((self.filesystem.modified(file).timestamp() for file in files), default=0.0)
-                if files and time.time() - newest > STALE_AFTER_S:
+                if files and time.time() - newest > stale_after_s:
                     self.filesystem.rm(f"{folder}/{one}", recursive=True)
 
     # the filesystem -------------------------------------------------------------------------------
@@ -461,11 +461,11 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def remove_stale(folder: Path, starts: Iterable[str]) -> None:
-    """Removes hidden folders that start so and were not touched for a day: their process was killed."""
+def remove_stale(folder: Path, starts: Iterable[str], stale_after_s: float = STALE_AFTER_S) -> None:
+    """Removes hidden folders that start so and were not touched for so long: their process was killed."""
     for left in [path for start in starts for path in folder.glob(f"{start}*")]:
         with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > STALE_AFTER_S:
+            if time.time() - left.stat().st_mtime > stale_after_s:
                 shutil.rmtree(left, ignore_errors=True)
 
 

@@ -1,0 +1,284 @@
+"""Finding versions, pins and rollbacks, and what a damaged or foreign folder is."""
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from dataset_worlds import NIGHTS, make_settings, publish_night, publish_nights
+
+from pipelines.datasets.published import parse_manifest, read_version, redacted
+from pipelines.datasets.versions import DatasetStore, list_versions, split_spec
+from pipelines.errors import PartitionBusyError, WorkspaceError
+from pipelines.leases import hold_lease
+
+
+def manifest_file(store: DatasetStore, version: str) -> Path:
+    return Path(store.root, "tiny", version, "manifest.json")
+
+
+def edit(file: Path, **changes: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+# finding ------------------------------------------------------------------------------------------
+
+
+def test_a_store_knows_its_datasets_and_near_names(tmp_path):
+    store, _ = publish_nights(tmp_path, NIGHTS[:1])
+    (Path(store.root) / "no_dataset").mkdir()
+    assert store.names() == ["tiny"]
+    with pytest.raises(WorkspaceError, match="'tinny'.*Of the datasets there: did you mean tiny"):
+        store.resolve("tinny")
+    with pytest.raises(WorkspaceError, match="'../tiny' cannot name a dataset"):
+        store.resolve("../tiny")
+
+
+def test_an_unknown_version_gets_the_near_ones_and_the_pins(tmp_path):
+    store, made = publish_nights(tmp_path, NIGHTS[:1])
+    store.pin("tiny", made[0], "prod")
+    with pytest.raises(WorkspaceError, match=f"'prof' is not a version .*{made[0]}; did you mean prod"):
+        store.resolve("tiny", "prof")
+
+
+def test_a_name_and_a_version_are_split_at_the_sign():
+    assert split_spec("tiny") == ("tiny", "latest")
+    assert split_spec("tiny@prod") == ("tiny", "prod")
+    for text in ("@prod", "tiny@", ""):
+        with pytest.raises(WorkspaceError, match="names no version"):
+            split_spec(text)
+
+
+def test_user_names_passwords_and_tokens_of_urls_are_not_shown():
+    text = redacted("https://user:pa55@host/x?token=abc&part=2#end and s3://bucket/a@b")
+    assert text == "https://***@host/x?token=***&part=***#end and s3://bucket/a@b"
+    with pytest.raises(WorkspaceError) as caught:
+        DatasetStore("nosuch://user:pa55@host/x")
+    assert "pa55" not in str(caught.value) and "***@host" in str(caught.value)
+
+
+def test_credentials_in_a_url_of_the_configuration_do_not_reach_the_manifest(tmp_path):
+    settings = make_settings(tmp_path, "memory://user:pa55@host/datasets")
+    version = publish_night(settings, NIGHTS[0])
+    assert "pa55" not in json.dumps(version.manifest) and "pa55" not in str(version.path)
+    store = DatasetStore(settings.datasets_url)
+    assert b"pa55" not in store.read_file(version, "README.md")
+    assert store.resolve("tiny").version == version.version
+
+
+# pins ---------------------------------------------------------------------------------------------
+
+
+def test_a_pin_is_a_version_by_another_name_and_moves(tmp_path):
+    store, made = publish_nights(tmp_path)
+    store.pin("tiny", made[0], "prod")
+    assert store.resolve("tiny", "prod").version == made[0]
+    store.pin("tiny", "latest", "prod")
+    assert store.resolve("tiny", "prod").version == made[2]
+    assert [target.version for target in store.pins("tiny")["prod"].targets] == [made[0], made[2]]
+    assert json.loads(Path(store.root, "tiny/pins/prod.json").read_text())["pin"] == "prod"
+    assert store.unpin("tiny", "prod").version == made[2]
+    assert store.pins("tiny") == {}
+    with pytest.raises(WorkspaceError, match="no pin 'prod'; it has no pins"):
+        store.unpin("tiny", "prod")
+
+
+def test_a_pin_rolls_back_through_all_that_were_pinned_and_not_back_to_where_it_came_from(tmp_path):
+    store, (a, b, c) = publish_nights(tmp_path)
+    for version in (a, b, c):
+        store.pin("tiny", version, "prod")
+    assert [store.rollback("tiny", pin="prod").version for _ in range(2)] == [b, a]
+    with pytest.raises(WorkspaceError, match=f"no target before {a}"):
+        store.rollback("tiny", pin="prod")
+    assert store.rollback("tiny", to=c, pin="prod").version == c
+    assert store.rollback("tiny", pin="prod").version == b
+    with pytest.raises(WorkspaceError, match="did you mean prod"):
+        store.rollback("tiny", pin="prood")
+
+
+@pytest.mark.parametrize("pin", ["latest", "tiny-2026", "../x", "", "a b", ".hidden"])
+def test_a_pin_cannot_be_called_like_a_version_or_a_path(tmp_path, pin):
+    store, made = publish_nights(tmp_path, NIGHTS[:1])
+    with pytest.raises(WorkspaceError, match="rollback tiny --to VERSION" if pin == "latest" else "cannot name a pin"):
+        store.pin("tiny", made[0], pin)
+
+
+def test_latest_rolled_back_stays_there_until_something_newer_is_published(tmp_path):
+    store, (a, b) = publish_nights(tmp_path, NIGHTS[:2])
+    assert store.rollback("tiny").version == a
+    assert store.resolve("tiny").version == a
+    assert store.pins_in_effect("tiny") == {"latest": a}
+    publish_nights(tmp_path, NIGHTS[1:2])  # the same content again: still the version that was rolled back from
+    assert store.resolve("tiny").version == a
+    _, (c,) = publish_nights(tmp_path, NIGHTS[2:])
+    assert store.resolve("tiny").version == c
+    assert store.pins_in_effect("tiny") == {}
+
+
+def test_latest_rolls_back_step_by_step_to_a_named_version_and_is_undone(tmp_path):
+    store, (a, b, c) = publish_nights(tmp_path)
+    assert [store.rollback("tiny").version for _ in range(2)] == [b, a]
+    with pytest.raises(WorkspaceError, match=f"{a} is the oldest version"):
+        store.rollback("tiny")
+    assert store.rollback("tiny", to=b).version == b
+    store.unpin("tiny", "latest")
+    assert store.resolve("tiny").version == c
+    with pytest.raises(WorkspaceError, match="`latest` is not rolled back"):
+        store.unpin("tiny", "latest")
+
+
+def test_a_damaged_pin_is_named_and_stops_nothing_else(tmp_path):
+    store, made = publish_nights(tmp_path, NIGHTS[:2], keep=10)
+    pins = Path(store.root, "tiny/pins")
+    pins.mkdir()
+    (pins / "prod.json").write_text('{"targets": [{"version": "../../etc", "set_at": "", "how": "pin"}]}')
+    with pytest.raises(WorkspaceError, match=r"pins/prod.json is damaged"):
+        store.resolve("tiny", "prod")
+    assert store.resolve("tiny", made[0]).version == made[0]
+    assert store.remove_old("tiny", keep=1, just_made=made[1]) == []  # who knows what it pinned
+    assert [one.version for one in list_versions(store.root, "tiny")] == made
+
+
+def test_only_one_process_changes_pins_at_a_time(tmp_path):
+    store, made = publish_nights(tmp_path, NIGHTS[:1])
+    with (
+        hold_lease(store.filesystem, f"{store.root}/.leases/tiny.json", "test"),
+        pytest.raises(PartitionBusyError, match="the pins of tiny is being written by process"),
+    ):
+        store.pin("tiny", made[0], "prod")
+    assert store.pins("tiny") == {}
+
+
+# disappearing -------------------------------------------------------------------------------------
+
+
+def test_a_pinned_version_is_neither_deleted_nor_cleaned_away(tmp_path):
+    store, (a, b) = publish_nights(tmp_path, NIGHTS[:2])
+    store.pin("tiny", a, "prod")
+    with pytest.raises(WorkspaceError, match="the pin 'prod' points at it.*unpin tiny prod"):
+        store.delete("tiny", a)
+    _, (c,) = publish_nights(tmp_path, NIGHTS[2:], keep=1)
+    assert [one.version for one in list_versions(store.root, "tiny")] == [a, c]  # b was neither pinned nor newest
+    store.unpin("tiny", "prod")
+    assert store.delete("tiny", a) == a
+    assert [one.version for one in list_versions(store.root, "tiny")] == [c]
+
+
+def test_the_version_that_latest_was_rolled_back_to_is_not_deleted(tmp_path):
+    store, (a, b) = publish_nights(tmp_path, NIGHTS[:2])
+    store.rollback("tiny")
+    with pytest.raises(WorkspaceError, match="the pin 'latest' points at it.*rollback tiny --undo"):
+        store.delete("tiny", a)
+    with pytest.raises(WorkspaceError, match="a name that moves"):
+        store.delete("tiny", "latest")
+    assert store.delete("tiny", b) == b  # the bad one may go
+    assert store.resolve("tiny").version == a
+
+
+def test_a_pin_whose_version_is_gone_says_so(tmp_path):
+    store, (a, b) = publish_nights(tmp_path, NIGHTS[:2])
+    store.pin("tiny", a, "prod")
+    manifest_file(store, a).unlink()
+    with pytest.raises(WorkspaceError, match=f"The pin 'prod' names {a}, which is gone"):
+        store.resolve("tiny", "prod")
+
+
+def test_what_killed_publishers_left_is_removed_after_a_day_and_not_before(tmp_path):
+    store, _ = publish_nights(tmp_path, NIGHTS[:1])
+    left, new = (Path(store.root, "tiny", f".building-{name}") for name in ("old", "new"))
+    left.mkdir()
+    new.mkdir()
+    os.utime(left, (time.time() - 25 * 3600,) * 2)
+    publish_nights(tmp_path, NIGHTS[1:2])
+    assert (left.exists(), new.exists()) == (False, True)
+
+
+# bad input ----------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_no_version_is_refused_by_name(tmp_path):
+    (tmp_path / "rows").mkdir()
+    with pytest.raises(WorkspaceError, match="rows is not a dataset version: it has no manifest.json"):
+        read_version(tmp_path / "rows")
+    with pytest.raises(WorkspaceError, match="there is no such folder"):
+        read_version(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"content_sha256": "0" * 64}, "its sets give .* edited or cut"),
+        ({"content_sha256": 7}, "`content_sha256` is 7"),
+        ({"version": "../x"}, "`version` is '../x'"),
+        ({"created_at": None}, "`created_at` is None"),
+        ({"sets": {}}, "`sets` is not an object"),
+        ({"sets": {"sft": {"columns": {}, "files": [], "num_rows": 0}}}, "'sft' lacks `columns` or `files`"),
+        ({"sets": {"../sft": {}}}, "'../sft' cannot name a set"),
+        ({"files": [{"path": "README.md", "num_bytes": 1, "sha256": "0" * 64}]}, "the file 'README.md'"),
+    ],
+)
+def test_a_manifest_that_was_tampered_with_is_refused_with_the_field(tmp_path, change, reason):
+    store, made = publish_nights(tmp_path, NIGHTS[:1])
+    edit(manifest_file(store, made[0]), **change)
+    with pytest.raises(WorkspaceError, match=f"manifest.json cannot be used: .*{reason}"):
+        read_version(Path(store.root, "tiny", made[0]))
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "sft/.hidden", "a\\b", "C:/x", "", "a//b", "a\n"])
+def test_a_file_that_leaves_the_folder_is_refused(path):
+    sets = {"sft": {"columns": {}, "num_rows": 1, "files": [{"path": path, "num_bytes": 1, "sha256": "0" * 64}]}}
+    parts = json.dumps([["sft", {}, ["0" * 64]]])
+    manifest = {
+        "version": "tiny-1",
+        "created_at": "",
+        "content_sha256": hashlib.sha256(parts.encode()).hexdigest(),
+        "sets": sets,
+    }
+    with pytest.raises(WorkspaceError, match="which is no path inside the version's folder; refused"):
+        parse_manifest(json.dumps(manifest).encode(), "here")
+
+
+def test_a_damaged_version_is_named_while_the_others_stay_readable(tmp_path):
+    store, (a, b, c) = publish_nights(tmp_path)
+    manifest_file(store, b).write_text("{")
+    found = store.listing("tiny")
+    assert [one.version for one in found.versions] == [a, c]
+    assert list(found.damaged) == [b]
+    assert store.resolve("tiny", c).version == c
+    with pytest.raises(WorkspaceError, match=f"newest cannot be told.*not JSON.*delete tiny@{b}"):
+        store.resolve("tiny")  # the damaged one may be the newest
+    with pytest.raises(WorkspaceError, match="not JSON"):
+        list_versions(store.root, "tiny")
+    assert store.delete("tiny", b) == b
+    assert store.resolve("tiny").version == c
+
+
+def test_a_version_that_was_copied_or_renamed_in_the_store_is_not_listed_as_another(tmp_path):
+    store, made = publish_nights(tmp_path, NIGHTS[:1])
+    folder = Path(store.root, "tiny")
+    (folder / made[0]).rename(folder / "tiny-mine")
+    assert "was renamed or copied" in store.listing("tiny").damaged["tiny-mine"]
+
+
+# publishing: the same rows, the same bytes --------------------------------------------------------
+
+
+def test_how_the_lake_has_cut_its_files_does_not_change_the_version(tmp_path):
+    settings, other = make_settings(tmp_path / "one"), make_settings(tmp_path / "two")
+    version = publish_night(settings, NIGHTS[0], num_rows=3000)
+    from dataset_worlds import sft_rows
+
+    from pipelines.lake import Lake
+    from pipelines.publishing import publish
+    from pipelines.rows import rows_to_table
+
+    lake = Lake(other.lake_url)
+    rows = rows_to_table("sft", sft_rows(NIGHTS[0], 3000))
+    with lake.writer("sft", partition=NIGHTS[0], row_group_bytes=10_000) as writer:
+        for start in range(0, 3000, 700):
+            writer.add(rows.slice(start, 700))
+        writer.commit()
+    lake.write("prompts", Lake(settings.lake_url).read("prompts"), partition=NIGHTS[0])
+    assert publish(other, lake, NIGHTS[0], ["sft", "prompts"]).version == version.version
