@@ -13,6 +13,7 @@ from assets.run import materialize_night
 from pipelines.config import Settings
 from pipelines.datasets.published import PublishedVersion, read_version
 from pipelines.datasets.rebuild import FileCheck, bring_earlier, compare, rebuild_settings
+from pipelines.datasets.versions import remove_stale
 from pipelines.inference.replay_only import replay_session
 from pipelines.inference.session import Session
 from pipelines.lake import Lake
@@ -78,6 +79,7 @@ def rebuild_version(
     started = time.monotonic()
     manifest = version.manifest
     target.mkdir(parents=True, exist_ok=True)
+    remove_stale(target, (WORKING,))
     work = Path(tempfile.mkdtemp(prefix=WORKING, dir=target))
     try:
         chosen = rebuild_settings(manifest, settings, target, work, store)

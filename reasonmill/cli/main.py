@@ -16,6 +16,7 @@ from reasonmill.cli.apply import ApplyCommand, apply
 from reasonmill.cli.critic import critic_app
 from reasonmill.cli.dataset_diff import diff
 from reasonmill.cli.dataset_lineage import lineage
+from reasonmill.cli.dataset_push import push
 from reasonmill.cli.dataset_rebuild import rebuild
 from reasonmill.cli.datasets import datasets_app
 from reasonmill.cli.doctor import doctor
@@ -35,6 +36,7 @@ app = typer.Typer(
 datasets_app.command()(diff)
 datasets_app.command()(lineage)
 datasets_app.command()(rebuild)
+datasets_app.command()(push)
 app.add_typer(config.app, name="config")
 app.add_typer(datasets_app, name="datasets")
 datasets_app.command()(dataset_formats.formats)

@@ -1,0 +1,93 @@
+"""`reasonmill datasets lineage | diff | rebuild` over a workspace with two published versions."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.config import PublishingConfig, Settings
+from pipelines.datasets.manifest import RunInfo
+from pipelines.errors import ReasonmillError
+from pipelines.lake import Lake
+from pipelines.publishing import publish
+from pipelines.rows import rows_to_table
+from reasonmill.cli import main
+
+NIGHTS = ("2026-11-03", "2026-11-04")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("workspace")
+    (root / "reasonmill.toml").write_text('[publishing]\nname = "tiny"\n')
+    settings = Settings(root=root, publishing=PublishingConfig(name="tiny"))
+    lake = Lake(settings.lake_url)
+    for number, night in enumerate(NIGHTS, start=1):
+        rollout = {"rollout_id": f"r{number}", "problem_id": "p", "policy_version": "d1", "steps": ["1+2=3"]}
+        row = {"prompt": "1+2", "completion": "3", "problem_id": "p", "rollout_id": f"r{number}", "origin": "search"}
+        lake.write("rollouts", rows_to_table("rollouts", [rollout | {"night": night}]), partition=night)
+        lake.write("sft", rows_to_table("sft", [row | {"night": night}] * number), partition=night)
+        publish(settings, lake, night, ["sft"], RunInfo(code_digest="0" * 64, models={"policy": "d1"}))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _configured(workspace, monkeypatch) -> None:
+    monkeypatch.setenv("REASONMILL_CONFIG", str(workspace / "reasonmill.toml"))
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner(env={"COLUMNS": "160"}).invoke(main.app, ["datasets", *arguments])
+    if done.exception is not None:
+        raise done.exception
+    return done.output
+
+
+def test_lineage_draws_the_row_and_names_the_version_that_has_it(workspace):
+    shown = run("lineage", "r1")
+    assert "rollout r1" in shown and "tiny-2026-11-03" in shown and "tiny-2026-11-04" not in shown
+    found = json.loads(run("lineage", "r2", "--format", "json"))
+    assert found["origins"][0]["facts"]["model"] == "d1"
+    assert [(use["set_name"], use["num_rows"]) for use in found["published_in"]] == [("sft", 2)]
+
+
+def test_models_and_problems_lead_to_their_versions(workspace):
+    uses = json.loads(run("lineage", "--model", "d1", "--format", "json"))
+    assert [(use["set_name"], use["num_rows"]) for use in uses] == [("", None), ("sft", 1), ("", None), ("sft", 2)]
+    assert len(json.loads(run("lineage", "--problem", "p", "--format", "json"))) == 2
+    assert "No published version of tiny has anything of the model x" in run("lineage", "--model", "x")
+
+
+def test_one_thing_is_traced_at_a_time(workspace):
+    for arguments in ((), ("r1", "--model", "d1"), ("--model", "d1", "--html", "x.html")):
+        with pytest.raises(ReasonmillError):
+            run("lineage", *arguments)
+
+
+def test_pages_are_written_where_they_are_asked_for(workspace, tmp_path):
+    assert "Wrote" in run("lineage", "r1", "--html", str(tmp_path / "a" / "row.html"))
+    run("diff", "tiny-2026-11-03", "latest", "--html", str(tmp_path / "diff.html"))
+    assert "Lineage of" in (tmp_path / "a" / "row.html").read_text()
+    assert "tiny-2026-11-04" in (tmp_path / "diff.html").read_text()
+
+
+def test_diff_compares_with_the_latest_version_by_default(workspace):
+    found = json.loads(run("diff", "tiny-2026-11-03", "--format", "json"))
+    (sft,) = found["sets"]
+    assert (sft["num_added"], sft["num_removed"], sft["num_shared_problems"]) == (2, 1, 1)
+    shown = run("diff", "tiny@tiny-2026-11-03")
+    assert "2 rows added, 1 removed, 0 changed, 0 the same; 0 settings differ." in shown
+
+
+def test_a_set_or_version_that_is_not_there_is_an_error_with_near_names(workspace):
+    with pytest.raises(ReasonmillError, match="did you mean sft"):
+        run("diff", "tiny-2026-11-03", "--set", "sfft")
+    with pytest.raises(ReasonmillError, match="tiny-2026-11-04"):
+        run("diff", "tiny-2027")
+
+
+def test_a_version_of_other_code_is_not_rebuilt_without_force(workspace, tmp_path):
+    with pytest.raises(ReasonmillError, match="other code may make other rows"):
+        run("rebuild", "latest", "--to", str(tmp_path / "again"))
+    assert not (tmp_path / "again").exists()
