@@ -11,6 +11,7 @@ from pipelines.config import load_settings
 from tests.benchmarks import (
     agents,
     busy,
+    changed_filter,
     critic_comparison,
     critic_scoring,
     curation,
@@ -54,6 +55,7 @@ MODULES = {
     "agents": agents,
     "duplicates": duplicates,
     "curation": curation,
+    "changed_filter": changed_filter,
 }
 
 
