@@ -45,8 +45,8 @@ METHODS = (
         query="judges/trustjudge_pairs",
         curation=trustjudge_pairs.CURATION,
         measured=f"{TRUSTJUDGE_YIELD}: the order changes 0.067 (0.022 to 0.117) of the likeliest labels; the "
-        "flawless one is not chosen in 24 of 60 pairs before, 20 after; circles or broken equalities in 4 of 120 triples "
-        "before, 10 after",
+        "flawless one is not chosen in 24 of 60 pairs before, 20 after; circles or broken equalities in 4 of 120 "
+        "triples before, 10 after",
         tier="verified",
     ),
     Method(

@@ -11,6 +11,7 @@ from pipelines.config import load_settings
 from tests.benchmarks import (
     agents,
     busy,
+    changed_filter,
     critic_comparison,
     critic_scoring,
     curation,
@@ -70,6 +71,7 @@ MODULES = {
     "trainer_datasets": trainer_datasets,
     "dataset_diff": dataset_diff,
     "fresh_client": fresh_client,
+    "changed_filter": changed_filter,
 }
 
 
