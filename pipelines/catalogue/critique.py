@@ -305,6 +305,12 @@ METHODS = (
         writes=("critiques", "critique_units", "verdicts", "refinements"),
         params=CritiquesConfig,
         function="pipelines.agents.multi_critique.criticise_rollout",
+        tier="verified",
+        measured="200 samples of the demo lake, starter sampled through transformers, 3 agents, 2 refinements of "
+        "every critique: 389 units, of which 150 confirmed ones are wrong steps in 98 %, 239 contested ones in 69 %; "
+        "first error of the vote right in 86 %, of the agents in 82, 74 and 70 %; wrong samples refined right after "
+        "the final critique 76 % [69, 84], after the mean agent 63 % [58, 68], right ones ruined 1.8 % against 2.9 %; 66 "
+        "pairs of critiques (MARV) of 47 problems; no critique unreadable",
     ),
     *REWARDS,
     *JUDGE_DATA,
