@@ -1,14 +1,16 @@
-"""What a configuration names, looked up: the recipe, filters and pair methods with their parameters, the user's files.
+"""What a configuration names, looked up: the recipe, filters, pair and agent methods, parameters, the user's files.
 
 A wrong name or parameter is found here in a moment, before an engine has started or a problem has been sampled.
 """
 
 from functools import partial
 
+from pipelines.agents.methods import chosen_methods
 from pipelines.config import RolloutsConfig, Settings
 from pipelines.consistency.filters import OwnInputs, filter_of
 from pipelines.extensions import KINDS, extension_names, load_extension
 from pipelines.preference.methods import steps_of
+from pipelines.reasoning.prompts import load_prompts
 from pipelines.search.recipes import Recipe, recipe_named
 from pipelines.tables import SCHEMAS
 
@@ -44,3 +46,4 @@ def check_names(settings: Settings) -> None:
     for method in settings.consistency.methods:
         filter_of(method, partial(load_extension, settings, "filters"), nothing)
     steps_of(settings.preference_pairs, load=partial(load_extension, settings, "filters"))
+    chosen_methods(settings.critiques, load_prompts(settings.policy.prompt_style, settings.prompts_dir))

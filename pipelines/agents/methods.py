@@ -16,6 +16,7 @@ from pipelines.agents.local_and_global import LOCAL_AND_GLOBAL_REFINEMENT
 from pipelines.agents.magicore import MAGICORE
 from pipelines.agents.principles import PRINCIPLES
 from pipelines.agents.records import AgentMethod, Group, record_row
+from pipelines.agents.reflection_splice import REFLECTION_SPLICE
 from pipelines.agents.scored_critique import SCORED_CRITIQUE
 from pipelines.agents.self_correction_turns import SELF_CORRECTION_TURNS
 from pipelines.agents.self_play import SELF_PLAY
@@ -45,6 +46,7 @@ METHODS: Mapping[str, AgentMethod] = {
     "self_correction_turns": SELF_CORRECTION_TURNS,
     "critique_post_edit": CRITIQUE_POST_EDIT,
     "magicore": MAGICORE,
+    "reflection_splice": REFLECTION_SPLICE,
     "contrastive_self_critique": CONTRASTIVE_SELF_CRITIQUE,
     "deep_critic": DEEP_CRITIC,
     "checklist": CHECKLIST,

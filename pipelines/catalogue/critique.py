@@ -1,6 +1,7 @@
 """Methods by which agents criticise, judge and refine, and what critics and judges learn from."""
 
 from pipelines.agents import judge_data, rewards
+from pipelines.agents.formalization_critique import FORMALIZATION_CRITIQUE, FORMALIZATION_RATES
 from pipelines.agents.methods import METHODS as AGENT_METHODS
 from pipelines.agents.tree_discrepancy import TREE_DISCREPANCY
 from pipelines.catalogue.method import Method
@@ -282,6 +283,36 @@ AGENTS = (
         "table_critic.run",
         "Judge, router, critic, refiner and curator with a growing tree of templates, on step solutions.",
     ),
+    _agents(
+        "reflection_splice",
+        "Agent-R; ThinkTuning",
+        None,
+        "reflection_splice.run",
+        "Wrong samples cut where their actor stops believing them and led back to a right one, or guided, with a mask "
+        "of what is learned; ThinkTuning's form is remembered.",
+    ),
+)
+FORMAL = (
+    Method(
+        name="formalization_critique",
+        paper="CriticLean: critics of formal statements",
+        arxiv=None,
+        summary="Rewards of critics of formal statements, and which rows are worth learning from; the loop with Lean "
+        "is not here.",
+        reads=(),
+        writes=(),
+        params=FORMALIZATION_CRITIQUE.params,
+        function="pipelines.agents.formalization_critique.run",
+        curation=FORMALIZATION_CRITIQUE,
+    ),
+    _table_method(
+        "formalization_rates",
+        "CriticLean: CriticLeanBench",
+        None,
+        "Accuracy and the four rates of a critic of formal statements.",
+        FORMALIZATION_RATES,
+        "formalization_rates",
+    ),
 )
 TREES = (
     _table_method(
@@ -305,9 +336,16 @@ METHODS = (
         writes=("critiques", "critique_units", "verdicts", "refinements"),
         params=CritiquesConfig,
         function="pipelines.agents.multi_critique.criticise_rollout",
+        tier="verified",
+        measured="200 samples of the demo lake, starter sampled through transformers, 3 agents, 2 refinements of "
+        "every critique: 389 units, of which 150 confirmed ones are wrong steps in 98 %, 239 contested ones in 69 %; "
+        "first error of the vote right in 86 %, of the agents in 82, 74 and 70 %; wrong samples refined right after "
+        "the final critique 76 % [69, 84], after the mean agent 63 % [58, 68], right ones ruined 1.8 % against 2.9 %; "
+        "66 pairs of critiques (MARV) of 47 problems; no critique unreadable",
     ),
     *REWARDS,
     *JUDGE_DATA,
     *AGENTS,
+    *FORMAL,
     *TREES,
 )

@@ -1,8 +1,8 @@
 -- Answers and their refinements as one group per problem, with advantages (Critique-GRPO).
 --
--- what:   a group holds every answer once and every refinement; advantage = reward - mean reward of the group, so that a
---         right refinement in a group of wrong answers stands out. With $only_right refinements that are not right are
---         left out before the mean.
+-- what:   a group holds every answer once and every refinement; advantage = reward - mean reward of the group, so that
+--         a right refinement in a group of wrong answers stands out. With $only_right refinements that are not right
+--         are left out before the mean.
 -- in:     refined_responses
 -- params: $only_right
 -- out:    one row per answer and refinement (problem_id, response_id, prompt, response, is_refinement, reward,

@@ -10,9 +10,9 @@
 -- in:     judged_critiques
 -- params: $stage, $mode (refine | delta | correct), $bonus
 -- out:    one row per critique (position, discriminability, helpfulness, reward, reason), by position
--- note:   a critique without a verdict is wrong here as in the released code, and says so in its reason. Without a grade
---         of the solution there is no reward, in stage 2 none without a graded refinement either, unless the verdict is
---         wrong.
+-- note:   a critique without a verdict is wrong here as in the released code, and says so in its reason. Without a
+--         grade of the solution there is no reward, in stage 2 none without a graded refinement either, unless the
+--         verdict is wrong.
 
 with graded as (
     select

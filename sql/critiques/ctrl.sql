@@ -1,15 +1,15 @@
 -- Critiques by whether the refinement passes (CTRL), and which of them are fit for supervised training.
 --
--- what:   score = share of right ones among the graded refinements: the reward in RL. For supervised training a critique
---         is kept where at least $min_share of them pass and its text holds none of $leaks; then, with $balanced, the
---         critiques that say right and those that say wrong are thinned by lot to the shares of right and wrong
---         solutions in the input.
+-- what:   score = share of right ones among the graded refinements: the reward in RL. For supervised training a
+--         critique is kept where at least $min_share of them pass and its text holds none of $leaks; then, with
+--         $balanced, the critiques that say right and those that say wrong are thinned by lot to the shares of right
+--         and wrong solutions in the input.
 -- in:     judged_critiques
 -- params: $min_share, $leaks, $balanced, $salt
 -- out:    one row per critique (position, kept, reason, score), by position
--- note:   the lot is a hash of rollout, text and $salt. Without a graded refinement the reason is no_refinement and there is
---         no score; without a verdict nothing can be balanced: no_verdict. Where solutions of one kind are missing, no
---         critique of that verdict is kept.
+-- note:   the lot is a hash of rollout, text and $salt. Without a graded refinement the reason is no_refinement and
+--         there is no score; without a verdict nothing can be balanced: no_verdict. Where solutions of one kind are
+--         missing, no critique of that verdict is kept.
 
 with graded as (
     select
@@ -25,7 +25,9 @@ judged as (
         case
             when score is null then 'no_refinement'
             when score < $min_share then 'refinement_fails'
-            when len(list_filter($leaks::varchar[], lambda leak: contains(lower(coalesce(critique, '')), lower(leak)))) > 0
+            when list_bool_or(
+                list_transform($leaks::varchar[], lambda leak: contains(lower(coalesce(critique, '')), lower(leak)))
+            )
                 then 'mentions_hint'
             when $balanced and said is null then 'no_verdict'
         end as fault
@@ -49,8 +51,8 @@ fit as (
 
 budgets as (
     select
-        least(fit_right, floor(fit_wrong * num_right / nullif(num_wrong, 0)), if(num_right = 0, 0, fit_right)) as right_budget,
-        least(fit_wrong, floor(fit_right * num_wrong / nullif(num_right, 0)), if(num_wrong = 0, 0, fit_wrong)) as wrong_budget
+        if(num_wrong = 0, fit_right, least(fit_right, floor(fit_wrong * num_right / num_wrong))) as right_budget,
+        if(num_right = 0, fit_wrong, least(fit_wrong, floor(fit_right * num_wrong / num_right))) as wrong_budget
     from solutions, fit
 ),
 

@@ -1,8 +1,8 @@
 -- Which rationales of a judge reach the label (GenRM, Critic-RM, Generative Reward Models).
 --
 -- what:   kept: the verdict is the label and the text holds none of $leaks (a rationale that was written with the
---         reference in sight must not speak of it); with $balanced, equally many of each label per item group, the others
---         removed by lot.
+--         reference in sight must not speak of it); with $balanced, equally many of each label per item group, the
+--         others removed by lot.
 -- in:     judgments
 -- params: $leaks, $balanced, $salt
 -- out:    one row per judgment (position, kept, reason, score), by position
@@ -17,7 +17,9 @@ with judged as (
             when label is null then 'no_label'
             when verdict is null then 'unreadable'
             when verdict <> label then 'wrong_verdict'
-            when len(list_filter($leaks::varchar[], lambda leak: contains(lower(coalesce(critique, '')), lower(leak)))) > 0
+            when list_bool_or(
+                list_transform($leaks::varchar[], lambda leak: contains(lower(coalesce(critique, '')), lower(leak)))
+            )
                 then 'mentions_reference'
         end as fault
     from judgments

@@ -5,8 +5,8 @@
 --         reflection: a wrong answer to be mended; the label is a right one where the problem has one.
 -- in:     responses
 -- params: $kinds, $max_per_problem (per kind), $salt
--- out:    one row per judge prompt (problem_id, kind, prompt, first, second, label, first_id, second_id), by problem, kind
---         and ids
+-- out:    one row per judge prompt (problem_id, kind, prompt, first, second, label, first_id, second_id), by problem,
+--         kind and ids
 -- note:   what is not graded takes no part. A problem whose answers are all right or all wrong has no pairs.
 
 with graded as (
@@ -33,12 +33,28 @@ prompts as (
         if(is_right, 'right', 'wrong') as label, response_id as first_id, null::varchar as second_id, lot
     from graded
     union all
-    select problem_id, 'pairwise', prompt, if(lot % 2 = 0, right_text, wrong_text), if(lot % 2 = 0, wrong_text, right_text),
-        if(lot % 2 = 0, 'first', 'second'), if(lot % 2 = 0, right_id, wrong_id), if(lot % 2 = 0, wrong_id, right_id), lot
+    select
+        problem_id,
+        'pairwise',
+        prompt,
+        if(lot % 2 = 0, right_text, wrong_text),
+        if(lot % 2 = 0, wrong_text, right_text),
+        if(lot % 2 = 0, 'first', 'second'),
+        if(lot % 2 = 0, right_id, wrong_id),
+        if(lot % 2 = 0, wrong_id, right_id),
+        lot
     from pairs
     union all
-    select w.problem_id, 'reflection', w.prompt, w.response, null, min_by(r.response, (r.lot, r.response_id)), w.response_id,
-        null, w.lot
+    select
+        w.problem_id,
+        'reflection',
+        w.prompt,
+        w.response,
+        null,
+        min_by(r.response, (r.lot, r.response_id)),
+        w.response_id,
+        null,
+        w.lot
     from graded as w
     left join graded as r on r.problem_id = w.problem_id and r.is_right
     where not w.is_right

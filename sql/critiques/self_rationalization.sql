@@ -1,8 +1,8 @@
 -- Pairs of a judge's own rationales by how far their scores are from the right one (Self-rationalization).
 --
 -- what:   several rationales with scores of one item; target = the item's label score, or with $by_majority the score
---         that most of them give (of equally many the smallest). Chosen: a rationale whose score is the target; rejected:
---         one whose score is at least $min_gap away.
+--         that most of them give (of equally many the smallest). Chosen: a rationale whose score is the target;
+--         rejected: one whose score is at least $min_gap away.
 -- in:     judgments
 -- params: $by_majority, $min_gap, $max_pairs_per_item
 -- out:    one row per pair (item_id, prompt, chosen, rejected, margin, chosen_id, rejected_id), by item and ids

@@ -1,7 +1,7 @@
 -- Rewards of steps from a critic's verdicts on them, beside the outcome (DRLC).
 --
--- what:   a step that the critic calls wrong has the intrinsic reward -1, one that it calls right +1 with $reward_right,
---         else 0; the last step adds the outcome:
+-- what:   a step that the critic calls wrong has the intrinsic reward -1, one that it calls right +1 with
+--         $reward_right, else 0; the last step adds the outcome:
 --             r_i = $intrinsic_weight * intrinsic_i + $outcome_weight * outcome * [i is the last step]
 -- in:     judged_steps
 -- params: $intrinsic_weight, $outcome_weight, $reward_right

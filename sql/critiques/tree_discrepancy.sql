@@ -1,20 +1,24 @@
--- Critiques from search trees: where one node has a good and a bad child, the good one says what is wrong with the bad one
+-- Critiques from search trees: where one node has a good and a bad child, the good one says what is wrong with the bad
+-- one
 -- (MMC's discrepancies, told by a rule in place of an annotating model).
 --
--- what:   of every node whose best child is worth at least $min_good and whose worst child at most $max_bad: the solution
---         up to the bad step, and a critique that calls every step before it right and the bad step wrong, with the good
---         step as what should stand there.
+-- what:   of every node whose best child is worth at least $min_good and whose worst child at most $max_bad: the
+--         solution up to the bad step, and a critique that calls every step before it right and the bad step wrong,
+--         with the good step as what should stand there.
 -- in:     tree_nodes
 -- params: $min_good, $max_bad, $min_visits
--- out:    one row per such node (problem_id, tree_id, prompt, steps, critique, first_error_step, gap, good_id, bad_id), by
---         tree and node
--- note:   children that were never visited, or fewer times than $min_visits, take no part; of equal children the one made
---         first. Steps before the bad one are called right because the good child goes on from them.
+-- out:    one row per such node (problem_id, tree_id, prompt, steps, critique, first_error_step, gap, good_id, bad_id),
+--         by tree and node
+-- note:   children that were never visited, or fewer times than $min_visits, take no part; of equal children the one
+--         made first. Steps before the bad one are called right because the good child goes on from them.
 
 with recursive children as (
     select tree_id, node_id, parent_id, step_text, value
     from tree_nodes
-    where parent_id is not null and isfinite(value) and visit_count >= greatest($min_visits, 1) and step_text is not null
+    where parent_id is not null
+        and step_text is not null
+        and isfinite(value)
+        and visit_count >= greatest($min_visits, 1)
 ),
 
 best as (

@@ -3,7 +3,8 @@
 -- in:     critique_records
 -- params:
 -- out:    one row per (night, method, kind, reason): num_records, mean_reward, num_requests, num_tokens
--- note:   the reason is `kept` where a record is worth learning from. Records without a reward have no part in the mean.
+-- note:   the reason is `kept` where a record is worth learning from. Records without a reward have no part in the
+--         mean.
 
 select
     night,

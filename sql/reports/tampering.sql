@@ -5,8 +5,8 @@
 -- in:     critique_records
 -- params:
 -- out:    one row per (night, agent): num_tampered, num_untouched, num_unreadable, num_found, recall, precision
--- note:   what could not be read is counted beside the rates, not in them. Untouched solutions are right by their answer; an
---         error that the answer does not show counts as a false alarm.
+-- note:   what could not be read is counted beside the rates, not in them. Untouched solutions are right by their
+--         answer; an error that the answer does not show counts as a false alarm.
 
 with told as (
     select night, agent, kind, predicted, predicted = label as is_found

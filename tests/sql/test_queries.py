@@ -239,6 +239,10 @@ VIOLATIONS = [
     ("pairs_exist", "preference", 0, {"pair_id": "a9"}, "preference a9: pair a9 does not exist"),
     ("rollouts_exist", "critiques", 0, {"rollout_id": "s9"}, "critiques c1: rollout s9 does not exist"),
     ("rollouts_exist", "verdicts", 0, {"rollout_id": "s9"}, "verdicts s9: rollout s9 does not exist"),
+    ("rollouts_exist", "critique_units", None, {"unit_id": "u1", "critique_id": "c9", "rollout_id": "s1", "step": 0},
+     "critique_units u1: critique c9 does not exist"),
+    ("rollouts_exist", "critique_records", None, {"record_id": "d1", "rollout_id": "s9"},
+     "critique_records d1: rollout s9 does not exist"),
     ("rollouts_exist", "refinements", 0, {"critique_id": "c9"}, "refinements f1: critique c9 does not exist"),
     ("rollouts_exist", "consistency_results", 0, {"rollout_id": "s9"},
      "consistency_results s9 prof: rollout s9 does not exist"),
@@ -332,7 +336,7 @@ VIOLATIONS = [
 def test_a_planted_violation_is_found(check, table, row, changes, expected):
     world = clean_world()
     if row is None:
-        world[table].append(changes)
+        world.setdefault(table, []).append(changes)
     else:
         world[table][row] |= changes
     found = [f"{row['table_name']} {row['row_id']}: {row['what']}" for row in ask(f"checks/{check}", world)]

@@ -388,3 +388,36 @@ def test_without_samples_there_are_no_records_and_a_wrong_parameter_is_named(met
     assert records(method, []) == []
     with pytest.raises(ConfigError, match=f"critiques.methods: the parameter nonsense of {method}"):
         records(method, [], nonsense=1)
+
+
+# reflection_splice -------------------------------------------------------------------------------
+
+
+def test_a_wrong_path_is_cut_where_its_actor_stops_believing_it_and_led_back():
+    """The right sample b shares no step with the wrong prefix, c shares one and is taken."""
+    wrong = ("2+3=5", "5-1=3", "#### 3")
+    other = ("3+2=5", "5-1=4", "#### 4")
+    (row,) = records(
+        "reflection_splice", [rollout("a", wrong, 0.0), rollout("b", other), rollout("c")], thoughts=["hm"]
+    )
+    assert list(zip(row["contents"], row["is_learned"], strict=True)) == [
+        ("<solve>2+3-1\n", False), ("2+3=5\n5-1=3\n", False), ("hm\n", True), ("5-1=4\n#### 4\n", True),
+    ]  # fmt: skip
+    assert (row["step"], row["predicted"], row["reward"], row["reason"]) == (1, "1", 1.0, None)
+    (row,) = records("reflection_splice", [rollout("a", wrong, 0.0)])
+    assert row["reason"] == "no_right_sample"
+    (row,) = records("reflection_splice", [rollout("a", wrong, 0.0), rollout("c")], blind, thoughts=["hm"])
+    assert row["contents"][1] == "2+3=5\n5-1=3\n#### 3\n"  # nothing is seen to be wrong: the whole path
+    (row,) = records("reflection_splice", [rollout("a", wrong, 0.0)], lambda text: "?")
+    assert row["reason"] == "unreadable"
+
+
+def test_guidance_is_in_the_text_and_not_in_the_loss():
+    wrong = ("2+3=5", "5-1=3", "#### 3")
+    (row,) = records("reflection_splice", [rollout("a", wrong, 0.0)], shape="guidance")
+    assert list(zip(row["contents"][1:], row["is_learned"][1:], strict=True)) == [
+        ("2+3=5\n", True), ("0 right\n1 wrong\n2 right\nverdict 1\n", False), ("5-1=4\n#### 4\n", True),
+    ]  # fmt: skip
+    assert (row["reward"], row["reason"]) == (1.0, None)
+    (row,) = records("reflection_splice", [rollout("a", wrong, 0.0)], blind, shape="guidance")
+    assert row["reason"] == "no_error_found"

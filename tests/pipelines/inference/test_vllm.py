@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import subprocess
 import sys
 import time
@@ -232,6 +233,19 @@ def test_the_engine_in_this_process_gives_what_the_server_gives(settings):
     assert not scores_here.from_store
     for name in ("token_logprobs", "token_entropies", "token_certainties"):
         assert getattr(scores_here, name)[1:] == pytest.approx(getattr(scores, name)[1:], abs=1e-4)
+
+
+def test_a_regular_expression_shapes_every_sample_of_a_random_model(settings):
+    """A random model's texts are noise; under the grammar every one that is not cut off fits it."""
+
+    async def work(session: Session):
+        return await session.generate(
+            ask(session, "1+1\n", temperature=2.0, n=8, max_tokens=30, regex=r"[0-9]{2} (right|wrong)\n")
+        )
+
+    completion = in_session(settings, work)
+
+    assert all(re.fullmatch(r"[0-9]{2} (right|wrong)\n", sample.text) for sample in completion.samples)
 
 
 def test_when_the_owner_dies_the_engine_group_ends_and_requests_fail_within_seconds(settings, served, owner):
