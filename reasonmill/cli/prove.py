@@ -1,6 +1,8 @@
 """`reasonmill prove`: does the loop's data improve the policy, and more than simpler ways to choose it?"""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from reasonmill.proof.plan import Plan
+    from rich.console import Console
+
+    from pipelines.records import ProgressFn
+    from reasonmill.proof.plan import Cell, Plan
 
 
 def prove(
@@ -27,24 +32,22 @@ def prove(
     from rich.console import Console
 
     from pipelines.config import load_settings
-    from reasonmill.cli.demo import live_progress
     from reasonmill.proof.report import write_report
     from reasonmill.proof.run import Experiment, run_experiment
 
-    console = Console(highlight=False)
-    plan = _plan(quick, seeds, nights)
-    experiment = Experiment(load_settings(), plan, out.absolute())
+    console, plan = Console(highlight=False), chosen_plan(quick, seeds, nights)
+    experiment = Experiment(load_settings(), plan, out.absolute(), display=lambda cell: _display(console, cell))
     if not report_only:
-        with live_progress(console) as on_progress:
-            running = replace(experiment, on_progress=on_progress)
-            asyncio.run(run_experiment(running, lambda cell, _: _say(console, experiment, cell.name)))
+        update = lambda cell, result: write_report(experiment.out, plan, experiment.results())
+        asyncio.run(run_experiment(experiment, update))
     paths = write_report(experiment.out, plan, experiment.results())
     console.print(paths["report.md"].read_text(encoding="utf-8"), markup=False, soft_wrap=True)
     for path in paths.values():
         console.print(str(path), soft_wrap=True)
 
 
-def _plan(quick: bool, seeds: int | None, nights: int | None) -> "Plan":
+def chosen_plan(quick: bool, seeds: int | None, nights: int | None) -> "Plan":
+    """The plan of the options."""
     from reasonmill.proof.plan import QUICK, Plan
 
     plan = QUICK if quick else Plan()
@@ -52,8 +55,11 @@ def _plan(quick: bool, seeds: int | None, nights: int | None) -> "Plan":
     return replace(plan, **{name: value for name, value in chosen.items() if value is not None})
 
 
-def _say(console, experiment, name: str) -> None:
-    from reasonmill.proof.report import write_report
+@contextmanager
+def _display(console: "Console", cell: "Cell") -> "Iterator[ProgressFn]":
+    """A heading and the live stages of one cell."""
+    from reasonmill.cli.demo import live_progress
 
-    console.print(f"finished {name}", soft_wrap=True)
-    write_report(experiment.out, experiment.plan, experiment.results())
+    console.print(cell.name, soft_wrap=True)
+    with live_progress(console) as on_progress:
+        yield on_progress

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.evaluation import EVALUATION
+from assets.evaluation import EVALUATION, evaluation_progress
 from assets.resources import prompts_of
 from critics.metrics import auroc
 from pipelines.config import Settings
@@ -46,6 +46,7 @@ async def measure(
     session: Session, settings: Settings, plan: Plan, problems: pa.Table, on_progress: ProgressFn
 ) -> Measurement:
     """Greedy answers, samples and verdicts of the session's policy; the same requests for every policy and arm."""
+    on_progress = evaluation_progress(on_progress)
     chosen = evaluation_problems(problems, plan.num_evaluation_problems)
     config = settings.rollouts.model_copy(update={"group_size": plan.num_evaluation_samples})
     prompts = prompts_of(settings)

@@ -1,5 +1,6 @@
 """One night of one arm: the pool that its policy draws, what it selects of it, and the version that it publishes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,13 +74,20 @@ def read_pool(lake: Lake, label: str) -> Pool:
 
 
 def select(
-    pool: Pool, settings: Settings, plan: Plan, cell: Cell, policy: Path, lake: Lake, num_rows: int | None
+    pool: Pool,
+    settings: Settings,
+    plan: Plan,
+    cell: Cell,
+    policy: Path,
+    lake: Lake,
+    num_rows: int | None,
+    on_progress: ProgressFn,
 ) -> tuple[str, ...]:
     """Writes the arm's training sets of tonight to its lake; their names. `num_rows`: of `random`, else not read."""
     for table, rows in vars(pool).items():
         lake.write(table, rows, partition="all" if table == "problems" else cell.label)
     if cell.arm == FILTERED:
-        made = filtered_sets(pool, settings, plan, cell, policy, lake)
+        made = filtered_sets(pool, settings, plan, cell, policy, lake, on_progress)
     else:
         size = num_rows if cell.arm == RANDOM else None
         made = {"sft": right_answers(pool, prompts_of(settings), cell, size)}
@@ -100,11 +108,11 @@ def right_answers(pool: Pool, prompts: PromptStyle, cell: Cell, num_rows: int | 
 
 
 def filtered_sets(
-    pool: Pool, settings: Settings, plan: Plan, cell: Cell, policy: Path, lake: Lake
+    pool: Pool, settings: Settings, plan: Plan, cell: Cell, policy: Path, lake: Lake, on_progress: ProgressFn
 ) -> dict[str, pa.Table]:
     """The loop's training sets: fold critics from tonight's trees, their scores, the filters, and what they keep."""
     prompts, label = prompts_of(settings), cell.label
-    scores = critic_scores(pool, settings, cell, policy)
+    scores = critic_scores(pool, settings, cell, policy, on_progress)
     consistent = filter_rollouts(pool.rollouts, scores, settings.consistency, label)
     with Warehouse.over({"rollouts": pool.rollouts, "step_scores": scores}) as warehouse:
         trusted = warehouse.named("proof/trusted_rollouts", threshold=plan.threshold).cast(SCHEMAS["rollouts"])
@@ -122,20 +130,25 @@ def filtered_sets(
     )  # fmt: skip
 
 
-def critic_scores(pool: Pool, settings: Settings, cell: Cell, policy: Path) -> pa.Table:
+def critic_scores(pool: Pool, settings: Settings, cell: Cell, policy: Path, on_progress: ProgressFn) -> pa.Table:
     """Scores of all steps of the pool, each by a critic that learned from other problems' trees."""
     prompts, config = prompts_of(settings), settings.process_critic
     examples = examples_from_trees(pool.problems, pool.search_nodes, prompts.verify_prompt)
     folder = settings.checkpoints_dir / "process_critic" / cell.label
-    critics = {
-        fold: load_critic(
-            train_process_critic(examples, config, policy, folder / f"fold-{fold}", fold=fold, data_version=cell.name)
-            .folder
+    critics = {}
+    for fold in range(config.num_folds):
+        report = partial(_report_step, on_progress, f"process_critic fold-{fold}", config.steps)
+        trained = train_process_critic(
+            examples, config, policy, folder / f"fold-{fold}", fold=fold, data_version=cell.name, on_metrics=report
         )
-        for fold in range(config.num_folds)
-    }  # fmt: skip
+        critics[fold] = load_critic(trained.folder)
     finished = pool.rollouts.filter(pc.is_null(pool.rollouts["error"]))
     return out_of_fold_scores(finished, pool.problems, critics, prompts.verify_prompt, cell.label)
+
+
+def _report_step(on_progress: ProgressFn, stage: str, num_steps: int, step: int, metrics: Mapping[str, float]) -> None:
+    shown = {name: metrics[name] for name in ("loss", "validation_loss", "seconds_left") if name in metrics}
+    on_progress(stage, step, num_steps, shown)
 
 
 def publish_sets(

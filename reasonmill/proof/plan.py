@@ -12,11 +12,10 @@ arms train on the same number of completion tokens, from the weights of their ow
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 
 from pipelines.config import ConsistencyConfig, ConsistencyMethodConfig, Settings, StarterSource
 from pipelines.config_models import DEFAULT_SOURCES
-from pipelines.records import stable_digest
 
 FILTERED, REJECTION_SAMPLING, RANDOM = "filtered", "rejection_sampling", "random"
 ARMS = (FILTERED, REJECTION_SAMPLING, RANDOM)
@@ -45,10 +44,6 @@ class Plan:
     num_evaluation_samples: int = 16
     num_judged_samples: int = 200  # evaluation samples whose steps the policy itself judges
     num_bootstrap: int = 2000
-
-    def digest(self) -> str:
-        """What results belong to: everything but the number of seeds and nights, which may grow."""
-        return stable_digest(asdict(replace(self, num_seeds=0, num_nights=0)))
 
 
 QUICK = Plan(

@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -50,6 +50,7 @@ from reasonmill.proof.policy_card import Origin, policy_card
 
 OpenSession = Callable[[Settings, str, str], AbstractAsyncContextManager[Session]]
 """Opens a session for (settings, policy folder, run id)."""
+DisplayFn = Callable[[Cell], AbstractContextManager[ProgressFn]]
 Result = dict[str, object]
 
 
@@ -66,6 +67,7 @@ class Experiment:
     plan: Plan
     out: Path
     on_progress: ProgressFn = no_progress
+    display: DisplayFn | None = None  # opened for every cell that is made; its progress replaces `on_progress`
     open_session: OpenSession = open_engine
 
     def settings_of(self, cell: Cell) -> Settings:
@@ -117,7 +119,8 @@ async def run_experiment(experiment: Experiment, on_cell: Callable[[Cell, Result
         remove_unfinished(experiment)
         for cell in cells(experiment.plan):
             if experiment.result(cell) is None:
-                result = await make_cell(experiment, cell)
+                with experiment.display(cell) if experiment.display else nullcontext(experiment.on_progress) as report:
+                    result = await make_cell(replace(experiment, on_progress=report), cell)
                 write_json(experiment.cell_file(cell), result)
                 on_cell(cell, result)
 
@@ -195,7 +198,8 @@ def train_policy(experiment: Experiment, cell: Cell, settings: Settings) -> Resu
             f"{experiment.cell_file(cell.before())}, so that its policy draws it again."
         )
     pool = read_pool(experiment.pool_lake(cell), cell.label)
-    sets = select(pool, settings, plan, cell, base, lake, _rows_of_filtered(experiment, cell))
+    size = _rows_of_filtered(experiment, cell)
+    sets = select(pool, settings, plan, cell, base, lake, size, experiment.on_progress)
     version = publish_sets(settings, lake, cell, sets, RunInfo(models={"policy": base_digest}, run_id=cell.name))
     rows = texts_of(version)
     config = FineTuning(
@@ -207,7 +211,7 @@ def train_policy(experiment: Experiment, cell: Cell, settings: Settings) -> Resu
         base, rows, experiment.policy(cell), config, kept_texts=critique_texts(pool, prompts_of(settings)),
         card=policy_card(origin, config),
         on_metrics=lambda step, metrics: experiment.on_progress(
-            f"train {cell.name}", int(min(metrics["num_tokens"], config.num_tokens)), config.num_tokens, metrics
+            "policy", int(min(metrics["num_tokens"], config.num_tokens)), config.num_tokens, metrics
         ),
     )  # fmt: skip
     return {

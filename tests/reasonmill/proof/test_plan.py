@@ -1,7 +1,5 @@
 """The order of the cells, whose policy each starts from, and what belongs to one experiment."""
 
-from dataclasses import replace
-
 from pipelines.config import Settings
 from reasonmill.proof.plan import BASE, FILTERED, RANDOM, REJECTION_SAMPLING, Cell, Plan, cells, settings_of
 
@@ -17,12 +15,6 @@ def test_every_arm_of_every_seed_is_measured_every_night_and_random_comes_after_
     assert order[:4] == [Cell(BASE, 0, 0), Cell(BASE, 1, 0), Cell(FILTERED, 0, 1), Cell(FILTERED, 0, 2)]
     assert all(order.index(Cell(FILTERED, cell.seed, cell.night)) < at for at, cell in enumerate(order)
                if cell.arm == RANDOM)  # fmt: skip
-
-
-def test_seeds_and_nights_may_be_added_to_an_experiment_and_nothing_else() -> None:
-    plan = Plan()
-    assert plan.digest() == replace(plan, num_seeds=5, num_nights=7).digest()
-    assert plan.digest() != replace(plan, threshold=0.6).digest()
 
 
 def test_a_seed_changes_problems_rollouts_and_critic() -> None:
