@@ -23,6 +23,7 @@ SELF_PRM = {"best_of_4_self_prm", "weighted_majority_4_self_prm"}
 class Undecided:
     """A critic that gives every step 0.5."""
 
+    source = "critic"
     version = "undecided"
     training_problems = frozenset()
 

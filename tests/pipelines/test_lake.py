@@ -171,7 +171,8 @@ def test_columns_without_a_type_and_narrow_types_are_widened(tmp_path):
     rows = pa.table({
         "step": pa.array([3], pa.int32()), "rollout_id": pa.array(["r"]).dictionary_encode(), "source": pa.nulls(1),
         "scorer_version": pa.array(["v"], pa.large_string()), "score": pa.array([1], pa.int64()),
-        "num_samples": pa.nulls(1), "disagreement": pa.nulls(1), "night": pa.array(["n1"]),
+        "num_samples": pa.nulls(1), "disagreement": pa.nulls(1), "member_scores": pa.nulls(1),
+        "night": pa.array(["n1"]),
     })  # fmt: skip
     lake = Lake(tmp_path)
     lake.write("step_scores", rows, partition="n1")
