@@ -12,14 +12,15 @@ from assets.resources import OpenSession, RunServices
 from assets.run import materialize_night
 from pipelines.config import Settings
 from pipelines.datasets.published import PublishedVersion, read_version
-from pipelines.datasets.rebuild import FileCheck, bring_earlier, compare, rebuild_settings
+from pipelines.datasets.rebuild import FileCheck, bring_critics, bring_earlier, compare, rebuild_settings
 from pipelines.datasets.versions import remove_stale
 from pipelines.inference.replay_only import replay_session
 from pipelines.inference.session import Session
 from pipelines.lake import Lake
 from pipelines.records import ProgressFn
 
-SELECTION = "*published_version"
+SELECTION = '+key:"published_version"'
+SELECTION_WITHOUT_TRAINING = f'{SELECTION} and not key:"process_critic"'
 WORKING = ".rebuilding-"
 
 
@@ -67,14 +68,14 @@ def rebuild_version(
     target: Path,
     *,
     store: Path | None = None,
-    checkpoints: Path | None = None,
+    keeps_critics: bool = False,
     on_progress: ProgressFn | None = None,
     open_session: OpenSession | None = None,
 ) -> Rebuilt:
     """Makes a version again in `target` and holds it against its checksums.
 
-    store: the response store; None: the workspace's. checkpoints: where trained critics may be taken from; None: they
-    are trained again. open_session: for tests; None: `replay_session`.
+    store: the response store; None: the workspace's. keeps_critics: the night's critics are those of the workspace, by
+    their digest, instead of trained again. open_session: for tests; None: `replay_session`.
     """
     started = time.monotonic()
     manifest = version.manifest
@@ -84,10 +85,11 @@ def rebuild_version(
     try:
         chosen = rebuild_settings(manifest, settings, target, work, store)
         bring_earlier(manifest, Lake(settings.lake_url), Lake(chosen.lake_url))
-        if checkpoints is not None:
-            shutil.copytree(checkpoints, chosen.checkpoints_dir)
+        if keeps_critics:
+            bring_critics(manifest, Lake(settings.lake_url), Lake(chosen.lake_url))
         services = _Counted(chosen, open_session or _replaying(chosen, manifest), on_progress)
-        summary = materialize_night(chosen, str(manifest["night"]), selection=SELECTION, services=services)
+        selection = SELECTION_WITHOUT_TRAINING if keeps_critics else SELECTION
+        summary = materialize_night(chosen, str(manifest["night"]), selection=selection, services=services)
         found = read_version(summary.dataset_path)
     finally:
         shutil.rmtree(work, ignore_errors=True)

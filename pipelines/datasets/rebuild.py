@@ -1,7 +1,7 @@
 """What it takes to make a version again: the same source, the configuration of its manifest, and nights before it.
 
 The tables are computed again by the same graph, with every model's answer from the response store; critics are trained
-again from the same seeds, or taken over where their checkpoints lie. `compare` then holds the files against the
+again from the same seeds, or kept by their digest. `compare` then holds the files against the
 manifest's checksums: identical bytes, or a named difference.
 """
 
@@ -94,6 +94,24 @@ def bring_earlier(manifest: Mapping[str, object], source: Lake, target: Lake) ->
             lineage = source.manifest(table, partition).lineage
             target.write(table, source.read(table, partition), partition=partition, lineage=lineage)
     return len(earlier)
+
+
+def bring_critics(manifest: Mapping[str, object], source: Lake, target: Lake) -> None:
+    """Puts the night's critics into the version's lake; their weights stay where they lie.
+
+    WorkspaceError where the workspace has other critics of that night than the version was made with.
+    """
+    night = str(manifest["night"])
+    rows = source.read("critics", night)
+    digests = {row["digest"] for row in rows.to_pylist() if row["fold"] is None}
+    wanted = str(manifest["models"].get("process_critic", ""))
+    if not digests or not digests <= set(wanted.split("+")):
+        raise WorkspaceError(
+            f"{manifest['version']} was made with the critic {wanted[:12] or 'none'}, but {source.root} has "
+            f"{', '.join(one[:12] for one in sorted(digests)) or 'none'} for the night {night}; leave --keep-critics "
+            "out and they are trained again."
+        )
+    target.write("critics", rows, partition=night, lineage=source.manifest("critics", night).lineage)
 
 
 def compare(expected: Mapping[str, object], found: PublishedVersion | None) -> list[FileCheck]:

@@ -13,9 +13,9 @@ def rebuild(
     ],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="folder of datasets that the version is made in")],
     store: Annotated[Path | None, typer.Option(help="response store; default: the workspace's")] = None,
-    checkpoints: Annotated[
-        Path | None, typer.Option(help="take trained critics from this folder instead of training them again")
-    ] = None,
+    keep_critics: Annotated[
+        bool, typer.Option("--keep-critics", help="score with the workspace's critics of that night, not trained again")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="go on although the code is another one")] = False,
 ) -> None:
     """Make a version again from its manifest and the response store, and hold it against its checksums."""
@@ -42,8 +42,8 @@ def rebuild(
 
     with live_progress(console) as on_progress:
         made = rebuild_version(
-            found, settings, to.absolute(), store=store and store.absolute(),
-            checkpoints=checkpoints and checkpoints.absolute(), on_progress=on_progress,
+            found, settings, to.absolute(), store=store and store.absolute(), keeps_critics=keep_critics,
+            on_progress=on_progress,
         )  # fmt: skip
     for file in made.files:
         state = "identical" if file.is_same else "missing" if file.found_sha256 is None else "DIFFERS"

@@ -13,7 +13,7 @@ from scripted_night import NIGHT
 from assets.rebuild import rebuild_version
 from pipelines.config import Settings
 from pipelines.datasets.published import PublishedVersion, read_version
-from pipelines.datasets.rebuild import bring_earlier, check_source, compare, rebuild_settings
+from pipelines.datasets.rebuild import bring_critics, bring_earlier, check_source, compare, rebuild_settings
 from pipelines.errors import ModelFolderError, WorkspaceError
 from pipelines.inference.replay_only import FailedBeforeError, NotInStoreError, from_store, replay_session
 from pipelines.inference.response_store import ResponseStore
@@ -119,6 +119,24 @@ def test_earlier_nights_are_linked_and_one_that_is_gone_is_named(tmp_path):
     shutil.rmtree(tmp_path / "lake" / "critics" / "2026-01-01")
     with pytest.raises(WorkspaceError, match="was made from critics/2026-01-01"):
         bring_earlier(needed, source, Lake(tmp_path / "other"))
+
+
+def test_critics_are_kept_only_where_they_are_those_of_the_version(tmp_path):
+    source, target = Lake(tmp_path / "lake"), Lake(tmp_path / "work")
+    source.write("critics", rows_to_table("critics", [{"digest": "d1", "night": NIGHT}]), partition=NIGHT)
+    bring_critics(manifest_of(models={"process_critic": "d1"}), source, target)
+    assert target.read("critics", NIGHT)["digest"].to_pylist() == ["d1"]
+    with pytest.raises(WorkspaceError, match="was made with the critic d2"):
+        bring_critics(manifest_of(models={"process_critic": "d2"}), source, target)
+
+
+@pytest.mark.slow
+def test_kept_critics_make_the_same_shards(night, tmp_path):
+    store = night.settings.response_store_path
+    made = rebuild_version(
+        version_of(night), night.settings, tmp_path / "again", keeps_critics=True, open_session=session_from(store)
+    )
+    assert made.is_same and "process_critic" not in made.seconds_per_stage
 
 
 def test_a_shard_that_was_not_made_or_came_out_otherwise_is_told(tmp_path):

@@ -15,7 +15,8 @@ from pipelines.datasets.versions import DatasetStore
 from pipelines.errors import WorkspaceError
 
 SHARDS = [f"sft/train-0000{i}-of-00003.parquet" for i in range(3)]
-FILES = ["prompts/train-00000-of-00001.parquet", *SHARDS]
+PROMPTS = "prompts/train-00000-of-00001.parquet"
+FILES = ["figures/overview.png", PROMPTS, *SHARDS]
 
 
 @pytest.fixture
@@ -45,19 +46,19 @@ def test_a_pulled_version_is_the_published_one_under_its_own_name(world, tmp_pat
     seen = []
     pulled = pull_version(store, "tiny", to=tmp_path / "to", on_progress=lambda *numbers: seen.append(numbers[:2]))
     assert pulled.path == tmp_path / "to" / version
-    assert (pulled.num_copied, pulled.num_kept, pulled.warnings) == (4, 0, ())
+    assert (pulled.num_copied, pulled.num_kept, pulled.warnings) == (5, 0, ())
     assert files_in(pulled.path) == sorted(["README.md", "manifest.json", *FILES]) == files_in(folder)
     assert all((pulled.path / name).read_bytes() == (folder / name).read_bytes() for name in files_in(folder))
     assert rows_of(pulled.path) == sft_rows(NIGHTS[0])
     assert [path.name for path in (tmp_path / "to").iterdir()] == [version]
-    assert seen == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    assert seen == [(done, 5) for done in range(6)]
 
 
 def test_pulling_again_copies_nothing(world, tmp_path):
     store, _, _ = world
     first = pull_version(store, "tiny", to=tmp_path / "to")
     again = pull_version(store, "tiny", to=tmp_path / "to")
-    assert (again.path, again.num_copied, again.num_kept, again.num_bytes_copied) == (first.path, 0, 4, 0)
+    assert (again.path, again.num_copied, again.num_kept, again.num_bytes_copied) == (first.path, 0, 5, 0)
 
 
 def test_a_damaged_file_is_named_with_both_checksums_and_the_next_pull_goes_on_from_there(world, tmp_path):
@@ -72,7 +73,7 @@ def test_a_damaged_file_is_named_with_both_checksums_and_the_next_pull_goes_on_f
     assert [path.name for path in (tmp_path / "to").iterdir()] == [f".pulling-{version}"]
     (folder / SHARDS[2]).write_bytes(right)
     pulled = pull_version(store, "tiny", to=tmp_path / "to")
-    assert (pulled.num_copied, pulled.num_kept) == (1, 3)
+    assert (pulled.num_copied, pulled.num_kept) == (1, 4)
     assert rows_of(pulled.path) == sft_rows(NIGHTS[0])
 
 
@@ -83,7 +84,7 @@ def test_a_half_written_file_of_an_interrupted_pull_is_copied_again(world, tmp_p
     (partial / Path(SHARDS[0]).name).write_bytes((folder / SHARDS[0]).read_bytes())
     (partial / Path(SHARDS[1]).name).write_bytes((folder / SHARDS[1]).read_bytes()[:100])
     pulled = pull_version(store, "tiny", to=tmp_path / "to")
-    assert (pulled.num_copied, pulled.num_kept) == (3, 1)
+    assert (pulled.num_copied, pulled.num_kept) == (4, 1)
     assert files_in(pulled.path) == files_in(folder)
 
 
@@ -97,14 +98,14 @@ def test_a_file_missing_from_the_store_is_named(world, tmp_path):
 def test_one_set_is_pulled_alone_and_others_are_added_later(world, tmp_path):
     store, _, folder = world
     pulled = pull_version(store, "tiny", to=tmp_path / "to", sets=["prompts"])
-    assert files_in(pulled.path) == ["README.md", "manifest.json", FILES[0]]
+    assert files_in(pulled.path) == ["README.md", FILES[0], "manifest.json", PROMPTS]
     version = read_version(pulled.path)
     assert set_entry(version, "prompts")["num_rows"] == 1
     with pytest.raises(WorkspaceError, match="pulled with the sets prompts only; pull .* again with --set sft"):
         set_entry(version, "sft")
     assert "config_name: sft" not in (pulled.path / "README.md").read_text()
     more = pull_version(store, "tiny", to=tmp_path / "to", sets=["sft"])
-    assert (more.num_copied, more.num_kept) == (3, 1)
+    assert (more.num_copied, more.num_kept) == (3, 2)
     assert all((pulled.path / name).read_bytes() == (folder / name).read_bytes() for name in files_in(folder))
     with pytest.raises(WorkspaceError, match="no set 'sfd'; did you mean sft"):
         pull_version(store, "tiny", to=tmp_path / "to", sets=["sfd"])
@@ -180,7 +181,7 @@ def test_processes_that_pull_at_once_get_the_same_folder_and_copy_it_once(world,
     found = [results.get() for _ in ranks]
     for one in ranks:
         one.join()
-    assert sorted(num_copied for _, num_copied in found) == [0, 0, 4]
+    assert sorted(num_copied for _, num_copied in found) == [0, 0, 5]
     assert len({path for path, _ in found}) == 1
 
 
