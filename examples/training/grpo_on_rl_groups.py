@@ -65,11 +65,12 @@ def replay_config(group_size: int, epsilon: float, settings: dict[str, object]) 
 
 
 def main() -> None:
-    parser = job.arguments(__doc__, learning_rate=2e-5, batch_size=32)
+    parser = job.arguments(__doc__, learning_rate=1e-4, batch_size=32)
     parser.add_argument("--epsilon", type=float, default=0.2, help="how far a ratio counts from 1")
     parser.add_argument("--group-size", type=int, help="kept rollouts per group; by default the commonest")
     args = parser.parse_args()
     version = job.pulled(args, "rl_groups")
+    job.refuse_uninformative(version)
     groups: dict[str, list[dict]] = defaultdict(list)
     for row in client.load(version, "rl_groups"):
         if row["loss_weight"] > 0.0:  # groups of one reward teach nothing

@@ -6,8 +6,11 @@ CPU the defaults train the starter policy in a minute or two; on GPUs name your 
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
+
+import pyarrow.dataset
 
 import pipelines.starter
 from pipelines.datasets.policy_card import write_policy_card
@@ -26,7 +29,7 @@ def arguments(description: str, learning_rate: float, batch_size: int = 16, step
     parser.add_argument("--out", type=Path, required=True, help="folder of the trained policy")
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--batch-size", type=int, default=batch_size)
-    parser.add_argument("--learning-rate", type=float, default=learning_rate)
+    parser.add_argument("--learning-rate", type=float, default=learning_rate, help="the starter's; large models: less")
     parser.add_argument("--seed", type=int, default=0)
     return parser
 
@@ -35,6 +38,12 @@ def pulled(args: argparse.Namespace, *sets: str) -> Path:
     """The version's folder, every file checked; pulling again costs nothing."""
     name, _, version = args.dataset.partition("@")
     return client.pull(name, version or "latest", to=args.data, source=args.source, sets=sets)
+
+
+def refuse_uninformative(version: Path) -> None:
+    """Ends the job where no group of `rl_groups` has right and wrong rollouts: the others teach nothing."""
+    if not client.open(version, "rl_groups").count_rows(filter=pyarrow.dataset.field("loss_weight") > 0.0):
+        sys.exit(f"No group of {version.name} has both right and wrong rollouts, so there is nothing to learn from.")
 
 
 def trainer_settings(args: argparse.Namespace) -> dict[str, object]:

@@ -14,7 +14,7 @@ from reasonmill import client
 
 
 def main() -> None:
-    parser = job.arguments(__doc__, learning_rate=2e-5)
+    parser = job.arguments(__doc__, learning_rate=1e-4)
     parser.add_argument("--beta", type=float, default=0.1, help="how dear it is to leave the reference policy")
     parser.add_argument(
         "--method", nargs="*", default=["rollout_pairs"], help="methods whose pairs are used; none: all"

@@ -18,7 +18,7 @@ def is_right(completions: list[str], reference_answer: list[str], **columns: lis
 
 
 def main() -> None:
-    parser = job.arguments(__doc__, learning_rate=1e-5, batch_size=32, steps=20)
+    parser = job.arguments(__doc__, learning_rate=1e-4, batch_size=32, steps=20)
     parser.add_argument("--group-size", type=int, default=8, help="rollouts per prompt")
     parser.add_argument("--max-tokens", type=int, default=96, help="of a completion")
     parser.add_argument("--families", nargs="*", default=["arithmetic", "dial"], help="none: all")

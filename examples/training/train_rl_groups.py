@@ -46,10 +46,11 @@ def batch_loss(model: torch.nn.Module, rows: list[dict], pad_id: int, epsilon: f
 
 
 def main() -> None:
-    parser = job.arguments(__doc__, learning_rate=2e-5, batch_size=32)
+    parser = job.arguments(__doc__, learning_rate=1e-4, batch_size=32)
     parser.add_argument("--epsilon", type=float, default=0.2, help="how far a ratio counts from 1")
     args = parser.parse_args()
     version = job.pulled(args, "rl_groups")
+    job.refuse_uninformative(version)
     torch.manual_seed(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).to(device)

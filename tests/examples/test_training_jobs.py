@@ -1,10 +1,9 @@
-"""The training jobs of `examples/training` on a tiny published version, each a process of its own, as users run it."""
+"""The training jobs of `examples/training` on a tiny published version, as their files run."""
 
 import importlib.util
 import json
 import math
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -34,24 +33,24 @@ GROUPS = [rollout(2 * number + side, problem, text, reward)
           for side, (text, reward) in enumerate([(RIGHT[problem], 1.0), (WRONG[problem], 0.0)])]  # fmt: skip
 
 
-def run_job(tmp_path: Path, name: str, *arguments: str) -> tuple[dict, dict]:
-    """The last numbers that a job says, and the front of the card that it leaves."""
-    version = make_version(tmp_path, rl_groups=GROUPS)
-    source = version.path.parents[1]
-    command = [
-        sys.executable, JOBS / f"{name}.py", "--dataset", f"tiny@{version.version}", "--source", source,
-        "--data", tmp_path / "data", "--out", tmp_path / "policy", "--steps", "2", *arguments,
-    ]  # fmt: skip
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
-    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"steps"')]
-    card = (tmp_path / "policy" / "README.md").read_text().split("---\n")[1]
-    assert (tmp_path / "policy" / "model.safetensors").is_file()
-    assert (tmp_path / "policy" / "tokenizer.json").is_file()
-    return said[-1], yaml.safe_load(card) | {"version": version.version}
+@pytest.fixture
+def start_job(tmp_path, monkeypatch, capsys):
+    """Runs a job's file on a version as a command of two steps does, and gives what it said."""
+
+    def run(name: str, version, *arguments: str) -> str:
+        command = [
+            f"{name}.py", "--dataset", f"tiny@{version.version}", "--source", version.path.parents[1],
+            "--data", tmp_path / "data", "--out", tmp_path / "policy", "--steps", "2", *arguments,
+        ]  # fmt: skip
+        monkeypatch.setattr(sys, "argv", list(map(str, command)))
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+        monkeypatch.syspath_prepend(JOBS)
+        monkeypatch.chdir(tmp_path)
+        capsys.readouterr()
+        runpy.run_path(str(JOBS / f"{name}.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.mark.slow
@@ -65,11 +64,24 @@ def run_job(tmp_path: Path, name: str, *arguments: str) -> tuple[dict, dict]:
         ("grpo_on_rl_groups", ["rl_groups"], ["--batch-size", "4"]),
     ],
 )
-def test_a_job_trains_on_the_pinned_version_and_names_it_in_the_policys_card(tmp_path, name, sets, arguments):
-    said, card = run_job(tmp_path, name, *arguments)
+def test_a_job_trains_on_the_pinned_version_and_names_it_in_the_policys_card(
+    tmp_path, start_job, name, sets, arguments
+):
+    version = make_version(tmp_path, rl_groups=GROUPS)
+    lines = start_job(name, version, *arguments).splitlines()
+    said = next(json.loads(line) for line in lines if line.startswith('{"steps"'))
     assert said["steps"] == 2 and math.isfinite(said["last_loss"])
-    assert said["dataset"] == card["dataset_version"] == card["version"]
+    assert {"model.safetensors", "tokenizer.json"} <= {path.name for path in (tmp_path / "policy").iterdir()}
+    card = yaml.safe_load((tmp_path / "policy" / "README.md").read_text().split("---\n")[1])
+    assert said["dataset"] == card["dataset_version"] == version.version
     assert card["datasets"] == ["tiny"] and card["dataset_sets"] == sets
+
+
+@pytest.mark.slow
+def test_groups_of_one_reward_are_refused_instead_of_trained_on_for_ever(tmp_path, start_job):
+    version = make_version(tmp_path, rl_groups=[one | {"loss_weight": 0.0} for one in GROUPS])
+    with pytest.raises(SystemExit, match=f"No group of {version.version} has both right and wrong rollouts"):
+        start_job("train_rl_groups", version)
 
 
 def job_module(name: str):
@@ -104,6 +116,7 @@ def row(behaviour: list[float], advantage: float, loss_weight: float = 1.0) -> d
             "advantage": advantage, "loss_weight": loss_weight}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_loss_of_groups_is_the_clipped_ratio_times_the_advantage():
     log_p = math.log(0.25)
     on_policy, likelier = [log_p, log_p], [math.log(0.125)]  # ratios 1 and 2

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.config import PathsConfig, PublishingConfig, Settings
+from pipelines.datasets.published import version_files
 from pipelines.datasets.versions import DatasetStore, PublishedVersion
 from pipelines.lake import Lake
 from pipelines.publishing import publish
@@ -43,3 +44,8 @@ def publish_nights(
     settings = make_settings(root, url, **({"max_shard_rows": 2} | publishing))
     made = [publish_night(settings, night).version for night in nights]
     return DatasetStore(settings.datasets_url), made
+
+
+def files_beside(version: PublishedVersion) -> int:
+    """How many files a version has besides sets, card and manifest (pictures of the card)."""
+    return sum(file.set_name == "" for file in version_files(version.manifest))

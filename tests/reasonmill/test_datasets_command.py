@@ -1,6 +1,7 @@
 """`reasonmill datasets` on a small workspace."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_pull_prints_the_folder_and_can_be_repeated(world, tmp_path):
     _, (a, _) = world
     assert printed("pull", f"tiny@{a}", "--to", str(tmp_path / "to")).strip() == str(tmp_path / "to" / a)
     result = CliRunner().invoke(app, ["datasets", "pull", f"tiny@{a}", "--to", str(tmp_path / "to")])
-    assert "0 files copied (0.0 KiB), 4 were there already." in result.stderr
+    assert re.search(r"0 files copied \(0.0 KiB\), \d+ were there already\.", result.stderr)
     with pytest.raises(ReasonmillError, match="no set 'sftt'; did you mean sft"):
         printed("pull", "tiny", "--to", str(tmp_path / "to"), "--set", "sftt")
 

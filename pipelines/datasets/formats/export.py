@@ -1,7 +1,8 @@
 """One published set into a file or folder in a format: read, converted and written piece by piece.
 
-What is in memory at a time is about two row groups (tens of MB), whatever the size of the set. Files appear complete or
-not at all; a split without a row gets no file, since an empty one breaks loaders.
+What is in memory at a time is about two row groups, tens of MB as Arrow and some hundreds while a format of messages
+or tokens makes them, whatever the size of the set. Files appear complete or not at all; a split without a row gets no
+file, since an empty one breaks loaders.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
