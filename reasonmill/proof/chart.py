@@ -9,7 +9,8 @@ from reasonmill.proof.statistics import Share
 
 COLOURS = ("#1b6ca8", "#c8553d", "#6b8e5a", "#8a6bb8")
 WIDTH, HEIGHT = 340, 250
-LEFT, RIGHT, TOP, BOTTOM = 42, 12, 28, 52
+LEFT, RIGHT, TOP, BOTTOM = 42, 24, 28, 52
+LETTER = 5.6  # width of one in the legend, about
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ def chart(title: str, lines: Sequence[Line]) -> str:
             f'<circle cx="{x(night):.1f}" cy="{y(share.value):.1f}" r="3" fill="{colour}"/>'
             for night, share in line.points
         ]
-        at = LEFT + index * 104
-        parts.append(f'<rect x="{at - 30}" y="{HEIGHT - 18}" width="10" height="10" fill="{colour}"/>')
-        parts.append(f'<text x="{at - 16}" y="{HEIGHT - 9}" font-size="10.5">{html.escape(line.name)}</text>')
+        at = 12 + sum(28 + LETTER * len(before.name) for before in lines[:index])
+        parts.append(f'<rect x="{at:.0f}" y="{HEIGHT - 18}" width="10" height="10" fill="{colour}"/>')
+        parts.append(f'<text x="{at + 14:.0f}" y="{HEIGHT - 9}" font-size="10.5">{html.escape(line.name)}</text>')
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title)}" font-size="11" '
         f'font-family="system-ui, sans-serif">{"".join(parts)}</svg>'

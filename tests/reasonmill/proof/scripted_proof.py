@@ -25,7 +25,7 @@ from pipelines.inference.tokens import Tokenizer, model_digest
 from pipelines.inference.types import GenerationRequest
 from pipelines.starter import families, tokenizer
 from pipelines.starter.train import save_tokenizer
-from reasonmill.proof.plan import Plan
+from reasonmill.proof.plan import FILTERED, RANDOM, Plan
 from reasonmill.proof.run import Experiment, run_experiment
 
 PLAN = Plan(
@@ -33,6 +33,7 @@ PLAN = Plan(
     threshold=0.0, num_training_tokens=200, num_evaluation_problems=2, num_evaluation_samples=4,
     num_judged_samples=3, num_bootstrap=100,
 )  # fmt: skip
+KILLED = replace(PLAN, num_nights=1, arms=(FILTERED, RANDOM))  # the beginning of the same experiment
 
 
 def random_policy(folder: Path) -> Path:
@@ -105,7 +106,7 @@ def main(out: Path, kill_at: int) -> None:
         if num_reports == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    asyncio.run(run_experiment(replace(experiment(out), on_progress=report), lambda cell, result: None))
+    asyncio.run(run_experiment(replace(experiment(out, KILLED), on_progress=report), lambda cell, result: None))
 
 
 if __name__ == "__main__":
