@@ -9,6 +9,7 @@ does not exist) is left out under a named reason and counted.
     processbench     Zheng et al. (arXiv 2412.06559): as plain, with generator    label from 0, -1 for none
     prmbench         Song et al. (arXiv 2501.03124)                               error_steps from 1
     mr-ben           Zeng et al. (arXiv 2406.13975)                               the N of "Step N", "N/A" for none
+    mr-gsm8k         Zeng et al. (arXiv 2312.17080)                               first error step from 1
     bigbench-mistake Tyen et al. (arXiv 2311.08516)                               mistake_index from 0, null for none
 """
 
@@ -106,6 +107,20 @@ def read_mr_ben(row: Mapping, place: Place) -> Iterator[LabelledSolution | LeftO
     yield LabelledSolution(name, problem, None, steps, label, subject, place)
 
 
+def read_mr_gsm8k(row: Mapping, place: Place) -> Iterator[LabelledSolution | LeftOut]:
+    """A sampled solution of a GSM8K problem, of its reverse or of its program; the question's type is the subset."""
+    steps = _steps(row, "model_output_steps", place)
+    is_right = text_in(row, "model_output_solution_correctness", place).strip().lower() == "correct"
+    number = field(row, "model_output_solution_first_error_step", place)
+    label = -1 if is_right else _numbered_index(steps, str(number).strip())
+    if label is None:
+        yield LeftOut("first_error_step_unknown")
+        return
+    name, question = text_in(row, "uuid", place), text_in(row, "question", place)
+    subset = _optional_text(row, "question_type", place)
+    yield LabelledSolution(name, question, None, steps, label, subset, place)
+
+
 def read_bigbench_mistake(row: Mapping, place: Place) -> Iterator[LabelledSolution]:
     """A sampled chain of thought; the file's name is its task."""
     steps = _steps(row, "steps", place)
@@ -134,6 +149,12 @@ LAYOUTS = {
             ("Question_UUID", "Subject", "Question", "Sampled_Model", "Model_Solution_Steps",
              "Model_Solution_Correctness", "Model_Solution_First_Error_Step"),
             read_mr_ben, False,
+        ),
+        Layout(
+            "mr-gsm8k",
+            ("uuid", "question", "model_output_steps", "model_output_solution_correctness",
+             "model_output_solution_first_error_step"),
+            read_mr_gsm8k, True,
         ),
         Layout("bigbench-mistake", ("input", "steps", "mistake_index"), read_bigbench_mistake, False),
     )

@@ -78,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=16, help="samples per problem (n)")
     parser.add_argument("--removed", type=int, default=8, help="removed per problem (k)")
     parser.add_argument("--choices", type=int, nargs="+", default=list(CHOICES), help="m of the dial problems")
+    parser.add_argument("--level", type=int, default=families.DEFAULT_LEVEL, help="of the dial problems, 1 to 4")
     parser.add_argument("--checkpoint", type=Path, help="the trained critic; without it the dial family is left out")
     parser.add_argument("--data", type=Path, help="folder with agent-process-bench; without it that is left out")
 
@@ -107,7 +108,7 @@ async def _dials(settings: Settings, arguments: argparse.Namespace) -> dict[str,
     rows, worlds = [], []
     async with generate_session(settings, run_id=RUN_ID) as session:
         for m in arguments.choices:
-            problems = dial_problems(arguments.problems, m)
+            problems = dial_problems(arguments.problems, m, arguments.level)
             asked = {row["problem_id"]: prompts.verify_prompt(row) for row in problems.to_pylist()}
             samples = []
             for seed in range(arguments.seeds):
@@ -126,9 +127,9 @@ async def _dials(settings: Settings, arguments: argparse.Namespace) -> dict[str,
             "worlds": worlds, "rows": rows}  # fmt: skip
 
 
-def dial_problems(count: int, m: int) -> pa.Table:
-    """Held-out dial problems of the default level, of other draws than the frozen ones."""
-    found = families.generate("dial", families.DEFAULT_LEVEL, count, seed=1, dial_choices=m, split="held_out")
+def dial_problems(count: int, m: int, level: int = families.DEFAULT_LEVEL) -> pa.Table:
+    """Held-out dial problems, of other draws than the frozen ones."""
+    found = families.generate("dial", level, count, seed=1, dial_choices=m, split="held_out")
     rows = [{**dict.fromkeys(SCHEMAS["problems"].names), **vars(problem), "source": "starter"} for problem in found]
     return pa.Table.from_pylist(rows, schema=SCHEMAS["problems"])
 

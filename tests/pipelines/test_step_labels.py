@@ -58,6 +58,23 @@ def test_prmbench_gives_the_spoilt_solution_and_the_right_one_it_was_made_from()
     assert found[0].group == found[1].group == "Compute $99^2+99+1$ in your head."
 
 
+def test_mr_gsm8k_counts_first_error_steps_from_one_and_leaves_out_what_names_no_step(tmp_path):
+    def row(name: str, correctness: str, first: object) -> str:
+        return json.dumps({
+            "uuid": name, "question": "1+1?", "model_output_steps": ["Step 1: one", "Step 2: two"],
+            "model_output_solution_correctness": correctness, "model_output_solution_first_error_step": first,
+            "question_type": "reversed",
+        })  # fmt: skip
+
+    path = tmp_path / "solutions.jsonl"
+    path.write_text("\n".join([row("a", "wrong", 2), row("b", "correct", "N/A"), row("c", "wrong", 3)]))
+    found, left_out = read_labelled([path])
+    assert [(one.id, one.label, one.subset, one.problem) for one in found] == [
+        ("a", 1, "reversed", "1+1?"), ("b", -1, "reversed", "1+1?")
+    ]  # fmt: skip
+    assert left_out == {(str(path), "first_error_step_unknown"): 1}
+
+
 def test_mr_ben_steps_reach_from_tag_to_tag_and_code_steps_are_lines():
     found, left_out = read_labelled([SAMPLES / "mr_ben.jsonl"])
     physics, maths, code = found
@@ -215,7 +232,7 @@ def test_a_file_that_is_not_there_or_no_gzip_is_named(write, tmp_path):
 def test_a_layout_with_a_wrong_name_gets_near_names():
     with pytest.raises(SourceError, match=r"no layout 'procesbench'; did you mean processbench or prmbench\?"):
         read_labelled([SAMPLES / "processbench.jsonl"], "procesbench")
-    assert set(LAYOUTS) == {"plain", "stepwise", "processbench", "prmbench", "mr-ben", "bigbench-mistake"}
+    assert set(LAYOUTS) == {"plain", "stepwise", "processbench", "prmbench", "mr-ben", "mr-gsm8k", "bigbench-mistake"}
 
 
 def test_a_truncated_gzip_is_named(tmp_path):
