@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TypeVar
 
 import dagster as dg
@@ -96,6 +97,12 @@ class RunServices:
     ) -> tuple[Made, GenerationUse]:
         """Runs `work` with this run's engine for a model (None: the policy), and measures what it used."""
         return asyncio.run(self._generate(context, work, model))
+
+    def opener(
+        self, context: dg.AssetExecutionContext, model: str | None = None
+    ) -> Callable[[], AbstractAsyncContextManager[Session]]:
+        """What opens further sessions with this run's engine for a model (None: the policy)."""
+        return partial(self._open_session, root_run_id(context), engine_owner_pid(context), model)
 
     async def _generate(
         self, context: dg.AssetExecutionContext, work: Work[Made], model: str | None

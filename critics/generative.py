@@ -28,7 +28,6 @@ from typing import ClassVar, Protocol, TypeVar
 from critics.score import StepOpinion
 from pipelines.config import AgentConfig, GenerativeCriticConfig, Settings
 from pipelines.inference.errors import RequestError
-from pipelines.inference.session import generate_session
 from pipelines.inference.tokens import TextCodec
 from pipelines.inference.types import GenerateFn, GenerationRequest, Sampling, ScoreFn, ScoreRequest
 from pipelines.problem_rows import is_engines
@@ -169,13 +168,16 @@ class GenerativeScorer:
         return [sample.text for sample in completion.samples]
 
 
-def generative_scorer(settings: Settings, run_id: str, owner_pid: int | None = None) -> GenerativeScorer:
-    """The configured language model as critic, on an engine of a run (found, or started at the first question)."""
-    config = settings.generative_critic
-    model = None if config.model == "policy" else config.model
+def judge_model(settings: Settings) -> str | None:
+    """Whom the generative critic asks; None: the policy."""
+    return None if settings.generative_critic.model == "policy" else settings.generative_critic.model
+
+
+def generative_scorer(settings: Settings, open_session: OpenSession) -> GenerativeScorer:
+    """The configured language model as critic; `open_session` opens a session with it."""
     return GenerativeScorer(
-        partial(generate_session, settings, model=model, run_id=run_id, owner_pid=owner_pid),
-        config,
+        open_session,
+        settings.generative_critic,
         load_prompts(settings.policy.prompt_style, settings.prompts_dir),
         settings.critiques.agents[0],
         settings.engine.max_error_fraction,
