@@ -151,7 +151,7 @@ def test_its_rows_in_step_scores_are_those_of_a_judge_that_knows_every_problem_e
     (row,) = score_rollouts(rollouts, problems, scorer, PROMPTS.verify_prompt, "n1").to_pylist()
     assert (row["source"], row["scorer_version"], row["score"]) == ("judge", scorer.version, pytest.approx(0.75))
     assert row["disagreement"] is None and row["member_scores"] is None
-    assert scorer.knows("any text")
+    assert scorer.knows("any text") and scorer.knows(PROMPT)
 
 
 @pytest.mark.vllm
