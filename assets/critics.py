@@ -19,12 +19,12 @@ from assets.critic_training import (
 from assets.current_critic import changed, current_critic_dep
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.partitions import last_night_and_tonight
-from assets.resources import RunServices, engine_owner_pid, prompts_of, root_run_id
+from assets.resources import RunServices, prompts_of
 from assets.specs import TRAINER_POOL, Pipeline, asset_traits
 from assets.writing import lineage_of, read_night, write_night
 from critics.calibrated import CalibratedScorer, CalibrationName, calibrated
 from critics.errors import CheckpointError
-from critics.generative import generative_scorer
+from critics.generative import generative_scorer, judge_model
 from critics.label_sources import build_examples, tables_read
 from critics.registry import CriticSet, Member, current_before, current_set, promoted_paths, trained_set
 from critics.score import (
@@ -125,7 +125,10 @@ def _step_scores(settings: Settings) -> dg.AssetsDefinition:
         ),
     )
     def step_scores(
-        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        settings: dg.ResourceParam[Settings],
+        services: dg.ResourceParam[RunServices],
     ) -> dg.MaterializeResult:
         """One row per step of an independent sample, scored by a current critic that never saw the sample's problem."""
         night = context.partition_key
@@ -134,7 +137,7 @@ def _step_scores(settings: Settings) -> dg.AssetsDefinition:
             problems, verify_prompt = read_night(lake, "problems", night), prompts_of(settings).verify_prompt
             numbers, inputs = {}, {}
             if settings.process_critic.kind == "generative":
-                scorer = generative_scorer(settings, root_run_id(context), engine_owner_pid(context))
+                scorer = generative_scorer(settings, services.opener(context, judge_model(settings)))
                 rows = score_rollouts(samples, problems, scorer, verify_prompt, night)
             else:
                 critics = scoring_critics(lake, night)

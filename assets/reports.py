@@ -18,12 +18,12 @@ from assets.evaluation import (
     report_tables,
 )
 from assets.launchpad import launchpad_config, pipeline_config
-from assets.resources import RunServices, engine_owner_pid, root_run_id
+from assets.resources import RunServices
 from assets.rollouts import search_section
 from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.writing import read_night, write_tables
 from critics.calibrated import Calibration, read_calibration
-from critics.generative import GenerativeScorer, generative_scorer
+from critics.generative import GenerativeScorer, OpenSession, generative_scorer, judge_model
 from critics.score import StepScorer, load_critic
 from pipelines.config import ReportsConfig, Settings
 from pipelines.errors import LakeError
@@ -71,7 +71,7 @@ def reports_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         night = context.partition_key
         with lake.lease(f"reports/{night}"):
             chosen = pipeline_config(config, ReportsConfig)
-            judge = reported_critic(settings, lake, night, root_run_id(context), engine_owner_pid(context))
+            judge = reported_critic(settings, lake, night, services.opener(context, judge_model(settings)))
             problems = evaluation_problems(read_night(lake, "problems", night), chosen)
             work = partial(measure, settings=settings, config=chosen, problems=problems, scorer=judge.scorer)
             measured, use = services.generate(context, work)
@@ -99,10 +99,10 @@ class ReportedCritic:
     calibration: Calibration | None
 
 
-def reported_critic(settings: Settings, lake: Lake, night: str, run_id: str, owner_pid: int) -> ReportedCritic:
+def reported_critic(settings: Settings, lake: Lake, night: str, open_session: OpenSession) -> ReportedCritic:
     """Tonight's critic of all training problems, or the language model that scores in its place."""
     if settings.process_critic.kind == "generative":
-        scorer = generative_scorer(settings, run_id, owner_pid)
+        scorer = generative_scorer(settings, open_session)
         return ReportedCritic(scorer.version, scorer, {}, None)
     critic = full_critic(lake, night)
     folder = settings.in_workspace(critic["path"])

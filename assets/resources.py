@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TypeVar
 
 import dagster as dg
@@ -113,6 +114,12 @@ class RunServices:
                 f"The engine failed, trying again in {schedule.retry_delay_s:g} s: {redacted(str(error))}"
             )
             raise dg.RetryRequested(schedule.retries, schedule.retry_delay_s) from error
+
+    def opener(
+        self, context: dg.AssetExecutionContext, model: str | None = None
+    ) -> Callable[[], AbstractAsyncContextManager[Session]]:
+        """What opens further sessions with this run's engine for a model (None: the policy)."""
+        return partial(self._open_session, root_run_id(context), engine_owner_pid(context), model)
 
     async def _generate(
         self, context: dg.AssetExecutionContext, work: Work[Made], model: str | None

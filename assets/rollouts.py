@@ -23,7 +23,7 @@ from assets.resources import RunServices, engine_owner_pid, prompts_of, root_run
 from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.tree_pages import tree_pages
 from assets.writing import ENGINE, NightStream, lineage_of, read_night, stream_tables
-from critics.generative import GenerativeScorer, generative_scorer
+from critics.generative import GenerativeScorer, generative_scorer, judge_model
 from critics.score import LoadScorer, load_critic
 from pipelines.budget import PassCount, TokenBudget, allocate_simulations, unguided_problems
 from pipelines.config import RolloutsConfig, Settings
@@ -248,8 +248,8 @@ def rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         night = context.partition_key
         with lake.lease(f"rollouts/{night}"):
             chosen, problems = pipeline_config(config, RolloutsConfig), read_night(lake, "problems", night)
-            run = (root_run_id(context), engine_owner_pid(context))
-            load, generative = guide_loader(settings, chosen, *run), partial(generative_scorer, settings, *run)
+            load = guide_loader(settings, chosen, root_run_id(context), engine_owner_pid(context))
+            generative = partial(generative_scorer, settings, services.opener(context, judge_model(settings)))
             plan, yields = plan_night(settings, chosen, lake, problems, night, load, generative), RolloutYields()
             with stream_tables(lake, DESCRIPTIONS, night) as stream:
                 keep = keeping(stream, problems_of(plan), yields)

@@ -5,6 +5,7 @@ Pairs of siblings need both nodes in one batch, so a tree is the unit of batchin
 The order of batches depends on the seed alone, so a resumed run sees the batches that it had not seen.
 """
 
+import logging
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -16,11 +17,13 @@ from torch import Tensor
 
 from critics.errors import CriticDataError, VocabularyError
 from critics.evidence import StepLabel
-from critics.examples import Row, StepExamples, TreeExample
+from critics.examples import Row, StepExamples, TreeExample, without_nodes
 from critics.fold import unit_hash
 from critics.heads import Labels
 from critics.model import STEP_SEPARATOR, StepEncoder, pad_rows
 from critics.packing import WAYS, Packing, prefix_tree
+
+logger = logging.getLogger(__name__)
 
 BUCKET_BATCHES = 32  # batches whose trees are sorted by length together
 
@@ -102,18 +105,49 @@ def encode_examples(
     return units
 
 
-def check_vocabulary(examples: StepExamples, encoder: StepEncoder, folder: Path) -> None:
-    """VocabularyError for the first tree with a character that a model folder's tokenizer has no token for."""
-    for tree in examples.trees:
-        for node, text in enumerate((tree.prompt, *tree.steps[1:])):
-            if not encoder.knows(text):
-                unknown = "".join(sorted({character for character in text if not encoder.knows(character)}))
-                what = f"step of node {node}" if node else "prompt"
-                raise VocabularyError(
-                    f"The tokenizer of {folder} has no token for {unknown or text!r} in the {what} of tree "
-                    f"{tree.tree_id}: {text[:80]!r}. Start from a model with the vocabulary of the policy that made "
-                    "the trees (process_critic.init)."
-                )
+def readable(examples: StepExamples, encoder: StepEncoder, folder: Path, max_cut_share: float) -> StepExamples:
+    """The examples without steps that have a character which a model folder's tokenizer has no token for.
+
+    A policy now and then writes the end of a token as a step of its own. With such a step go those below it, and trees
+    whose prompt cannot be read. VocabularyError where that is more than `max_cut_share` of the labelled steps, or all.
+    """
+    unknown = {(tree.tree_id, node) for tree in examples.trees for node in _unknown_nodes(tree, encoder)}
+    if not unknown:
+        return examples
+    lost: dict[str, list[int]] = {}
+    for tree_id, node in unknown:
+        lost.setdefault(tree_id, []).append(node)
+    trees = (without_nodes(tree, lost[tree.tree_id]) if tree.tree_id in lost else tree
+             for tree in examples.trees if 0 not in lost.get(tree.tree_id, ()))  # fmt: skip
+    left = StepExamples(tuple(tree for tree in trees if tree.rows))
+    tree_id, node = min(unknown)
+    tree = next(tree for tree in examples.trees if tree.tree_id == tree_id)
+    text = (tree.prompt, *tree.steps[1:])[node]
+    characters = "".join(sorted({character for character in text if not encoder.knows(character)}))
+    what = f"step of node {node}" if node else "prompt"
+    num_lost, num = _num_read(examples) - _num_read(left), _num_read(examples)
+    if not left.trees or num_lost > max_cut_share * num:
+        raise VocabularyError(
+            f"The tokenizer of {folder} has no token for {characters or text!r} in the {what} of tree {tree_id}: "
+            f"{text[:80]!r}; so {num_lost} of {num} labelled steps cannot be read. Start from a model with the "
+            "vocabulary of the policy that made the trees (process_critic.init)."
+        )
+    logger.warning(
+        "%d of %d labelled steps are left out: the tokenizer has no token for a part of them, first %r in the %s of "
+        "tree %s.", num_lost, num, text[:80], what, tree_id,
+    )  # fmt: skip
+    return left
+
+
+def _unknown_nodes(tree: TreeExample, encoder: StepEncoder) -> list[int]:
+    """Nodes on the rows whose steps cannot be read; 0 for the prompt."""
+    nodes = sorted({node for row in tree.rows for node in row.path})
+    texts = [(0, tree.prompt), *((node, tree.steps[node]) for node in nodes)]
+    return [node for node, text in texts if not encoder.knows(text)]
+
+
+def _num_read(examples: StepExamples) -> int:
+    return sum(len(row.read) for tree in examples.trees for row in tree.rows)
 
 
 def check_lengths(examples: StepExamples, encoder: StepEncoder, max_cut_share: float) -> None:
@@ -123,7 +157,7 @@ def check_lengths(examples: StepExamples, encoder: StepEncoder, max_cut_share: f
         for row in tree.rows:
             _, ends = encoder.encode(tree.prompt, [tree.steps[node] for node in row.path])
             cut += [(tree.tree_id, row.path[i]) for i in row.read if i >= len(ends)]
-    num_read = sum(len(row.read) for tree in examples.trees for row in tree.rows)
+    num_read = _num_read(examples)
     if cut and (len(cut) > max_cut_share * num_read or len(cut) == num_read):
         tree_id, node = cut[0]
         raise CriticDataError(

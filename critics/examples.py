@@ -7,8 +7,8 @@ depth-first order, so that siblings stand close together.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pyarrow as pa
@@ -174,6 +174,23 @@ def path_example(
     labelled = (StepLabel(0.0, 0.0, 0.0), *labels)
     rows = cover_rows(range(-1, len(steps)) if parents is None else parents, _nodes_read(labelled, pairs, ()))
     return TreeExample(tree_id, problem_id, prompt, ("", *steps), labelled, tuple(pairs), rows, (), is_guided)
+
+
+def without_nodes(tree: TreeExample, left_out: Collection[int]) -> TreeExample:
+    """A tree that teaches nothing of some nodes and of what lies below them; labels, pairs and bags of others stay."""
+    parents = [-1] * len(tree.steps)
+    for row in tree.rows:
+        for parent, node in zip((0, *row.path), row.path, strict=False):
+            parents[node] = parent
+    lost = set(left_out)
+    for row in tree.rows:
+        first = next((i for i, node in enumerate(row.path) if node in lost), len(row.path))
+        lost.update(row.path[first:])
+    labels = tuple(replace(one, weight=0.0) if node in lost else one for node, one in enumerate(tree.labels))
+    pairs = tuple(pair for pair in tree.pairs if lost.isdisjoint((pair.better, pair.worse)))
+    bags = tuple(bag for bag in tree.bags if lost.isdisjoint(bag.nodes))
+    rows = cover_rows(parents, _nodes_read(labels, pairs, bags))
+    return replace(tree, labels=labels, pairs=pairs, bags=bags, rows=rows)
 
 
 def label_table(examples: StepExamples) -> pa.Table:

@@ -28,7 +28,6 @@ from typing import ClassVar, Protocol, TypeVar
 from critics.score import StepOpinion
 from pipelines.config import AgentConfig, GenerativeCriticConfig, Settings
 from pipelines.inference.errors import RequestError
-from pipelines.inference.session import generate_session
 from pipelines.inference.tokens import TextCodec
 from pipelines.inference.types import GenerateFn, GenerationRequest, Sampling, ScoreFn, ScoreRequest
 from pipelines.problem_rows import is_engines
@@ -89,9 +88,9 @@ class GenerativeScorer:
         return f"generative-{self._model[0][:16]}-{asked}"
 
     def knows(self, text: str) -> bool:
-        """Whether the model reads a text back as it was."""
-        tokenizer = self._model[1]
-        return tokenizer.decode(tokenizer.encode(text)) == text
+        """Whether the model reads a step, or the statement in a prompt, back as it was."""
+        tokenizer, own = self._model[1], self._statement(text)
+        return tokenizer.decode(tokenizer.encode(own)) == own
 
     def score(self, prompts: Sequence[str], steps: Sequence[Sequence[str]]) -> list[list[float | None]]:
         """Scores of the steps of each solution, in order; prompts are those of `verify_prompt`.
@@ -146,10 +145,8 @@ class GenerativeScorer:
         return judge
 
     def _by_critiques(self, session: CriticSession) -> Callable[[str, Sequence[str]], Awaitable[list[float | None]]]:
-        before, _, behind = self._prompts.verify.partition("{prompt}")
-
         async def judge(prompt: str, steps: Sequence[str]) -> list[float | None]:
-            problem = {"prompt": prompt.removeprefix(before).removesuffix(behind)}
+            problem = {"prompt": self._statement(prompt)}
             asked = self._prompts.encode(self._prompts.critique_prompt(self._agent, problem, steps), session.tokenizer)
             critiques = await self._critiques(session, asked)
             by_critique = await asyncio.gather(
@@ -158,6 +155,11 @@ class GenerativeScorer:
             return [_mean_of_known(of_step) for of_step in zip(*by_critique, strict=True)]
 
         return judge
+
+    def _statement(self, prompt: str) -> str:
+        """The problem's statement in a prompt of `verify_prompt`; any other text as it is."""
+        before, _, behind = self._prompts.verify.partition("{prompt}")
+        return prompt.removeprefix(before).removesuffix(behind) if prompt.startswith(before) else prompt
 
     async def _critiques(self, session: CriticSession, asked: tuple[int, ...]) -> list[str]:
         config = self._config
@@ -169,13 +171,16 @@ class GenerativeScorer:
         return [sample.text for sample in completion.samples]
 
 
-def generative_scorer(settings: Settings, run_id: str, owner_pid: int | None = None) -> GenerativeScorer:
-    """The configured language model as critic, on an engine of a run (found, or started at the first question)."""
-    config = settings.generative_critic
-    model = None if config.model == "policy" else config.model
+def judge_model(settings: Settings) -> str | None:
+    """Whom the generative critic asks; None: the policy."""
+    return None if settings.generative_critic.model == "policy" else settings.generative_critic.model
+
+
+def generative_scorer(settings: Settings, open_session: OpenSession) -> GenerativeScorer:
+    """The configured language model as critic; `open_session` opens a session with it."""
     return GenerativeScorer(
-        partial(generate_session, settings, model=model, run_id=run_id, owner_pid=owner_pid),
-        config,
+        open_session,
+        settings.generative_critic,
         load_prompts(settings.policy.prompt_style, settings.prompts_dir),
         settings.critiques.agents[0],
         settings.engine.max_error_fraction,

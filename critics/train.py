@@ -35,12 +35,12 @@ from critics.batches import (
     Batch,
     Unit,
     check_lengths,
-    check_vocabulary,
     collate,
     encode_examples,
     epoch_batches,
     in_parts,
     ordered_batches,
+    readable,
 )
 from critics.checkpoint import (
     CriticManifest,
@@ -144,11 +144,11 @@ def train_process_critic(
             'on the CPU; set "chunks".'
         )
     examples = examples.without_fold(fold, config.num_folds)
-    training, validation = _split(examples, config, fold)
     check_targets(examples)
-    check_classes(training)
     encoder = load_encoder(init_folder)
-    check_vocabulary(examples, encoder, init_folder)
+    examples = readable(examples, encoder, init_folder, config.max_cut_share)
+    training, validation = _split(examples, config, fold)
+    check_classes(training)
     units = [
         encode_examples(part, encoder, config.batch_size, every_token=config.read_at == "every_token")
         for part in (training, validation)

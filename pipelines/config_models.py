@@ -431,7 +431,8 @@ class CriticConfig(Section):
     kind: Literal["trained", "generative"] = Field(
         "trained",
         description="who scores for the filters and the report and guides the search: the current trained critic, or "
-        "the language model of [generative_critic]; training goes on either way",
+        "the language model of [generative_critic], whose scores have the source judge (consistency.source); training "
+        "goes on either way",
     )
     labels: LabelName = Field("relative", description="what a step is said to be worth, and by whom")
     head: HeadName = Field("bce", description="how a value is represented")
@@ -483,7 +484,11 @@ class CriticConfig(Section):
         False, description="with several processes: weights, gradients and optimiser state are sharded (FSDP)"
     )
     max_cut_share: float = Field(
-        0.1, ge=0.0, le=1.0, description="share of labelled steps beyond the context above which training is an error"
+        0.1,
+        ge=0.0,
+        le=1.0,
+        description="share of labelled steps, beyond the context or with characters that the "
+        "tokenizer does not know, above which training is an error",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation and order")
     calibration: Literal["none", "temperature", "isotonic"] = Field(

@@ -201,15 +201,20 @@ def _judged(solutions: "list[LabelledSolution]") -> "tuple[list[LabelledSolution
     """The same by the configured language model, on an engine that is stopped afterwards."""
     import os
     import uuid
+    from functools import partial
 
-    from critics.generative import generative_scorer
+    from critics.generative import generative_scorer, judge_model
     from critics.score import score_solutions
     from pipelines.config import load_settings
     from pipelines.inference.engine_service import stop_engine
+    from pipelines.inference.session import generate_session
     from pipelines.reasoning.prompts import load_prompts
 
     settings, run_id = load_settings(), f"critic-evaluate-{uuid.uuid4().hex[:12]}"
-    scorer = generative_scorer(settings, run_id, os.getpid())
+    open_session = partial(
+        generate_session, settings, model=judge_model(settings), run_id=run_id, owner_pid=os.getpid()
+    )
+    scorer = generative_scorer(settings, open_session)
     prompts = load_prompts(settings.policy.prompt_style, settings.prompts_dir)
     try:
         solutions, of_steps, left = score_solutions(solutions, scorer, prompts.verify_prompt)

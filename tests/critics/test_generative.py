@@ -4,6 +4,7 @@ import asyncio
 import math
 import os
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -16,6 +17,7 @@ from pipelines.inference.engine_service import stop_engine
 from pipelines.inference.errors import ContextLengthError, ServerError
 from pipelines.inference.response_store import ResponseStore
 from pipelines.inference.scripted import ScriptedModel
+from pipelines.inference.session import generate_session
 from pipelines.reasoning.prompts import load_prompts
 from tests.critics.conftest import build_language_model, make_problem, table
 
@@ -149,7 +151,7 @@ def test_its_rows_in_step_scores_are_those_of_a_judge_that_knows_every_problem_e
     (row,) = score_rollouts(rollouts, problems, scorer, PROMPTS.verify_prompt, "n1").to_pylist()
     assert (row["source"], row["scorer_version"], row["score"]) == ("judge", scorer.version, pytest.approx(0.75))
     assert row["disagreement"] is None and row["member_scores"] is None
-    assert scorer.knows("any text")
+    assert scorer.knows("any text") and scorer.knows(PROMPT)
 
 
 @pytest.mark.vllm
@@ -162,7 +164,8 @@ def test_on_an_engine_a_verdict_in_place_is_that_of_the_initial_critic(tmp_path)
     )
     prompts, steps = [f"<verify>{i}+2\n" for i in range(6)], [["a1", "2+3=5"], ["b" * 70]] * 3
     try:
-        scores = generative_scorer(settings, "run", os.getpid()).score(prompts, steps)
+        open_session = partial(generate_session, settings, run_id="run", owner_pid=os.getpid())
+        scores = generative_scorer(settings, open_session).score(prompts, steps)
     finally:
         stop_engine(settings, "run")
     network = initial_critic(policy, seed=0)

@@ -19,7 +19,7 @@ from critics.score import load_critic
 from critics.train import learning_rate_at, train_process_critic
 from pipelines.config import CriticConfig
 from pipelines.errors import ConfigError
-from tests.critics.conftest import verify_prompt
+from tests.critics.conftest import table, verify_prompt
 
 BASE = CriticConfig(
     steps=40, batch_size=32, learning_rate=3e-3, weight_decay=0.01, contrast_weight=1.0, anchor_weight=0.0,
@@ -264,6 +264,27 @@ def test_a_character_without_a_token_is_an_error_that_names_tree_and_character(e
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"unk_token": "<unk>"}))
     with pytest.raises(VocabularyError, match="no token for 'c' in the step of node 3 of tree t0: 'b0c'"):
         train_process_critic(examples, make_config(steps=1), folder, tmp_path / "c")
+
+
+def test_a_few_steps_that_cannot_be_read_are_left_out_and_said_once(toy_trees, language_model, tmp_path, caplog):
+    """Of 12 trees of 4 labelled steps one has a first step with a character that no token is for, and two below it."""
+    problems, nodes = toy_trees(12)
+    plain = json.loads((language_model / "tokenizer.json").read_text())
+    plain["model"]["unk_token"] = "<pad>"
+    folder = shutil.copytree(language_model, tmp_path / "other")
+    (folder / "tokenizer.json").write_text(json.dumps(plain))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"unk_token": "<pad>"}))
+    rows = nodes.to_pylist()
+    rows[6] |= {"step_text": "a€"}  # node 1 of tree t1
+    examples = examples_from_trees(problems, table("search_nodes", rows), verify_prompt)
+    config = make_config(steps=1, eval_every=1, validation_fraction=0.0)
+    trained = train_process_critic(examples, config, folder, tmp_path / "c")
+    assert trained.metrics["num_nodes"] == 12 * 4 - 3
+    (warning,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert warning.startswith("3 of 48 labelled steps are left out") and "step of node 1 of tree t1" in warning
+    with pytest.raises(VocabularyError, match="no token for '€' .*; so 3 of 48 labelled steps cannot be read"):
+        train_process_critic(examples, make_config(max_cut_share=0.05), folder, tmp_path / "d")
 
 
 def test_a_tokenizer_of_another_model_is_an_error_with_both_sizes(language_model, tmp_path):
