@@ -262,4 +262,4 @@ def test_progress_is_reported_per_rollout():
     seen = []
     said = dict.fromkeys(("critique_a", "critique_b", "critique_c"), "verdict -1\n")
     run([RIGHT, WRONG], ScriptedSession(model(**said)), on_progress=lambda *report: seen.append(report[:3]))
-    assert seen == [("critiques", 1, 2), ("critiques", 2, 2)]
+    assert seen == [("critiques", 1, 2), ("critiques", 2, 2), ("critiques: unary_feedback", 1, 1)]
