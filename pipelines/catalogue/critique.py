@@ -178,6 +178,8 @@ AGENTS = (
         None,
         "self_play.run",
         "A sneaky generator against a critic with zero-sum rewards; errors must do harm; wins and losses are kept.",
+        measured="59 right samples of the demo lake, starter through transformers: 38 harmful errors, 21 void games; "
+        "the critics judge 33 of the 38 right steps and 14 of the 38 sneaky ones rightly",
     ),
     _agents(
         "critic_cot",
