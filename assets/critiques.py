@@ -46,8 +46,17 @@ def yields(made: Critiques) -> dict[str, dict[str, float]]:
         "verdicts": {"wrong_share": num_wrong / made.verdicts.num_rows if made.verdicts.num_rows else 0.0},
         "critique_units": {"kept_share": num_kept_units / num_units if num_units else 0.0},
         "refinements": {"right_share": num_repaired / num_refined if num_refined else 0.0},
-        "critique_records": {"kept_share": num_kept / num_records if num_records else 0.0},
+        "critique_records": {"kept_share": num_kept / num_records if num_records else 0.0} | kept_shares(made),
     }
+
+
+def kept_shares(made: Critiques) -> dict[str, float]:
+    """Per method of agents, the share of its records that are worth learning from."""
+    kept = made.critique_records.select(["method"]).append_column(
+        "kept", made.critique_records["kept"].cast(pa.int64())
+    )
+    rows = kept.group_by("method").aggregate([("kept", "mean")]).to_pylist()
+    return {f"kept_share_{row['method']}": row["kept_mean"] for row in sorted(rows, key=lambda row: row["method"])}
 
 
 def critique_rounds(

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from assets.critiques import critique_rounds
 from assets.rollouts import NightPlan, explore, plan_night
+from pipelines.agents.methods import MULTI_CRITIQUE
 from pipelines.config import Settings
 from pipelines.critiques import select_rollouts
 from pipelines.errors import ReasonmillError
@@ -162,10 +163,14 @@ def _sampling(session: Session, settings: Settings, plan: NightPlan) -> UnitWork
 def _criticising(
     session: Session, settings: Settings, problems: pa.Table, rollouts: pa.Table | None, night: str
 ) -> UnitWork:
+    """Rounds of multi_critique; other methods of agents look at groups, and what they cost is not predicted."""
+    rounds = tuple(one for one in settings.critiques.methods if one.method == MULTI_CRITIQUE)
+    config = settings.critiques.model_copy(update={"methods": rounds})
+
     def work(rollout_id: str) -> tuple[StageMeter, Awaitable[object]]:
         meter = StageMeter(session, CRITIQUES)
         one = rollouts.filter(pc.equal(rollouts["rollout_id"], rollout_id))
-        criticise = critique_rounds(settings, settings.critiques, problems, one, night)
+        criticise = critique_rounds(settings, config, problems, one, night)
         return meter, criticise(meter.metered(), on_progress=no_progress)
 
     return work

@@ -397,7 +397,7 @@ class CritiquesConfig(Section):
         0, ge=0, le=64, description="refinements after every single critique too, for pairs of critiques (MARV)"
     )
     methods: tuple[AgentMethodConfig, ...] = Field(
-        (AgentMethodConfig(method="multi_critique"),),
+        (AgentMethodConfig(method="multi_critique"), AgentMethodConfig(method="unary_feedback")),
         description="the methods, one [[critiques.methods]] table each; all but multi_critique write critique_records",
     )
     wrong_threshold: float = Field(

@@ -10,6 +10,7 @@ The parts, in the order in which a critique goes through them:
     meta.py       the meta-critique: what the other agents, or a model, say of each unit, and of a whole critique
     aggregate.py  several judgements -> verdict, confidence, first error (a vote, step by step)
     final.py      confirmed units -> the final critique, written in the form in which agents write theirs
+    said.py       one agent's critique of any solution, asked for and read
     records.py    what a method hands over: one row of `critique_records` per thing that can be learned from
     corruption.py errors put into right steps, by a rule or by a model
     methods.py    name -> method, for `[[critiques.methods]]`
@@ -18,6 +19,10 @@ MultiCritique (multi_critique.py) fills the tables of single things: `critiques`
 `refinements`. Every other method is a file with one function `run(room, groups, params)`, whose rows go to
 `critique_records`: messages with a mask of what is learned, prediction, label, reward, and where the method chooses,
 kept or the named reason why not.
+
+What needs no model runs on anybody's table (`reasonmill apply`): rewards of critics (rewards.py), data for judges
+(judge_data.py), critiques out of search trees (tree_discrepancy.py), critics of formal statements
+(formalization_critique.py); their queries stand in `sql/critiques/`.
 
 Invariants
 - Model output is untrusted: what cannot be read is a row with `error`, verdict null, and never a zero.

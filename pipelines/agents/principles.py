@@ -23,7 +23,8 @@ from pipelines.records import stable_digest
 
 ROLE, META_ROLE = "principles", "meta_score"
 META_REGEX = r"[1-5]\n"
-_SCORES = re.compile(r"^\W*scores?\W*((?:\d{1,2}(?:\.\d+)?\s*[,;]?\s*)+)\W*$", re.IGNORECASE | re.MULTILINE)
+_NUMBER = r"\d{1,2}(?:\.\d{1,4})?"
+_SCORES = re.compile(rf"^\W*scores?\W*({_NUMBER}(?:[ \t,;]+{_NUMBER})*)\W*$", re.IGNORECASE | re.MULTILINE)
 _META = re.compile(r"^\D{0,20}([1-5])\b")
 
 

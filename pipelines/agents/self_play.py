@@ -2,8 +2,9 @@
 
 The generator turns one right step of a right sample into a wrong one (by a rule, or by a model). The error must be
 harmful: of `num_completions` continuations after the sneaky step the share of right ones must be at least `min_drop`
-below that after the right step, else the game is void (`not_harmful`; the number is ours). A
-critic is shown the solution up to the step and says whether something is wrong:
+below that after the right step, else the game is void (`not_harmful`; the number is ours). A critic is shown the
+solution up to the step, and as the policy first went on from it; the step counts as called wrong where the critic's
+first error is at the step or before it:
 
     critic right:  critic +1, generator -1        critic wrong:  critic -1, generator +1
 
@@ -76,9 +77,10 @@ async def _play(room: Room, problem: Row, rollout: Row, params: SelfPlayParams) 
         ]
     agent = random.Random(stable_seed(room.config.seed, "critic", key)).choice(room.config.agents)
     on_sneaky, on_right = await asyncio.gather(
-        criticise(room, agent, problem, sneaky, (key, "sneaky")), criticise(room, agent, problem, right, (key, "right"))
+        criticise(room, agent, problem, after_sneaky[0].steps or sneaky, (key, "sneaky")),
+        criticise(room, agent, problem, after_right[0].steps or right, (key, "right")),
     )
-    won = _reward(on_sneaky, WRONG)
+    won = _reward(on_sneaky, made.step, WRONG)
     generator = Record(
         "generator", (key, "generator"), *ids, step=made.step, prompt=right[-1], response=sneaky[-1], label=made.kind,
         reward=None if won is None else -won, reason="unreadable" if won is None else None, replies=replies,
@@ -90,16 +92,22 @@ async def _play(room: Room, problem: Row, rollout: Row, params: SelfPlayParams) 
     ]
 
 
-def _reward(said: Said, label: str) -> float | None:
+def verdict_on(said: Said, step: int) -> str | None:
+    """Wrong where the first error is at the step or before it; None where the critique could not be read."""
     if said.judgement is None:
         return None
-    return 1.0 if said.judgement.verdict == label else -1.0
+    return WRONG if 0 <= said.judgement.first_error_step <= step else RIGHT
+
+
+def _reward(said: Said, step: int, label: str) -> float | None:
+    verdict = verdict_on(said, step)
+    return None if verdict is None else 1.0 if verdict == label else -1.0
 
 
 def _critic(kind: str, key: str, ids: tuple[str, str], step: int, said: Said, label: str) -> Record:
     return Record(
         kind, (key, kind), *ids, step=step, agent=said.agent.name, prompt=said.reply.prompt, response=said.reply.text,
-        predicted=said.judgement and said.judgement.verdict, label=label, reward=_reward(said, label),
+        predicted=verdict_on(said, step), label=label, reward=_reward(said, step, label),
         reason="unreadable" if said.judgement is None else None, error=said.error, replies=(said.reply,),
     )  # fmt: skip
 

@@ -32,6 +32,7 @@ from pipelines.records import stable_digest, stable_seed
 
 ROLES = ("table_judge", "table_router", "table_critic", "table_curator")
 SEED_BRANCHES = ("calculation error", "reasoning error")
+MAX_REPLY = 400  # characters of the curator's reply that are read
 _STEP = re.compile(r"\[incorrect\]\s*step\s*(\d{1,4})", re.IGNORECASE)
 _NAMES = re.compile(r"^\W*names?\W*[:=]\s*(.+?)\s*[,;|]\s*(.+?)\W*$", re.IGNORECASE | re.MULTILINE)
 _BRANCH = re.compile(r"^\W*branch\W*[:=]\s*(.+?)\W*$", re.IGNORECASE | re.MULTILINE)
@@ -187,12 +188,12 @@ async def _curate(
     about = ("table", "curate", rollout["rollout_id"])
     reply = await _ask(room, problem, ROLES[3], about, templates=old, critique=template, tree=outline(tree))
     if leaf is not None:
-        names = _NAMES.search(reply.text or "")
+        names = _NAMES.search((reply.text or "")[:MAX_REPLY])
         if names and names[1].strip().lower() != names[2].strip().lower():
             split(leaf, template, names[1].strip().lower(), names[2].strip().lower())
         else:
             leaf.templates.append(template)
-    elif branch := _BRANCH.search(reply.text or ""):
+    elif branch := _BRANCH.search((reply.text or "")[:MAX_REPLY]):
         grow(tree, path_of(branch[1]) or ("other",), template)
     return [reply]
 

@@ -159,6 +159,8 @@ AGENTS = (
         "tampered_solutions.run",
         "Errors are inserted into right solutions and critics must find them; precision and recall per agent in "
         "sql/reports/tampering.sql; from the paper's description as remembered.",
+        measured="96 samples of the demo lake (59 right ones), starter through transformers: recall 27, 34 and 34 %, "
+        "precision 40, 50 and 45 % of the three agents; all read",
     ),
     _agents(
         "typed_corruptions",
@@ -167,6 +169,8 @@ AGENTS = (
         "typed_corruptions.run",
         "Right solutions with typed errors and structured feedback, kept where the refinement is right; from the "
         "paper's description as remembered.",
+        measured="59 right samples of the demo lake, starter through transformers: all 177 corrupted solutions were "
+        "refined right",
     ),
     _agents(
         "self_play",
@@ -174,6 +178,8 @@ AGENTS = (
         None,
         "self_play.run",
         "A sneaky generator against a critic with zero-sum rewards; errors must do harm; wins and losses are kept.",
+        measured="59 right samples of the demo lake, starter through transformers: 38 harmful errors, 21 void games; "
+        "the critics judge 33 of the 38 right steps and 14 of the 38 sneaky ones rightly",
     ),
     _agents(
         "critic_cot",
@@ -181,6 +187,8 @@ AGENTS = (
         None,
         "critic_cot.run",
         "Step-wise critiques kept by weak supervision: no error in a right sample, or one whose refinement is right.",
+        measured="96 samples of the demo lake, starter through transformers: 72 kept, 15 false alarms, 5 overlooked, 4 "
+        "whose refinement fails",
     ),
     _agents(
         "auto_math_critique",
@@ -188,6 +196,8 @@ AGENTS = (
         None,
         "auto_math_critique.run",
         "Critiques of flawed solutions kept by the share of right refinements; one new solution per problem.",
+        measured="96 samples of the demo lake, starter through transformers: 57 of 111 critiques of wrong samples "
+        "kept, 79 of 177 of tampered ones, 12 new solutions",
     ),
     _agents(
         "teacher_correction",
@@ -195,6 +205,8 @@ AGENTS = (
         None,
         "teacher_correction.run",
         "A teacher's critique and correction chosen over the student's own, where the teacher's alone is right.",
+        measured="37 wrong samples of the demo lake, starter through transformers, critique_c teaching critique_a: 7 "
+        "pairs, 19 where both are right, 11 where the teacher fails",
     ),
     _agents(
         "tool_critique",
@@ -202,6 +214,8 @@ AGENTS = (
         "2305.11738",
         "tool_critique.run",
         "A calculator's findings as the critique, until it finds nothing; from the paper's description as remembered.",
+        measured="96 samples of the demo lake, starter through transformers: 34 with a wrong equation, all of them "
+        "refined right; 62 without",
     ),
     _agents(
         "local_and_global_refinement",
@@ -209,6 +223,8 @@ AGENTS = (
         None,
         "local_and_global.refine_both_ways",
         "Goes on before the first error, and rewrites the whole; an outcome critic (here the agents' vote) chooses.",
+        measured="96 samples of the demo lake, starter through transformers: of 47 with an error found 33 global and "
+        "18 local refinements are right, 32 of the chosen solutions",
     ),
     _agents(
         "magicore",
@@ -216,6 +232,8 @@ AGENTS = (
         None,
         "magicore.run",
         "Tells easy from hard problems, reviews and refines the hard ones; agents' votes stand for its reward models.",
+        measured="12 problems of the demo lake, 8 samples each, starter through transformers: 1 hard, solved after one "
+        "round; 9 of 11 easy ones right",
     ),
     _agents(
         "unary_feedback",
@@ -223,6 +241,7 @@ AGENTS = (
         None,
         "unary_feedback.run",
         "Episodes of try again, with a reward that halves per turn and a penalty for repeated answers.",
+        measured="12 problems of the demo lake, 8 samples each: 9 episodes end right, mean reward 0.89",
     ),
     _agents(
         "self_correction_turns",
@@ -231,6 +250,8 @@ AGENTS = (
         "self_correction_turns.run",
         "A first answer, its own critique and a second answer, in the shape, mask and reward that a method trains on; "
         "from the papers' descriptions as remembered.",
+        measured="96 samples of the demo lake, starter through transformers, shape score: 96 episodes, mean reward "
+        "1.16",
     ),
     _agents(
         "critique_post_edit",
@@ -239,6 +260,7 @@ AGENTS = (
         "critique_post_edit.run",
         "Answers edited after a critique as rollouts of their own, pairs where the edit is better; from the paper's "
         "description as remembered.",
+        measured="96 samples of the demo lake, starter through transformers: 44 edits kept, 49 unchanged, 3 worse",
     ),
     _agents(
         "contrastive_self_critique",

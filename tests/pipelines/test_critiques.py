@@ -8,7 +8,7 @@ from reasoning_worlds import GRADING, NIGHT, ScriptedSession, make_problem
 
 from pipelines.agents.units import critique_regex
 from pipelines.config import AgentConfig, CritiquesConfig
-from pipelines.critiques import criticise, select_rollouts
+from pipelines.critiques import criticise, select_groups, select_rollouts
 from pipelines.errors import ConfigError, ErrorRateError
 from pipelines.inference.errors import ServerError
 from pipelines.preference.critiques import CritiquePairParams
@@ -131,6 +131,16 @@ def test_only_finished_independent_samples_are_criticised_up_to_the_limit():
     assert {rollout["rollout_id"] for _, rollout in select_rollouts(PROBLEMS, rollouts, 10)} == {"r", "w"}
     assert len(select_rollouts(PROBLEMS, rollouts, 1)) == 1
     assert select_rollouts(PROBLEMS, rollouts, 0) == []
+
+
+def test_groups_are_taken_whole_as_many_as_fit():
+    rollouts = [make_rollout(f"{problem}{i}", "2+3=5", problem_id=problem) for problem in ("p1", "p2") for i in (2, 1)]
+    problems = rows_to_table("problems", [make_problem("p1"), make_problem("p2")])
+    table = rows_to_table("rollouts", [*rollouts, make_rollout("failed", "2+3=5", error="ServerError: 500")])
+    groups = select_groups(problems, table, 3)
+    assert [[row["rollout_id"] for row in group.rollouts] for group in groups] in ([["p11", "p12"]], [["p21", "p22"]])
+    assert len(select_groups(problems, table, 4)) == 2
+    assert select_groups(problems, table, 1) == []
 
 
 def test_the_same_requests_are_made_whatever_the_order_of_the_rows():
@@ -262,4 +272,4 @@ def test_progress_is_reported_per_rollout():
     seen = []
     said = dict.fromkeys(("critique_a", "critique_b", "critique_c"), "verdict -1\n")
     run([RIGHT, WRONG], ScriptedSession(model(**said)), on_progress=lambda *report: seen.append(report[:3]))
-    assert seen == [("critiques", 1, 2), ("critiques", 2, 2)]
+    assert seen == [("critiques", 1, 2), ("critiques", 2, 2), ("critiques: unary_feedback", 1, 1)]

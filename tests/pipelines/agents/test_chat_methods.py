@@ -124,6 +124,7 @@ def test_the_last_line_of_scores_counts():
     assert scores_of("**Scores:** 9; 3.5", 2) == (9.0, 3.5)
     for text in ("", "Scores: 9", "Scores: 11, 3", "Scores: nine, three", "9, 3"):
         assert scores_of(text, 2) is None
+    assert scores_of("Scores: " + "1" * 1500 + "x", 2) is None  # at once: nothing backtracks for ever
     assert ranks_rightly((9, 3), (True, False)) and not ranks_rightly((3, 3), (True, False))
 
 

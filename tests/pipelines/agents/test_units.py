@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.agents.parse import Judgement, parse_critique
 from pipelines.agents.units import Unit, critique_regex, line_of, units_of
@@ -73,3 +75,16 @@ def test_the_grammar_lets_exactly_whole_critiques_pass():
         "0 right\n1 right",
     ):
         assert not grammar.fullmatch(text)
+
+
+LINES = st.sampled_from(["0 right", "1 wrong 2=3", "2 wrong [a|3] b -> c", "1 wrong [[|9] -> ->",
+                         "step 3: incorrect ###", "verdict 1", "verdict -1", "", "->", "[x|2]"])  # fmt: skip
+
+
+@given(st.one_of(st.text(max_size=300), st.lists(LINES, max_size=8).map("\n".join)))
+def test_whatever_can_be_read_has_its_units_within_the_solution(text):
+    judged = parse_critique(text, len(STEPS))
+    if isinstance(judged, Judgement):
+        units = units_of(text, judged, STEPS)
+        assert [unit.step for unit in units] == [i for i, said in enumerate(judged.step_verdicts) if said == "wrong"]
+        assert all("\n" not in line_of(unit) for unit in units)
