@@ -83,7 +83,7 @@ def night_report_assets(settings: Settings, others: Sequence[dg.AssetsDefinition
             yield write_night(lake, "night_metrics", metrics, night, upstream=["stage_usage"], numbers=numbers)
             log = log_rows(settings, lake, night)
             yield write_night(lake, "night_log", log, night, upstream=["stage_usage", "night_metrics"])
-            path, facts = write_report(settings, lake, night)
+            path, facts = write_report(settings, lake, night, is_under_way=True)
             alarms = alarms_of(facts, settings.night_report)
             trial = next(iter(facts.rows["night_trial"]), None)
             yield dg.MaterializeResult(
