@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.metadata import rejected_preview
 from assets.specs import Pipeline, asset_traits, table_specs
-from assets.writing import write_night
+from assets.writing import read_night, write_night
 from pipelines.config import Settings
 from pipelines.lake import Lake, rows_to_table
 from pipelines.night_report.page import alarms_of, verdict_line
@@ -73,7 +74,7 @@ def night_report_assets(settings: Settings, others: Sequence[dg.AssetsDefinition
         """Records what the night cost and what its numbers are, and writes the page."""
         night = context.partition_key
         with lake.lease(f"{REPORT}/{night}"):
-            usage = stage_usage(context.instance, stages, night)
+            usage = with_earlier(stage_usage(context.instance, stages, night), read_night(lake, "stage_usage", night))
             yield write_night(lake, "stage_usage", usage, night, upstream=[])
             with Warehouse(lake) as warehouse:
                 metrics = metrics_rows(warehouse, settings, night)
@@ -82,7 +83,7 @@ def night_report_assets(settings: Settings, others: Sequence[dg.AssetsDefinition
             yield write_night(lake, "night_metrics", metrics, night, upstream=["stage_usage"], numbers=numbers)
             log = log_rows(settings, lake, night)
             yield write_night(lake, "night_log", log, night, upstream=["stage_usage", "night_metrics"])
-            path, facts = write_report(settings, lake, night)
+            path, facts = write_report(settings, lake, night, is_under_way=True)
             alarms = alarms_of(facts, settings.night_report)
             trial = next(iter(facts.rows["night_trial"]), None)
             yield dg.MaterializeResult(
@@ -107,6 +108,12 @@ def stage_usage(instance: dg.DagsterInstance, stages: Sequence[Stage], night: st
     """What the latest run of each stage took and asked for, by Dagster's record; unknown stages are left out."""
     rows = [row for stage in stages if (row := _usage_of(instance, stage, night)) is not None]
     return rows_to_table("stage_usage", rows)
+
+
+def with_earlier(found: pa.Table, earlier: pa.Table) -> pa.Table:
+    """The rows found, and those recorded earlier of stages that this Dagster instance knows nothing of."""
+    known = earlier.filter(pc.invert(pc.is_in(earlier["stage"], value_set=found["stage"].combine_chunks())))
+    return pa.concat_tables([known, found]).sort_by([("ended_at", "ascending"), ("stage", "ascending")])
 
 
 def _usage_of(instance: dg.DagsterInstance, stage: Stage, night: str) -> dict[str, object] | None:

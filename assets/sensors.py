@@ -9,7 +9,7 @@ import dagster as dg
 from assets.alerts import POLICY_REJECTED, night_succeeded, reason_of, report_failure, run_command, tell
 from assets.promotion import PROMOTABLE
 from pipelines.config import FileSource, PluginSource, Settings
-from pipelines.night_report.alerts import Alert, clear_alert, read_alert
+from pipelines.night_report.alerts import Alert, alert_names, clear_alert, read_alert
 from pipelines.policies import Adoption, adopt
 
 EVERY_S = 60
@@ -64,15 +64,16 @@ def is_busy(instance: dg.DagsterInstance) -> bool:
 
 
 def told(settings: Settings, adoption: Adoption) -> str:
-    """Alerts of checkpoints that cannot be used, once each; what is in force, in a sentence."""
+    """Alerts of checkpoints that cannot be used, once each, until they are mended or gone; what is in force."""
     for one in adoption.rejected:
         name = f"policy-{one.folder.name}"
         known = read_alert(settings.state_dir, name)
         if known is None or known.reason != one.reason:
             moment = datetime.now(UTC).isoformat(timespec="seconds")
             tell(settings, Alert("", POLICY_REJECTED, one.reason, "", moment), name)
-    if adoption.folder is not None:
-        clear_alert(settings.state_dir, f"policy-{adoption.folder.name}")
+    bad = {f"policy-{one.folder.name}" for one in adoption.rejected}
+    for name in set(alert_names(settings.state_dir, "policy-")) - bad:
+        clear_alert(settings.state_dir, name)
     reasons = "".join(f" Not used: {one.reason}" for one in adoption.rejected)
     if adoption.folder is None:
         return f"The configured policy is in force: {settings.policy.model}.{reasons}"

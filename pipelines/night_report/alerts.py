@@ -54,6 +54,11 @@ def list_alerts(state_dir: Path) -> list[Alert]:
     return [alert for name in names if (alert := read_alert(state_dir, name)) is not None]
 
 
+def alert_names(state_dir: Path, beginning: str) -> list[str]:
+    """Names of alerts that begin so."""
+    return sorted(path.stem for path in (state_dir / FOLDER).glob(f"{beginning}*.json"))
+
+
 def clear_alert(state_dir: Path, name: str) -> None:
     """Takes an alert away, where there is one: what it tells of has been mended."""
     alert_path(state_dir, name).unlink(missing_ok=True)

@@ -89,14 +89,17 @@ def version_of(settings: Settings, night: str, before: bool = False) -> Publishe
     return max(chosen, key=lambda one: str(one.manifest.get("created_at")), default=None)
 
 
-def write_report(settings: Settings, lake: Lake, night: str) -> tuple[Path, NightFacts]:
-    """Writes the page of a night from what the lake holds, whatever of it there is; LakeError where that fails."""
+def write_report(settings: Settings, lake: Lake, night: str, *, is_under_way: bool = False) -> tuple[Path, NightFacts]:
+    """Writes the page of a night from what the lake holds, whatever of it there is; LakeError where that fails.
+
+    is_under_way: the night itself writes its page; an alert of an earlier try tells nothing of it.
+    """
     path = report_path(settings, night)
     with Warehouse(lake) as warehouse:
         facts = read_facts(warehouse, night, settings.night_report)
         links = tree_links(warehouse, facts, path.parent)
     version, before = version_of(settings, night), version_of(settings, night, before=True)
-    alert = read_alert(settings.state_dir, night)
+    alert = None if is_under_way else read_alert(settings.state_dir, night)
     html = to_html(
         facts, settings.night_report, settings.promotion,
         failure=alert.reason if alert else None,

@@ -187,7 +187,7 @@ def test_a_changed_filter_makes_itself_and_what_follows_stale_and_not_the_rollou
     assert set(before.values()) == {StaleStatus.FRESH}
     assert {key for key, status in after.items() if status == StaleStatus.STALE} == {
         "consistency_results", "consistent_rollouts", "sft", "preference", "stepwise", "prompts", "rl_groups",
-        "published_version",
+        "published_version", "stage_usage", "night_metrics", "night_log", "night_report",
     }  # fmt: skip
 
 

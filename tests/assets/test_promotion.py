@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 NEXT_NIGHT = "2026-01-03"
 MADE = (
     "rollouts,process_critic,policy_report,step_scores,consistency_results,preference_pairs,sft,published_version,"
-    "critic_trials,night_report,critic_promotions"
+    "critic_trials,critic_promotions"
 )
 FILTERED = {
     "step_scores", "consistency_results", "consistent_rollouts", "preference_pairs",
@@ -99,7 +99,7 @@ def test_a_better_or_equal_critic_takes_over_and_what_the_old_one_filtered_is_st
 def test_a_critic_that_drifts_is_held_by_a_blocking_check_that_says_why_and_the_night_is_done(workspace):
     settings = workspace.model_copy(update={"promotion": PromotionConfig(max_drift=1e-9)})
     lake = Lake(settings.lake_url)
-    summary = run(settings, NEXT_NIGHT, MADE)
+    summary = run(settings, NEXT_NIGHT, f"{MADE},night_report")
     assert summary.success and summary.dataset_path is not None
     assert len(summary.errors) == 1 and "reason drift" in summary.errors[0]
     assert current_set(lake, NEXT_NIGHT).night == NIGHT

@@ -53,6 +53,9 @@ def test_a_new_policy_is_taken_for_the_next_night_and_a_broken_one_alerts_once(t
     assert alert.kind == "policy_rejected" and "tokenizer" in alert.reason
     sensed(new_policy(settings))
     assert list_alerts(settings.state_dir) == [alert]  # the same moment: it was not told again
+    shutil.rmtree(tmp_path / "new" / "bad")
+    sensed(new_policy(settings))
+    assert list_alerts(settings.state_dir) == []
 
 
 def test_a_policy_never_changes_while_a_run_is_under_way(tmp_path):

@@ -153,6 +153,7 @@ def test_the_report_is_written_from_the_lake_alone_and_says_what_an_alert_says(s
     assert path == report_path(settings, N2).absolute() and 'class="verdict hold"' in path.read_text()
     write_alert(settings.state_dir, Alert(N2, "night_failed", "critiques: no room", "r1", "2026-01-02T03:00:00+00:00"))
     assert "critiques: no room" in write_report(settings, lake, N2)[0].read_text()
+    assert "critiques: no room" not in write_report(settings, lake, N2, is_under_way=True)[0].read_text()
 
 
 def test_the_log_tells_model_engine_verdict_and_configuration(settings):
