@@ -58,7 +58,7 @@ MADE_WITH_CRITICS = ("step_scores", "preference_pairs")  # tonight's depend on t
 
 
 def critic_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """Training of the process critic, and its scores of the independent samples."""
+    """Training of the process critic, and its scores of the samples and of the right paths of trees."""
     return [_process_critic(settings), _step_scores(settings)]
 
 
@@ -130,10 +130,10 @@ def _step_scores(settings: Settings) -> dg.AssetsDefinition:
         settings: dg.ResourceParam[Settings],
         services: dg.ResourceParam[RunServices],
     ) -> dg.MaterializeResult:
-        """One row per step of an independent sample, scored by a current critic that never saw the sample's problem."""
+        """One row per step of a sample or of a right path of a tree, by a critic that never saw its problem."""
         night = context.partition_key
         with lake.lease(f"step_scores/{night}"):
-            samples = independent_samples(read_night(lake, "rollouts", night))
+            samples = judged_rollouts(read_night(lake, "rollouts", night))
             problems, verify_prompt = read_night(lake, "problems", night), prompts_of(settings).verify_prompt
             numbers, inputs = {}, {}
             if settings.process_critic.kind == "generative":
@@ -175,9 +175,13 @@ def initial_folder(settings: Settings, config: CriticConfig) -> Path:
     return folder
 
 
-def independent_samples(rollouts: pa.Table) -> pa.Table:
-    """Rollouts of the groups that have steps; failed ones have none."""
-    return rollouts.filter(pc.and_(rollouts["group_id"].is_valid(), rollouts["error"].is_null()))
+def judged_rollouts(rollouts: pa.Table) -> pa.Table:
+    """Rollouts of the groups, and the paths of trees that may become training data: those whose answer is right."""
+    is_right_path = pc.and_(
+        rollouts["tree_id"].is_valid(), pc.fill_null(pc.equal(rollouts["outcome_reward"], 1.0), False)
+    )
+    is_chosen = pc.or_(rollouts["group_id"].is_valid(), is_right_path)
+    return rollouts.filter(pc.and_(is_chosen, rollouts["error"].is_null()))
 
 
 def scoring_critics(lake: Lake, night: str) -> CriticSet:

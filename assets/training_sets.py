@@ -22,6 +22,7 @@ SOURCES = (
 )  # fmt: skip
 INPUTS = (
     "problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements",
+    "step_scores",
 )  # fmt: skip
 DESCRIPTIONS = {
     "sft": "One row per right solution for supervised fine-tuning (prompt, completion).",

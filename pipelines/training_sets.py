@@ -30,6 +30,7 @@ def build_training_sets(
     consistent_rollouts: pa.Table,
     verdicts: pa.Table,
     refinements: pa.Table,
+    step_scores: pa.Table,
     prompts: PromptStyle,
     config: TrainingSetsConfig,
     night: str,
@@ -37,7 +38,7 @@ def build_training_sets(
 ) -> dict[str, pa.Table]:
     """Every training set of one night by name (the names of TRAINING_SETS); a set may have no rows.
 
-    `chat_text` puts a user message into the policy's chat template; None where the style is not chat.
+    `step_scores` are of one scorer. `chat_text` puts a user message into the policy's chat template; None where the style is not chat.
     """
     as_asked = chat_text or (lambda text: text)
     train = problems.filter(pc.equal(problems["split"], "train"))
@@ -50,11 +51,13 @@ def build_training_sets(
         "consistent_rollouts": consistent_rollouts,
         "verdicts": verdicts,
         "refinements": refinements,
+        "step_scores": step_scores,
     }
     separator = prompts.step_separator
     params: dict[str, dict[str, object]] = {
         "sft": {
             "origins": list(config.sft_from), "max_per_problem": config.max_sft_per_problem, "separator": separator,
+            "min_step_score": config.min_step_score,
         },
         "preference": {},
         "stepwise": {"step_threshold": config.step_threshold, "min_visits": config.min_step_visits},

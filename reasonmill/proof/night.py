@@ -114,8 +114,6 @@ def filtered_sets(
     prompts, label = prompts_of(settings), cell.label
     scores = critic_scores(pool, settings, cell, policy, on_progress)
     consistent = filter_rollouts(pool.rollouts, scores, settings.consistency, label)
-    with Warehouse.over({"rollouts": pool.rollouts, "step_scores": scores}) as warehouse:
-        trusted = warehouse.named("proof/trusted_rollouts", threshold=plan.threshold).cast(SCHEMAS["rollouts"])
     pairs = build_pairs(
         pool.problems, pool.search_nodes, pool.rollouts, scores, settings.preference_pairs, label,
         separator=prompts.step_separator,
@@ -125,8 +123,8 @@ def filtered_sets(
         lake.write(table, rows, partition=label)
     empty = {table: SCHEMAS[table].empty_table() for table in ("verdicts", "refinements")}
     return build_training_sets(
-        pool.problems, trusted, pool.search_nodes, pairs, consistent.consistent_rollouts, **empty, prompts=prompts,
-        config=settings.training_sets, night=label,
+        pool.problems, pool.rollouts, pool.search_nodes, pairs, consistent.consistent_rollouts, **empty,
+        step_scores=scores, prompts=prompts, config=settings.training_sets, night=label,
     )  # fmt: skip
 
 

@@ -108,7 +108,8 @@ def settings_of(settings: Settings, plan: Plan, seed: int) -> Settings:
                 "process_critic", seed=seed, steps=plan.critic_steps, eval_every=max(1, plan.critic_steps // 4)
             ),
             "training_sets": updated(
-                "training_sets", sft_from=("consistent_rollouts", "search"), max_sft_per_problem=1
+                "training_sets", sft_from=("consistent_rollouts", "search"), max_sft_per_problem=1,
+                min_step_score=plan.threshold,
             ),
             "consistency": consistency_of(plan),
             "publishing": updated("publishing", keep=1000),
@@ -118,12 +119,6 @@ def settings_of(settings: Settings, plan: Plan, seed: int) -> Settings:
 
 
 def consistency_of(plan: Plan) -> ConsistencyConfig:
-    """PROF, then of what it keeps the right answers whose lowest step score is above the threshold.
-
-    B-STaR's score is the lowest step score / 5 plus 1 for a right answer.
-    """
-    methods = (
-        ConsistencyMethodConfig(name="prof", parameters={"num_removed": plan.group_size // 2}),
-        ConsistencyMethodConfig(name="trusted", filter="b_star", parameters={"threshold": 1 + plan.threshold / 5}),
-    )
-    return ConsistencyConfig(methods=methods, use=("prof", "trusted"))
+    """PROF alone, half of every group; what the critic doubts of the rest stays out of `sft` by `min_step_score`."""
+    prof = ConsistencyMethodConfig(name="prof", parameters={"num_removed": plan.group_size // 2})
+    return ConsistencyConfig(methods=(prof,), use=("prof",))

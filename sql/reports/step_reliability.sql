@@ -1,6 +1,6 @@
 -- Does a step score of 0.8 mean that eight of ten such steps are right?
 --
--- in:     step_scores, gold_steps
+-- in:     rollouts, step_scores, gold_steps
 -- params: $night
 -- out:    one row per tenth of the score (bin from 0, num_steps, mean_score, share_right)
 -- note:   the scores of the night's samples by the critics that score for the filters; only rollouts of the starter
@@ -19,7 +19,9 @@ judged as (
     join gold_steps as gold
         on gold.rollout_id = scores.rollout_id and gold.step = scores.step and gold.night = scores.night
     join first_errors on first_errors.rollout_id = scores.rollout_id
+    join rollouts on rollouts.rollout_id = scores.rollout_id and rollouts.night = scores.night
     where scores.night = $night
+        and rollouts.group_id is not null
         and scores.source = 'critic'
         and scores.score is not null
         and scores.step <= coalesce(first_errors.first_wrong, scores.step)

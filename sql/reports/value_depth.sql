@@ -1,6 +1,6 @@
 -- What are steps worth, by their place in the solution?
 --
--- in:     search_nodes, step_scores, gold_steps
+-- in:     rollouts, search_nodes, step_scores, gold_steps
 -- params: $night
 -- out:    one row per series and depth (series, depth from 1, value, num)
 -- note:   series `tree_value`: mean backed-up value of visited nodes of the night's trees. `critic_right` and
@@ -25,7 +25,9 @@ placed as (
         scores.score
     from step_scores as scores
     join first_errors on first_errors.rollout_id = scores.rollout_id
+    join rollouts on rollouts.rollout_id = scores.rollout_id and rollouts.night = scores.night
     where scores.night = $night
+        and rollouts.group_id is not null
         and scores.source = 'critic'
         and scores.score is not null
         and scores.step <= coalesce(first_errors.first_wrong, scores.step)

@@ -1,17 +1,33 @@
 -- sft: right solutions to imitate, as prompt and completion.
 --
 -- what:   Right solutions of three origins: `consistent_rollouts` (kept by the consistency filter), `search` (paths of
---         search trees) and `refinements` (written after a critique). A problem takes at most $max_per_problem of them:
---         in turn the best of every origin, where a solution that the agents' verdict calls wrong comes after those it
+--         search trees) and `refinements` (written after a critique). Of the first two only those that the critic
+--         trusts: all steps have a score and the lowest is above $min_step_score (0 = all). A problem takes at most
+--         $max_per_problem of them: in turn the best of every origin, where a solution that the agents' verdict calls wrong comes after those it
 --         does not, and a higher consistency score (for trees: the lowest step value) comes first.
 -- in:     problems (training split, `prompt` = the exact policy prompt), rollouts, consistent_rollouts, refinements,
---         verdicts
--- params: $origins (list of the origins to take), $max_per_problem, $separator (ends every step), $night
+--         verdicts, step_scores (of one scorer)
+-- params: $origins (list of the origins to take), $max_per_problem, $min_step_score, $separator (ends every step),
+--         $night
 -- out:    one row per distinct solution of a problem
 -- note:   a solution is "right" by its graded answer alone; gold steps are never read. Text that the policy did not
 --         write (retrieved documents) is not to be imitated, so paths with given tokens are left out.
 
-with consistent as (
+with lowest as (
+    select rollout_id, count(score) as num_scored, min(score) as score
+    from step_scores
+    group by rollout_id
+),
+
+trusted as (
+    select rollouts.*
+    from rollouts
+    left join lowest on lowest.rollout_id = rollouts.rollout_id
+    where $min_step_score::double = 0.0
+        or (lowest.num_scored = len(rollouts.steps) and lowest.score > $min_step_score::double)
+),
+
+consistent as (
     select
         'consistent_rollouts' as origin,
         rollouts.problem_id,
@@ -21,7 +37,7 @@ with consistent as (
         coalesce(verdicts.verdict = 'wrong', false) as is_suspect,
         consistent_rollouts.score
     from consistent_rollouts
-    inner join rollouts on rollouts.rollout_id = consistent_rollouts.rollout_id
+    inner join trusted as rollouts on rollouts.rollout_id = consistent_rollouts.rollout_id
     left join verdicts on verdicts.rollout_id = rollouts.rollout_id
     where consistent_rollouts.outcome_reward = 1.0
 ),
@@ -35,7 +51,7 @@ searched as (
         rollouts.rollout_id as solution_id,
         coalesce(verdicts.verdict = 'wrong', false) as is_suspect,
         list_min(rollouts.step_values) as score
-    from rollouts
+    from trusted as rollouts
     left join verdicts on verdicts.rollout_id = rollouts.rollout_id
     where rollouts.tree_id is not null
         and rollouts.outcome_reward = 1.0

@@ -34,7 +34,7 @@ NIGHT = "2026-01-01"
 FIRST, CHANGED = 4, 2  # rollouts removed per group of 8
 CHUNK = 200_000  # rollouts made at a time
 UPSTREAM = ("problems", "rollouts", "search_nodes", "preference_pairs")
-LATER = ("verdicts", "refinements")
+LATER = ("verdicts", "refinements", "step_scores")
 PROBLEMS = """
     select concat('p', i) as problem_id, 'made' as family, 1 as difficulty, concat('problem ', i) as prompt,
         '1' as reference_answer, 'train' as split, concat('c', i) as canonical, 'exact' as grader,
@@ -92,7 +92,7 @@ def settings_in(folder: Path) -> Settings:
 
 def make(lake: Lake, num_rows: int) -> None:
     """The tables of a night whose rollouts are scored and not yet filtered."""
-    for table in (*UPSTREAM, "step_scores", *LATER):
+    for table in (*UPSTREAM, *LATER):
         partition = "all" if table == "problems" else NIGHT
         query = QUERIES.get(table)
         lake.write(
@@ -129,11 +129,9 @@ def published(folder: Path, num_removed: int) -> dict[str, object]:
         nonlocal clock
         seconds[name], clock = round(time.perf_counter() - clock, 2), time.perf_counter()
 
-    tables = {
-        name: lake.read(name, "all" if name == "problems" else NIGHT) for name in (*UPSTREAM, "step_scores", *LATER)
-    }
+    tables = {name: lake.read(name, "all" if name == "problems" else NIGHT) for name in (*UPSTREAM, *LATER)}
     stage("read")
-    made = filter_rollouts(tables["rollouts"], tables.pop("step_scores"), config, NIGHT)
+    made = filter_rollouts(tables["rollouts"], tables["step_scores"], config, NIGHT)
     stage("filter")
     for name, rows in vars(made).items():
         lake.write(name, rows, partition=NIGHT)

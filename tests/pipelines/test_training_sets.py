@@ -10,7 +10,11 @@ from pipelines.tables import SCHEMAS, TRAINING_SETS
 from pipelines.training_sets import build_training_sets
 
 NIGHT = "2026-11-03"
-TABLES = ("problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements")
+TABLES = (
+    "problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements",
+    "step_scores",
+)  # fmt: skip
+EVERY_SOLUTION = TrainingSetsConfig(min_step_score=0.0)
 PROBLEMS = [
     {"problem_id": "p", "family": "arithmetic", "difficulty": 1, "prompt": "1+2*3", "reference_answer": "9",
      "split": "train"},
@@ -20,7 +24,7 @@ PROBLEMS = [
 
 def build(config: TrainingSetsConfig | None = None, **rows: list[dict]) -> dict[str, list[dict]]:
     tables = [rows_to_table(name, {"problems": PROBLEMS, **rows}.get(name, [])) for name in TABLES]
-    sets = build_training_sets(*tables, load_prompts("starter"), config or TrainingSetsConfig(), NIGHT)
+    sets = build_training_sets(*tables, load_prompts("starter"), config or EVERY_SOLUTION, NIGHT)
     assert tuple(sets) == TRAINING_SETS
     assert all(table.schema == SCHEMAS[name] for name, table in sets.items())
     return {name: table.to_pylist() for name, table in sets.items()}
@@ -80,8 +84,32 @@ def test_sft_takes_the_best_of_each_origin_and_suspected_ones_last():
         "consistent_rollouts": [make_kept("a", score=0.9), make_kept("b", score=0.5), make_kept("c", score=0.1)],
         "verdicts": [{"rollout_id": "a", "verdict": "wrong"}, {"rollout_id": "b", "verdict": "right"}],
     }
-    kept = build(TrainingSetsConfig(max_sft_per_problem=2), **made)["sft"]
+    kept = build(TrainingSetsConfig(max_sft_per_problem=2, min_step_score=0.0), **made)["sft"]
     assert {row["completion"] for row in kept} == {"b\n", "c\n"}
+
+
+def test_sft_leaves_out_samples_and_tree_paths_with_a_step_that_the_critic_doubts():
+    made = {
+        "rollouts": [
+            make_rollout("high", "x", "y", group_id="g"), make_rollout("low", "x", "z", group_id="g"),
+            make_rollout("path", "u", tree_id="t", step_values=[0.5]), make_rollout("edge", "v", tree_id="t"),
+            make_rollout("partly", "u", "w", tree_id="t"), make_rollout("never", "r", tree_id="t"),
+        ],
+        "consistent_rollouts": [make_kept("high"), make_kept("low")],
+        "step_scores": [
+            {"rollout_id": name, "step": step, "score": score}
+            for name, scores in {"high": [0.9, 0.6], "low": [0.9, 0.4], "path": [0.8], "edge": [0.5],
+                                 "partly": [0.9, None]}.items()
+            for step, score in enumerate(scores)
+        ],
+        "refinements": [
+            {"refinement_id": "f", "rollout_id": "low", "problem_id": "p", "steps": ["s"], "outcome_reward": 1.0},
+        ],
+    }  # fmt: skip
+    trusted = build(TrainingSetsConfig(min_step_score=0.5, max_sft_per_problem=9), **made)["sft"]
+    assert {row["rollout_id"] for row in trusted if row["origin"] != "refinements"} == {"high", "path"}
+    assert [row["completion"] for row in trusted if row["origin"] == "refinements"] == ["s\n"]
+    assert len(build(TrainingSetsConfig(min_step_score=0.0, max_sft_per_problem=9), **made)["sft"]) == 7
 
 
 # preference -----------------------------------------------------------------------------------------

@@ -121,8 +121,12 @@ def scores(rollout_id: str, values: list[float | None]) -> list[dict]:
 
 def test_reliability_counts_steps_up_to_the_first_wrong_one():
     world = {
-        "gold_steps": [*gold("a", [True, False, False]), *gold("b", [True, True])],
-        "step_scores": [*scores("a", [0.95, 0.31, 0.05]), *scores("b", [1.0, None])],
+        "rollouts": [
+            *({"rollout_id": name, "group_id": "g", "night": N1} for name in "ab"),
+            {"rollout_id": "path", "tree_id": "t", "night": N1},
+        ],
+        "gold_steps": [*gold("a", [True, False, False]), *gold("b", [True, True]), *gold("path", [True])],
+        "step_scores": [*scores("a", [0.95, 0.31, 0.05]), *scores("b", [1.0, None]), *scores("path", [0.5])],
     }
     rows = ask("step_reliability", world, night=N1)
     assert rows == [
@@ -132,7 +136,7 @@ def test_reliability_counts_steps_up_to_the_first_wrong_one():
     values = {(row["series"], row["depth"]): row["value"] for row in ask("value_depth", world, night=N1)}
     assert values == {("critic_right", 1): pytest.approx(0.975), ("critic_first_wrong", 2): 0.31}
     errors = [tuple(row.values()) for row in ask("first_error_depth", world, night=N1)]
-    assert errors == [("gold", 0, 2, 0), ("gold", 1, 2, 1)]
+    assert errors[-2:] == [("gold", 0, 3, 0), ("gold", 1, 2, 1)]
 
 
 def test_pairs_that_are_equally_long_count_half():

@@ -172,7 +172,8 @@ def step_tables(made):
     empty = {name: rows_to_table(name, []) for name in SCHEMAS}
     sets = build_training_sets(
         problems, made.rollouts, made.search_nodes, pairs, empty["consistent_rollouts"], empty["verdicts"],
-        empty["refinements"], STARTER, TrainingSetsConfig(min_step_visits=1), NIGHT,
+        empty["refinements"], empty["step_scores"], STARTER, TrainingSetsConfig(min_step_visits=1, min_step_score=0.0),
+        NIGHT,
     )  # fmt: skip
     examples = examples_from_trees(problems, made.search_nodes, STARTER.verify_prompt)
     made_of_steps = [extracts.node_values, extracts.first_errors, pairs, sets["stepwise"]]

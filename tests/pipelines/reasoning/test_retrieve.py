@@ -168,10 +168,17 @@ def test_the_same_night_is_the_same_again_and_another_corpus_is_another_sampling
 def sets_of(problems, made, **changes):
     empty = {name: rows_to_table(name, []) for name in SCHEMAS}
     pairs = build_pairs(problems, made.search_nodes, made.rollouts, None, PairsConfig(max_pairs_per_problem=99), NIGHT)
-    known = {name: empty[name] for name in ("consistent_rollouts", "verdicts", "refinements")} | changes
+    known = {name: empty[name] for name in ("consistent_rollouts", "verdicts", "refinements", "step_scores")} | changes
     rollouts = known.pop("rollouts", made.rollouts)
     sets = build_training_sets(
-        problems, rollouts, made.search_nodes, pairs, *known.values(), PLAIN, TrainingSetsConfig(), NIGHT
+        problems,
+        rollouts,
+        made.search_nodes,
+        pairs,
+        *known.values(),
+        PLAIN,
+        TrainingSetsConfig(min_step_score=0.0),
+        NIGHT,
     )
     return sets, pairs
 

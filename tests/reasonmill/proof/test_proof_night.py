@@ -8,7 +8,6 @@ from pipelines.lake import Lake
 from pipelines.reasoning.prompts import load_prompts
 from pipelines.rows import rows_to_table
 from pipelines.tables import SCHEMAS
-from pipelines.warehouse import Warehouse
 from reasonmill.proof.measure import evaluation_problems, first_samples
 from reasonmill.proof.night import Pool, critique_texts, flawed_share, has_pool, read_pool, right_answers
 from reasonmill.proof.plan import RANDOM, Cell
@@ -67,22 +66,6 @@ def test_random_takes_one_right_answer_of_a_problem_by_a_lot_that_the_seed_decid
     assert {tuple(rows) for rows in drawn.values()} == {("a",), ("b",), ("d",)}  # `held` is no training problem
     assert right_answers(pool(), prompts, Cell(RANDOM, 3, 1), 5)["rollout_id"].to_pylist() == drawn[3]
     assert right_answers(pool(), prompts, CELL, 0).num_rows == 0
-
-
-def test_a_path_of_a_tree_is_trusted_when_its_lowest_score_is_above_the_threshold() -> None:
-    rollouts = rows_to_table("rollouts", [
-        rollout("high", "p", ["x", "y"], 1.0, tree_id="t"), rollout("low", "p", ["x", "z"], 1.0, tree_id="t"),
-        rollout("partly", "p", ["x", "y", "w"], 1.0, tree_id="t"), rollout("never", "p", ["x"], 1.0, tree_id="t"),
-        rollout("sample", "p", ["z"], 1.0, group_id="g"),
-    ])  # fmt: skip
-    scores = {"high": [0.9, 0.6], "low": [0.9, 0.5], "partly": [0.9, 0.9, None], "sample": [0.1]}
-    rows = [
-        blank("step_scores", rollout_id=one, step=step, score=score)
-        for one, values in scores.items() for step, score in enumerate(values)
-    ]  # fmt: skip
-    with Warehouse.over({"rollouts": rollouts, "step_scores": rows_to_table("step_scores", rows)}) as warehouse:
-        kept = warehouse.named("proof/trusted_rollouts", threshold=0.5)["rollout_id"].to_pylist()
-    assert kept == ["high", "sample"]
 
 
 def test_the_policy_is_held_on_its_critiques_of_right_and_of_wrong_samples() -> None:
