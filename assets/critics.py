@@ -177,10 +177,8 @@ def initial_folder(settings: Settings, config: CriticConfig) -> Path:
 
 def judged_rollouts(rollouts: pa.Table) -> pa.Table:
     """Rollouts of the groups, and the paths of trees that may become training data: those whose answer is right."""
-    is_right_path = pc.and_(
-        rollouts["tree_id"].is_valid(), pc.fill_null(pc.equal(rollouts["outcome_reward"], 1.0), False)
-    )
-    is_chosen = pc.or_(rollouts["group_id"].is_valid(), is_right_path)
+    is_right = pc.fill_null(pc.equal(rollouts["outcome_reward"], 1.0), False)
+    is_chosen = pc.or_(rollouts["group_id"].is_valid(), pc.and_(rollouts["tree_id"].is_valid(), is_right))
     return rollouts.filter(pc.and_(is_chosen, rollouts["error"].is_null()))
 
 

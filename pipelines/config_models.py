@@ -721,7 +721,7 @@ class TrainingSetsConfig(Section):
         0.5,  # measured on the demo's lake: flawed solutions 6 to 1 % (arithmetic), 14 to 8 % (dial), a tenth left out
         ge=0.0,
         lt=1.0,
-        description="samples and tree paths with a step that the critic scores at or below this stay out of `sft`; 0 = all",
+        description="samples and tree paths with a step that the critic scores no higher stay out of `sft`; 0 = all",
     )
     min_step_visits: int = Field(2, ge=1, description="`stepwise` ends at the first node with fewer visits")
     step_threshold: float = Field(

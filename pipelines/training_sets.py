@@ -38,7 +38,8 @@ def build_training_sets(
 ) -> dict[str, pa.Table]:
     """Every training set of one night by name (the names of TRAINING_SETS); a set may have no rows.
 
-    `step_scores` are of one scorer. `chat_text` puts a user message into the policy's chat template; None where the style is not chat.
+    `step_scores` are of one scorer. `chat_text` puts a user message into the policy's chat template; None where the
+    style is not chat.
     """
     as_asked = chat_text or (lambda text: text)
     train = problems.filter(pc.equal(problems["split"], "train"))
