@@ -17,7 +17,10 @@ from pipelines.night_report.write import report_path
 from pipelines.publishing import publish
 from pipelines.tables import TRAINING_SETS
 
-SOURCES = ("pipelines/publishing.py", "pipelines/datasets")
+SOURCES = (  # what decides the content of a version; not how versions are found, pulled, compared
+    "pipelines/publishing.py", "pipelines/datasets/manifest.py", "pipelines/datasets/certificate.py",
+    "pipelines/datasets/card.py", "pipelines/datasets/card_text.py", "pipelines/datasets/figures.py",
+)  # fmt: skip
 
 
 def models_of(rollouts: pa.Table, critics: pa.Table) -> dict[str, str]:

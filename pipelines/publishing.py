@@ -32,7 +32,7 @@ from pipelines.config import Settings
 from pipelines.datasets.card import SPLIT, card
 from pipelines.datasets.figures import draw_overview
 from pipelines.datasets.manifest import RunInfo, content_digest, manifest_of
-from pipelines.datasets.published import CARD, redacted
+from pipelines.datasets.published import CARD
 from pipelines.datasets.versions import (
     BUILDING,
     MANIFEST,
@@ -43,6 +43,7 @@ from pipelines.datasets.versions import (
 )
 from pipelines.errors import WorkspaceError
 from pipelines.lake import FileEntry, Lake, stream_shards
+from pipelines.redaction import redacted
 from pipelines.tables import SCHEMAS, TRAINING_SETS
 
 DIGEST_LENGTH = 12

@@ -31,12 +31,16 @@ PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         rf"\g<head>{HIDDEN}",
     ),
-    (re.compile(r"(?P<head>[?&](?:token|key|sig|signature)=)[^\s&'\"]+", re.IGNORECASE), rf"\g<head>{HIDDEN}"),
+    (
+        re.compile(r"(?P<head>[?&][\w-]*(?:token|key|sig|signature|credential)=)[^\s&#'\"]+", re.IGNORECASE),
+        rf"\g<head>{HIDDEN}",
+    ),
 )
 
 
-def redacted(text: str) -> str:
+def redacted(text: object) -> str:
     """The text with every credential that is recognised replaced; applying it twice changes nothing more."""
+    text = str(text)
     for pattern, replacement in PATTERNS:
         text = pattern.sub(replacement, text)
     return text

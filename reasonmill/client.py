@@ -23,11 +23,12 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.fs
 
-from pipelines.datasets.published import MANIFEST, PublishedVersion, read_version, redacted, set_entry
+from pipelines.datasets.published import MANIFEST, PublishedVersion, read_version, set_entry
 from pipelines.datasets.pull import ProgressFn, pull_version
 from pipelines.datasets.reading import Batches, Order
 from pipelines.datasets.versions import LATEST, DatasetStore, split_spec
 from pipelines.errors import WorkspaceError
+from pipelines.redaction import redacted
 
 if TYPE_CHECKING:
     import datasets

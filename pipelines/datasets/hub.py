@@ -15,8 +15,9 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from pipelines.datasets.published import CARD, MANIFEST, PublishedVersion, card_problem, redacted, version_files
+from pipelines.datasets.published import CARD, MANIFEST, PublishedVersion, card_problem, version_files
 from pipelines.errors import WorkspaceError
+from pipelines.redaction import redacted
 
 KIND = "dataset"
 KEPT = (".gitattributes",)  # files of the repository's own that a push leaves

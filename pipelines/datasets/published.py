@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import WorkspaceError
+from pipelines.redaction import redacted
 from pipelines.rows import near_names
 
 MANIFEST, CARD = "manifest.json", "README.md"
@@ -25,8 +26,6 @@ PULLED_SETS = "pulled_sets"  # in the manifest of a pulled folder that lacks set
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 FILE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
-QUERY_VALUE = re.compile(r"([?&][^=&#\s]+=)[^&#\s]+")
 
 
 @dataclass(frozen=True)
@@ -142,11 +141,6 @@ def card_problem(manifest: Mapping[str, object], card: bytes | None) -> str | No
         f"{CARD} of {manifest['version']} was edited after publication (SHA-256 {expected} was published, {found} is"
         f" there). {data}"
     )
-
-
-def redacted(text: object) -> str:
-    """The text with user names, passwords and query values of URLs replaced by ***."""
-    return QUERY_VALUE.sub(r"\1***", USER_INFO.sub("***@", str(text)))
 
 
 def _check_set(where: str, name: str, entry: object) -> None:

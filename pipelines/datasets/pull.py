@@ -30,13 +30,13 @@ from pipelines.datasets.published import (
     VersionFile,
     card_problem,
     read_version,
-    redacted,
     set_entry,
     version_files,
 )
 from pipelines.datasets.versions import LATEST, DatasetStore, store_failures, write_bytes
 from pipelines.errors import PartitionBusyError, WorkspaceError
 from pipelines.leases import hold_lease
+from pipelines.redaction import redacted
 
 PULLING = ".pulling-"
 COPIES_AT_ONCE = 4

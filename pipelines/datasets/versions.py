@@ -34,9 +34,9 @@ from pipelines.datasets.published import (
     PublishedVersion,
     parse_manifest,
     read_version,
-    redacted,
 )
 from pipelines.errors import ReasonmillError, WorkspaceError
+from pipelines.redaction import redacted
 from pipelines.rows import near_names
 
 __all__ = [

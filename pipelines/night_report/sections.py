@@ -145,7 +145,7 @@ def changes(material: Material) -> str:
 def _certificate(manifest: Mapping[str, object] | None) -> str:
     if manifest is None:
         return empty("No version was published on this night.")
-    found = manifest.get("contamination") or manifest.get("certificate")
+    found = manifest.get("contamination")
     if not isinstance(found, Mapping):
         return empty("The manifest of this version carries no contamination certificate: nothing is certified.")
     rows = [[code(name), code(value if isinstance(value, str) else json.dumps(value))] for name, value in found.items()]

@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 
 from pipelines.apply.target import write_lines
 from pipelines.datasets.formats.contract import Format
-from pipelines.datasets.published import PublishedVersion, redacted, set_entry
+from pipelines.datasets.published import PublishedVersion, set_entry
 from pipelines.datasets.splits import rows_in_split
 from pipelines.errors import FormatError
 from pipelines.lake import Lake, write_parquet_batches
+from pipelines.redaction import redacted
 from pipelines.rows import row_groups
 
 PARQUET, LINES = ".parquet", (".jsonl", ".jsonl.gz")
