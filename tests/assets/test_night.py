@@ -144,12 +144,13 @@ def test_two_names_of_one_model_score_once_and_from_the_store(night, tmp_path):
 
 
 def test_no_sample_is_scored_by_a_critic_that_learned_from_its_problem(night):
-    """One version stands for the fold critics, and every step of every sample has a score."""
+    """One version stands for the fold critics; every step of every sample and of every right tree path has a score."""
     scores = night.lake.read("step_scores")
     assert scores["scorer_version"].unique().to_pylist()[0].startswith("folds-")
     samples = night.lake.read("rollouts")
-    num_steps = sum(len(row["steps"]) for row in samples.to_pylist() if row["group_id"] is not None)
-    assert scores.num_rows == num_steps
+    rows = [row for row in samples.to_pylist() if row["group_id"] is not None or row["outcome_reward"] == 1.0]
+    assert any(row["group_id"] is None for row in rows)
+    assert scores.num_rows == sum(len(row["steps"]) for row in rows)
 
 
 def test_only_training_problems_are_explored(night):
