@@ -143,6 +143,10 @@ def train_process_critic(
             'process_critic.packing = "flex" trains on GPUs only, because torch has no backward pass of FlexAttention '
             'on the CPU; set "chunks".'
         )
+    if config.value_weight == 0 and contrast_weight(config) == 0 and config.labels != "outcome_bag":
+        raise ConfigError(
+            "process_critic.value_weight = 0 and contrast_weight = 0 leave nothing to learn; give one of them a weight."
+        )
     examples = examples.without_fold(fold, config.num_folds)
     check_targets(examples)
     encoder = load_encoder(init_folder)
@@ -304,6 +308,12 @@ def _backward(run: _Run, units: Sequence[Unit], share: float, config: CriticConf
     return {name: share * term.item() for name, term in (terms | {"loss": loss}).items()}
 
 
+def contrast_weight(config: CriticConfig) -> float:
+    """`config.contrast_weight`; 1 where that is 0 and the labels are pairs, since nothing else could be learned."""
+    are_pairs = SOURCES[config.labels].kind == "preference"
+    return config.contrast_weight or (1.0 if are_pairs else 0.0)
+
+
 def _loss_terms(
     head: Head, outputs_NK: Tensor, logits_N: Tensor, batch: Batch, config: CriticConfig
 ) -> dict[str, Tensor]:
@@ -314,7 +324,7 @@ def _loss_terms(
     pairs = (batch.better_P, batch.worse_P, batch.pair_weights_P)
     terms = {
         "value": config.value_weight * head.loss(outputs_NK, labels),
-        "contrast": config.contrast_weight * PAIR_LOSSES[config.pair_loss](logits_N, *pairs),
+        "contrast": contrast_weight(config) * PAIR_LOSSES[config.pair_loss](logits_N, *pairs),
     }
     if len(batch.bag_outcomes_G):
         terms["bag"] = bag_loss(head.mean(outputs_NK), batch.bags_GM, batch.bag_outcomes_G, config.bag_pooling)

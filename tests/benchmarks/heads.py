@@ -8,8 +8,8 @@ step (exp of the mean over its tokens) is a row. Thresholds for first-error F1 a
 problems, ECE is after a temperature from the other half. F1, within-problem AUROC and best of n are pooled over seeds,
 with 95 % intervals from a bootstrap over problems; so are differences from the policy's row (n is the group size, steps
 are pooled into a rollout by `reports.aggregate`). `gap closed` is the share of the way from the best of greedy,
-majority and the policy's log-probability to the oracle of n that best of n by the critic goes. `contrast off` is bce
-without sibling pairs.
+majority and the policy's log-probability to the oracle of n that best of n by the critic goes. `with contrasts` is bce
+with sibling pairs beside values.
 
 The same critics are judged in several settings: on the trained level, on its arithmetic alone, on held-out problems of
 a harder level, and on samples of another policy (a folder with a model), whose own log-probability is then the
@@ -60,7 +60,7 @@ NUM_RESAMPLES = 1000  # of problems
 CRITICS: dict[str, dict[str, object]] = {
     **{f"head {name}": {"head": name} for name in HEADS if name not in ("outcome_classes", "attributes")},
     "head attributes": {"head": "attributes", "attributes": ("stepwise_outcome", "monte_carlo")},
-    "contrast off": {"contrast_weight": 0.0},
+    "with contrasts": {"contrast_weight": 1.0},
     "labels monte_carlo": {"labels": "monte_carlo"},
     "labels stepwise_outcome": {"labels": "stepwise_outcome"},
     "labels outcome": {"labels": "outcome"},

@@ -68,6 +68,7 @@ def test_heads_of_one_logit_start_from_the_language_models_own_probability(name)
 @pytest.mark.parametrize("head", SMALL, ids=lambda head: head.name)
 @pytest.mark.parametrize("target", [0.0, 1.0, 0.3])
 def test_a_head_learns_a_label_and_stays_finite_at_the_ends(head, target):
+    torch.manual_seed(0)
     outputs = outputs_for(head, 0.3).repeat(4, 1).requires_grad_()
     labels = make_labels([target] * 4, right=[10 * target] * 4, total=[10.0] * 4)
     optimiser = torch.optim.Adam([outputs], lr=0.3)
@@ -78,7 +79,8 @@ def test_a_head_learns_a_label_and_stays_finite_at_the_ends(head, target):
         optimiser.step()
     wanted = round(target) if head.name == "gce" and target == 0.3 else target  # the robust loss leans to the mode
     assert torch.isfinite(loss) and torch.isfinite(outputs).all()
-    assert head.mean(outputs)[0].item() == pytest.approx(wanted, abs=0.08)
+    precision = 0.15 if head.name == "iqn" else 0.08  # it sees a few levels per step, drawn anew
+    assert head.mean(outputs)[0].item() == pytest.approx(wanted, abs=precision)
 
 
 @pytest.mark.parametrize("head", SMALL, ids=lambda head: head.name)

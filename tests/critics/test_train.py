@@ -16,7 +16,7 @@ from critics.fold import fold_of
 from critics.metrics import auroc, pair_accuracy
 from critics.model import initial_critic, load_encoder, outputs_at
 from critics.score import load_critic
-from critics.train import learning_rate_at, train_process_critic
+from critics.train import contrast_weight, learning_rate_at, train_process_critic
 from pipelines.config import CriticConfig
 from pipelines.errors import ConfigError
 from tests.critics.conftest import table, verify_prompt
@@ -150,6 +150,13 @@ def test_an_anchor_keeps_the_critic_nearer_to_its_start(examples, language_model
 def test_no_labelled_step_is_an_error_that_says_how_many_trees_there_were(language_model, tmp_path):
     with pytest.raises(CriticDataError, match="0 trees"):
         train_process_critic(StepExamples(()), make_config(), language_model, tmp_path / "c")
+
+
+def test_pairs_that_are_the_labels_are_learned_even_where_contrasts_are_switched_off():
+    off = make_config(contrast_weight=0.0)
+    assert contrast_weight(off) == 0.0
+    assert contrast_weight(off.model_copy(update={"labels": "siblings"})) == 1.0
+    assert contrast_weight(make_config(contrast_weight=0.5, labels="siblings")) == 0.5
 
 
 def test_the_learning_rate_warms_up_and_falls_to_a_tenth():

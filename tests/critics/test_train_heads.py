@@ -12,6 +12,7 @@ from critics.label_sources import SOURCES, build_examples
 from critics.score import load_critic, score_rollouts
 from critics.train import train_process_critic
 from pipelines.config import CriticConfig
+from pipelines.errors import ConfigError
 from pipelines.tables import SCHEMAS
 from tests.critics.conftest import make_node, make_problem, table, verify_prompt
 
@@ -153,11 +154,18 @@ def test_options_of_the_loss_change_what_is_learned(night, language_model, tmp_p
     weights = {
         name: trained(night, language_model, tmp_path / name, steps=5, validation_fraction=0.0, **changes)[0].digest
         for name, changes in {
-            "plain": {}, "smoothed": {"label_smoothing": 0.2}, "margin": {"pair_loss": "margin"},
-            "unscaled": {"pair_loss": "plain"}, "pairs_only": {"value_weight": 0.0},
+            "values_only": {}, "smoothed": {"label_smoothing": 0.2}, "pairs_too": {"contrast_weight": 1.0},
+            "margin": {"contrast_weight": 1.0, "pair_loss": "margin"},
+            "unscaled": {"contrast_weight": 1.0, "pair_loss": "plain"},
+            "pairs_only": {"contrast_weight": 1.0, "value_weight": 0.0},
         }.items()
     }  # fmt: skip
-    assert len(set(weights.values())) == 5
+    assert len(set(weights.values())) == 6
+
+
+def test_a_loss_with_nothing_to_learn_from_is_refused(night, language_model, tmp_path):
+    with pytest.raises(ConfigError, match="value_weight = 0 and contrast_weight = 0 leave nothing to learn"):
+        trained(night, language_model, tmp_path, value_weight=0.0)
 
 
 @pytest.mark.slow
