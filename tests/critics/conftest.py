@@ -15,7 +15,9 @@ SPECIAL = ("<pad>", "<eos>", "<solve>", "<verify>", "<right>", "<wrong>")
 CHARACTERS = "\n0123456789+-*=# abcdefg"
 
 
-def build_language_model(folder: Path, *, special: tuple[str, ...] = SPECIAL, tied: bool = True) -> Path:
+def build_language_model(
+    folder: Path, *, special: tuple[str, ...] = SPECIAL, tied: bool = True, num_heads: int = 2
+) -> Path:
     """A random Llama of hidden size 32 whose tokens are single characters, saved as a model folder."""
     vocabulary = {token: i for i, token in enumerate([*special, *CHARACTERS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
@@ -24,8 +26,8 @@ def build_language_model(folder: Path, *, special: tuple[str, ...] = SPECIAL, ti
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>")
     fast.add_special_tokens({"additional_special_tokens": list(special[2:])})
     config = LlamaConfig(
-        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=64, tie_word_embeddings=tied, initializer_range=0.2,
+        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=num_heads, max_position_embeddings=64, tie_word_embeddings=tied, initializer_range=0.2,
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)

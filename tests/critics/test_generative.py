@@ -156,7 +156,7 @@ def test_its_rows_in_step_scores_are_those_of_a_judge_that_knows_every_problem_e
 
 @pytest.mark.vllm
 def test_on_an_engine_a_verdict_in_place_is_that_of_the_initial_critic(tmp_path):
-    policy = build_language_model(tmp_path / "policy")
+    policy = build_language_model(tmp_path / "policy", num_heads=1)  # the engine's CPU attention needs heads of 32
     settings = Settings(
         root=tmp_path / "workspace",
         policy=PolicyConfig(model=str(policy), max_model_len=64),
