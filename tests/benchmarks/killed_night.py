@@ -8,7 +8,7 @@ where the response store is.) One night is run in which the workspace is copied 
 leaves there. From each of these copies (`--every` of them) the night runs to its end. It is also killed for real at
 `--kills` random moments. After each death all that can be seen has to be whole (the files of every manifest are there
 with their checksums), and after the next run every row of every table and every dataset version has to be that of an
-undisturbed night. Columns and folder names that name the attempt are left out (`ATTEMPT`).
+undisturbed night. Columns and folder names that name the attempt are left out (`ATTEMPT`), and what it cost (`COSTS`).
 
 Further: a disk that is full (`RLIMIT_FSIZE` stands in: the kernel refuses to write more), and shards whose bytes were
 changed.
@@ -42,6 +42,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGING = {"os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
 PARTS = ("lake", "datasets", "checkpoints", "state", "responses")  # of a workspace
 ATTEMPT = {"path", "data_version", "decided_at"}  # columns that name folders, generations and the clock
+COSTS = {"stage_usage", "night_metrics", "night_log"}  # tables of seconds and replays, which differ by attempt
 ATTEMPT_FOLDER = re.compile(r"(process_critic/[0-9-]+)/[0-9a-f]{12}/")
 FULL_DISK_BYTES = (20_000, 45_000, 80_000)
 
@@ -221,7 +222,7 @@ def rows_of(folder: Path) -> dict[str, list]:
     """Every row of every table, and the content of every dataset version."""
     lake = Lake(small_settings(folder).lake_url)
     rows = {}
-    for table in SCHEMAS:
+    for table in set(SCHEMAS) - COSTS:
         columns = [name for name in SCHEMAS[table].names if name not in ATTEMPT]
         rows[table] = [_without_folders(row) for row in lake.read(table, columns=columns).to_pylist()]
     settings = small_settings(folder)
