@@ -44,7 +44,7 @@ PARTS = ("lake", "datasets", "checkpoints", "state", "responses")  # of a worksp
 ATTEMPT = {"path", "data_version", "decided_at"}  # columns that name folders, generations and the clock
 COSTS = {"stage_usage", "night_metrics", "night_log"}  # tables of seconds and replays, which differ by attempt
 ATTEMPT_FOLDER = re.compile(r"(process_critic/[0-9-]+)/[0-9a-f]{12}/")
-FULL_DISK_BYTES = (20_000, 45_000, 80_000)
+FULL_DISK_BYTES = (20_000, 45_000)  # below the largest table, and below the state of a training
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,8 @@ def full_disk(folder: Path, wanted: dict[str, list], num_bytes: int) -> str:
     said = last_words(folder).strip().splitlines()[-1:] or ["nothing"]
     death = next_run(folder, wanted, "full disk")
     complaint = "the night did not notice" if status == 0 else death.complaint
-    return f"the night ended saying {said[0][-300:]!r}; then: {complaint or 'nothing lost'}"
+    words = said[0].replace(str(folder.resolve()), "workspace")
+    return f"the night ended saying {words[-300:]!r}; then: {complaint or 'nothing lost'}"
 
 
 def corrupted(folder: Path, wanted: dict[str, list]) -> str:
