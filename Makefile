@@ -1,6 +1,6 @@
 # make demo      set up if needed, then the whole job on this machine: problems in, datasets and a trained critic out
 # make test      set up if needed, then all tests, the fast ones first
-# make fast      the tests that need no model, under two minutes
+# make fast      the tests that need no model, in a few minutes
 # make ui        Dagster's web interface
 # make starter   train the starter policy again
 # make benchmark the measured comparisons
