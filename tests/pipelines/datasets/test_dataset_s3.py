@@ -134,7 +134,8 @@ def test_a_damaged_object_is_named_and_a_pull_goes_on_where_it_was(bucket, tmp_p
         pull_version(store, "tiny", to=tmp_path / "to")
     store.filesystem.pipe_file(path, right)
     pulled = pull_version(store, "tiny", to=tmp_path / "to")
-    assert (pulled.num_copied, pulled.num_kept) == (1, 3 + files_beside(store.resolve("tiny")))
+    assert pulled.num_copied + pulled.num_kept == 4 + files_beside(store.resolve("tiny"))
+    assert pulled.num_kept >= 1  # files are copied side by side, so which of them the failure stopped may differ
     manifest = json.loads((pulled.path / "manifest.json").read_text())
     assert manifest["version"] == version
 
