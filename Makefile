@@ -22,9 +22,9 @@ export DAGSTER_HOME := $(CURDIR)/dagster_home
 demo: $(STAMP)
 	$(BIN)/reasonmill demo
 
-# fast tests first, so that a plain mistake shows before an engine has started; one pytest run, one summary
-test: $(STAMP)
-	$(BIN)/python -m pytest
+# fast tests first, on all cores, so that a plain mistake shows before an engine has started; then those that need the machine
+test: $(STAMP) fast
+	$(BIN)/python -m pytest -m "vllm or slow"
 
 fast: $(STAMP)
 	$(BIN)/python -m pytest -n auto -m "not vllm and not slow"

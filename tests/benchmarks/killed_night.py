@@ -16,6 +16,7 @@ changed.
 
 import argparse
 import itertools
+import multiprocessing
 import os
 import random
 import re
@@ -28,6 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from assets.run import materialize_night
@@ -74,7 +76,7 @@ def measure(folder: Path, every: int, num_kills: int, seed: int) -> dict[str, ob
     """Deaths at points and moments, each in a workspace of its own, against an undisturbed night."""
     whole, night = folder / "whole", folder / "night"
     started = time.monotonic()
-    status = in_process(whole, lambda _: None)
+    status = in_process(whole)
     if status != 0:
         raise SystemExit(f"The undisturbed night ended with {status}: {last_words(whole)}")
     whole_s = time.monotonic() - started
@@ -117,24 +119,29 @@ def _tell(death: Death, number: int, total: int) -> None:
 def next_run(folder: Path, wanted: dict[str, list], at: str) -> Death:
     """What can be seen after a death, and the night again to its end."""
     broken = what_is_broken(folder)
-    status = in_process(folder, lambda _: None)
+    status = in_process(folder)
     if broken or status != 0:
         return Death(at, broken or f"the next run ended with {status}: {last_words(folder)}")
     return Death(at, difference(rows_of(folder), wanted))
 
 
-def in_process(folder: Path, arm: Callable[[Path], None]) -> int:
-    """A night in a process of its own; its exit status, negative for a signal. `arm` prepares the process."""
+def in_process(folder: Path, arm: Callable[[Path], None] | None = None) -> int:
+    """A night in a process of its own; its exit status, negative for a signal. `arm` prepares the process.
+
+    The fork server has read the modules and started no thread: a child forked from here, where DuckDB, Arrow and torch
+    run threads, can meet their locks and pools half way.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid == 0:
-        _as_child(folder, arm)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([__name__])
+    night = processes.Process(target=_as_child, args=(folder, arm))
+    night.start()
+    night.join()
+    return night.exitcode
 
 
-def _as_child(folder: Path, arm: Callable[[Path], None]) -> None:
-    """Never returns: the parent's `finally` blocks are not the child's."""
+def _as_child(folder: Path, arm: Callable[[Path], None] | None) -> None:
+    """Never returns: what is left open is not closed in order, as when a process dies."""
     code = 1
     try:
         os.environ.pop("DAGSTER_HOME", None)
@@ -142,7 +149,8 @@ def _as_child(folder: Path, arm: Callable[[Path], None]) -> None:
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
         settings = small_settings(folder)
-        arm(folder)
+        if arm:
+            arm(folder)
         materialize_night(settings, NIGHT, services=ScriptedServices(settings))
         code = 0
     except BaseException as error:  # noqa: BLE001  # the process ends here, whatever it was
@@ -153,36 +161,36 @@ def _as_child(folder: Path, arm: Callable[[Path], None]) -> None:
 
 def at_moment(seconds: float) -> Callable[[Path], None]:
     """Kill -9 after so many seconds."""
+    return partial(_kill_after, seconds)
 
-    def arm(folder: Path) -> None:
-        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
 
-    return arm
+def _kill_after(seconds: float, folder: Path) -> None:
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
 
 
 def copies_at_points(folder: Path, copies: Path, every: int) -> list[tuple[Path, str]]:
     """Every n-th point of a night, with a copy of the workspace as it was just before."""
     points = copies / "points"
     copies.mkdir()
-
-    def arm(_: Path) -> None:
-        file = os.open(points, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        count = itertools.count()
-
-        def on_point(point: str) -> None:
-            number = next(count)
-            if number % every == 0:
-                _copy(folder, copies / str(number))
-                os.write(file, f"{number} {point}\n".encode())
-
-        watch(folder, on_point)
-
-    status = in_process(folder, arm)
+    status = in_process(folder, partial(_copy_at_points, copies, points, every))
     if status != 0:
         raise SystemExit(f"A night ended with {status}: {last_words(folder)}")
     lines = [line.split(" ", 1) for line in points.read_text().splitlines()]
     return [(copies / number, f"before point {number}, {point}") for number, point in lines]
+
+
+def _copy_at_points(copies: Path, points: Path, every: int, folder: Path) -> None:
+    file = os.open(points, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    count = itertools.count()
+
+    def on_point(point: str) -> None:
+        number = next(count)
+        if number % every == 0:
+            _copy(folder, copies / str(number))
+            os.write(file, f"{number} {point}\n".encode())
+
+    watch(folder, on_point)
 
 
 def _copy(folder: Path, target: Path) -> None:
@@ -273,17 +281,17 @@ def what_is_broken(folder: Path) -> str:
 
 def full_disk(folder: Path, wanted: dict[str, list], num_bytes: int) -> str:
     """A night that may write no file beyond so many bytes, and the night again with room."""
-
-    def arm(_: Path) -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes))
-
-    status = in_process(folder, arm)
+    status = in_process(folder, partial(_limit_files, num_bytes))
     said = last_words(folder).strip().splitlines()[-1:] or ["nothing"]
     death = next_run(folder, wanted, "full disk")
     complaint = "the night did not notice" if status == 0 else death.complaint
     words = said[0].replace(str(folder.resolve()), "workspace")
     return f"the night ended saying {words[-300:]!r}; then: {complaint or 'nothing lost'}"
+
+
+def _limit_files(num_bytes: int, folder: Path) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes))
 
 
 def corrupted(folder: Path, wanted: dict[str, list]) -> str:
@@ -298,7 +306,7 @@ def corrupted(folder: Path, wanted: dict[str, list]) -> str:
         return "not noticed"
     except LakeError as error:
         found = path.name in str(error)
-    status = in_process(folder, lambda _: None)
+    status = in_process(folder)
     complaint = "" if found else "the message does not name the file"
     complaint = complaint or ("" if status == 0 else f"the next run ended with {status}: {last_words(folder)}")
     return complaint or difference(rows_of(folder), wanted) or "named by its checksum, made anew by the next run"

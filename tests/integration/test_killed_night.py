@@ -11,7 +11,7 @@ from tests.benchmarks.killed_night import at_moment, corrupted, difference, in_p
 @pytest.mark.slow
 def test_a_night_that_is_killed_three_times_and_a_changed_shard_leave_the_rows_of_an_undisturbed_night(tmp_path: Path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert in_process(whole, lambda _: None) == 0
+    assert in_process(whole) == 0
     wanted = rows_of(whole)
     moments = random.Random(1)
     for _ in range(3):  # the same workspace: each run takes up what the one before has left

@@ -39,6 +39,7 @@ def endpoint() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    fsspec.filesystem("s3").clear_instance_cache()  # of a server before, at another port
     yield f"http://{host}:{port}"
     server.stop()
 
