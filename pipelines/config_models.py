@@ -422,6 +422,7 @@ HeadName = Literal[
 LabelName = Literal[
     "relative", "monte_carlo", "stepwise_outcome", "outcome", "outcome_bag", "advantage", "siblings", "td_lambda",
     "rest_mcts", "beta_quantiles", "judge", "consensus", "votes", "formal", "outcome_classes", "preference_pairs",
+    "human",
 ]  # fmt: skip
 
 
@@ -435,6 +436,13 @@ class CriticConfig(Section):
         "goes on either way",
     )
     labels: LabelName = Field("relative", description="what a step is said to be worth, and by whom")
+    reviewed_weight: float = Field(
+        1.0,
+        ge=0.0,
+        le=1000.0,
+        description="weight of solutions that people reviewed (human_labels) beside `labels`, where those are of "
+        "steps; of a solution that both label, people's word counts; 0 = it is not used",
+    )
     head: HeadName = Field("bce", description="how a value is represented")
     read_at: Literal["step_end", "every_token"] = Field(
         "step_end", description="where values are learned; every_token: also inside a step, the step's own label"
@@ -779,6 +787,11 @@ class NightReportConfig(Section):
     """The report of a night, and when it alarms."""
 
     num_audited: int = Field(200, ge=2, le=10_000_000, description="right answers in the audited sample, about")
+    audited_by: Literal["people_first", "people", "generator"] = Field(
+        "people_first",
+        description="whose labels correct the critic in the audited sample: people's reviews and, of other solutions, "
+        "the generator's own rules; only people's; only the generator's",
+    )
     alarm_nights: int = Field(7, ge=1, le=365, description="earlier nights whose median is what is usual")
     max_diversity_drop: float = Field(
         0.3, ge=0.0, lt=1.0, description="alarm where the share of distinct solutions falls by more than this share"

@@ -286,6 +286,8 @@ RELATIONS: dict[str, pa.Schema] = {
     "old_keys": _schema(position=INT, row_key=INT),
     "new_keys": _schema(position=INT, row_key=INT),
     # one row per step that a critic learns the value of, and where its label comes from
+    # rollouts that wait for a person's review, or were reviewed
+    "review_queue": _schema(position=INT, rollout_id=STRING),
     "step_labels": _schema(
         tree_id=STRING,  # tree or rollout
         problem_id=STRING,
@@ -671,6 +673,22 @@ SCHEMAS: dict[str, pa.Schema] = {
         decided_at=STRING,  # ISO 8601, UTC
         night=STRING,  # from here on; partition
     ),
+    # one row per review of a rollout by a person (`reasonmill datasets review import`); rows are only ever added,
+    # and of several reviews by one person the last one counts
+    "human_labels": _schema(
+        review_id=STRING,
+        rollout_id=STRING,
+        problem_id=STRING,
+        steps=STRINGS,  # as the reviewer read them
+        first_error_step=INT,  # -1 = no error
+        reviewer=STRING,
+        reviewed_on=STRING,  # ISO 8601 date
+        comment=STRING,  # null = none
+        why=STRINGS,  # queues that it stood in: audited_sample | disagreements | name of a set; null = not said
+        is_blind=BOOL,  # the reviewer did not see what machines say; null = not said
+        import_number=INT,  # rises with every import; at most the first number of the generation that brought the row
+        night=STRING,  # of the rollout; partition
+    ),
     # training sets ------------------------------------------------------------------------------
     "sft": _schema(prompt=STRING, completion=STRING, problem_id=STRING, rollout_id=STRING, origin=STRING, night=STRING),
     "preference": _schema(
@@ -769,3 +787,5 @@ SCHEMAS["evaluation_rollouts"] = SCHEMAS["rollouts"]
 
 TRAINING_SETS = ("sft", "preference", "stepwise", "prompts", "rl_groups")
 UNPARTITIONED = ("problems",)
+BY_PEOPLE = ("human_labels",)
+"""Tables that no night makes: people add to them, about any night."""

@@ -113,6 +113,13 @@ LABELS = (
         function="labels.masked_after_error", reads=("problems", "rollouts", "critiques"), query="critics/voted_steps",
     ),
     _labels(
+        "human_labels", "PRM800K: Let's Verify Step by Step", "2305.20050",
+        "labels = human: steps that people reviewed, right before the first error and wrong at it; where most "
+        "reviewers name no same step, nothing. Beside other sources of steps by reviewed_weight; the paper's neutral "
+        "labels and its active choice of solutions are left out.",
+        function="labels.labels_until", reads=("problems", "human_labels"), query="critics/reviewed_rollouts",
+    ),
+    _labels(
         "formal_labels", "Reasonmill", None,
         "labels = formal: what a formal checker says of the steps that it could check, masked behind a refuted one.",
         function="labels.masked_after_error", reads=("problems", "rollouts", "step_scores"),

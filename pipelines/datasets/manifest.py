@@ -19,7 +19,7 @@ from pipelines.config import Settings
 from pipelines.datasets.certificate import certificate
 from pipelines.datasets.published import sets_digest
 from pipelines.lake import FileEntry, Lake
-from pipelines.tables import SCHEMAS, UNPARTITIONED
+from pipelines.tables import BY_PEOPLE, SCHEMAS, UNPARTITIONED
 from pipelines.warehouse import Warehouse
 
 SOURCE_FOLDERS = ("pipelines", "critics", "assets", "sql")
@@ -164,17 +164,19 @@ def stack() -> dict[str, str]:
 
 def _generations(lake: Lake, night: str) -> dict[str, str]:
     """Generation of every table that the night has; tables without nights are in the partition `all`."""
-    found = {table: lake.generation(table, "all" if table in UNPARTITIONED else night) for table in SCHEMAS}
+    made = [table for table in SCHEMAS if table not in BY_PEOPLE]
+    found = {table: lake.generation(table, "all" if table in UNPARTITIONED else night) for table in made}
     return {table: generation for table, generation in found.items() if generation is not None}
 
 
 def _earlier_generations(lake: Lake, night: str) -> dict[str, str]:
-    """`table/night` -> generation of what the night's tables were made from in nights before it."""
+    """`table/night` -> generation of what a night was made from in nights before it, and of people's labels."""
     found: dict[str, str] = {}
     for table in SCHEMAS:
         manifest = lake.manifest(table, night) if table not in UNPARTITIONED else None
         for key, generation in (manifest.lineage if manifest else {}).items():
             source, _, partition = key.partition("/")
-            if source in SCHEMAS and source not in UNPARTITIONED and partition and partition < night:
+            is_earlier = source in SCHEMAS and source not in UNPARTITIONED and partition and partition < night
+            if is_earlier or source in BY_PEOPLE:
                 found[key] = generation
     return found

@@ -482,8 +482,8 @@ def audit(material: Material) -> str:
     rows = material.facts.audit
     if not rows:
         return empty(
-            "No audited sample: no right answer of this night has gold labels. `reasonmill apply audited_sample` draws "
-            "rows for people to label, and `audited_estimate` corrects the critic with them."
+            "No audited sample: there is no right answer, or drawn ones wait for people. `reasonmill datasets review "
+            "export --from audited_sample` gives those to label, and `datasets review import` brings the labels back."
         )
     words = {
         "right": "flawless among right answers", "judge_error": "wrongly called by the critic",
@@ -496,9 +496,9 @@ def audit(material: Material) -> str:
         for row in rows
     ]  # fmt: skip
     note = (
-        f"{rows[0]['num_audited']:,} of {rows[0]['num_rows']:,} right answers were drawn with known probabilities and "
-        "labelled by the generator's rules, in the place of people; the critic's word on all of them is corrected by "
-        "what it got wrong on these."
+        f"{rows[0]['num_audited']:,} of {rows[0]['num_rows']:,} right answers were drawn with known probabilities; "
+        f"people labelled {rows[0]['num_by_people']:,} of them, and the generator's rules, in the place of people, the "
+        "others. The critic's word on all right answers is corrected by what it got wrong on these."
     )
     heads = ["share", "as the critic says", "corrected", "95 %"]
     return paragraph(note) + table(heads, body)
