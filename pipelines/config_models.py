@@ -751,6 +751,9 @@ class PublishingConfig(Section):
         10, ge=1, description="newest versions kept; older ones are removed, apart from those that a pin names"
     )
     max_shard_rows: int = Field(50_000, ge=1, description="rows per Parquet shard")
+    max_counted_rows: int = Field(
+        200_000, ge=0, description="sets of more rows are published without counting the tokens of their texts"
+    )
     license: str = Field("other", min_length=1, description="licence named in the dataset card")
     benchmarks: tuple[str, ...] = Field(
         (), description="files of test items (json lines or Parquet) that a version's prompts are tested against"

@@ -161,4 +161,4 @@ def test_labels_that_people_added_later_are_not_brought_to_a_rebuild(tmp_path):
     gone = manifest_of(earlier_generations={"human_labels/2026-01-01": generation})
     with pytest.raises(WorkspaceError, match="of which .* has nothing"):
         bring_earlier(gone, source, target)
-    assert bring_earlier(manifest_of(), source, Lake(tmp_path / "other")) == 0  # made without them: they are not brought
+    assert bring_earlier(manifest_of(), source, Lake(tmp_path / "other")) == 0  # made without them
