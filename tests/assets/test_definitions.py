@@ -32,8 +32,9 @@ GRAPH = {
     **dict.fromkeys(
         ("sft", "preference", "stepwise", "prompts", "rl_groups"),
         {"problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements",
-         "step_scores", "current_critic"},
+         "step_scores", "current_critic", "replay"},
     ),
+    "replay": {"rollouts"},
     "published_version": {"sft", "preference", "stepwise", "prompts", "rl_groups", "process_critic"},
     **dict.fromkeys(("evaluation_rollouts", "policy_report", "critic_report"), {"problems", "process_critic"}),
     "critic_trials": {"problems", "rollouts", "evaluation_rollouts", "process_critic", "current_critic"},
