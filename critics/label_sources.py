@@ -263,17 +263,22 @@ def _classified(source: str, rows: list[Mapping]) -> list[StepLabel]:
     return [*[MASKED] * (len(row["steps"]) - 1), last]
 
 
-def _of_preference_pairs(tables: Tables, verify_prompt: PromptFn, split: str) -> StepExamples:
-    problems = _problems(tables["problems"], split)
-    with Warehouse.over(tables) as warehouse:
-        rows = warehouse.named("critics/preference_pairs").to_pylist()
-    return StepExamples(
-        tuple(
-            _pair_example(row, verify_prompt(problems[row["problem_id"]]))
-            for row in rows
-            if row["problem_id"] in problems
+def _of_pairs(query: str) -> Callable[[Tables, PromptFn, str], StepExamples]:
+    """Examples of the pairs that a query yields, one row each."""
+
+    def build(tables: Tables, verify_prompt: PromptFn, split: str) -> StepExamples:
+        problems = _problems(tables["problems"], split)
+        with Warehouse.over(tables) as warehouse:
+            rows = warehouse.named(f"critics/{query}").to_pylist()
+        return StepExamples(
+            tuple(
+                _pair_example(row, verify_prompt(problems[row["problem_id"]]))
+                for row in rows
+                if row["problem_id"] in problems
+            )
         )
-    )
+
+    return build
 
 
 def _pair_example(row: Mapping, prompt: str) -> TreeExample:
@@ -348,7 +353,10 @@ SOURCES: dict[str, LabelSource] = {
         one_class_advice="have people review solutions with and without errors (reasonmill datasets review export)",
     ),
     "preference_pairs": LabelSource(
-        ("problems", "preference_pairs"), _of_preference_pairs, is_verdict=False, kind="preference"
+        ("problems", "preference_pairs"), _of_pairs("preference_pairs"), is_verdict=False, kind="preference"
+    ),
+    "policy_shift": LabelSource(
+        ("problems", "preference_pairs"), _of_pairs("policy_shift"), is_verdict=False, kind="preference"
     ),
 }
 """Name in the configuration -> source."""

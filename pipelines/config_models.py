@@ -422,7 +422,7 @@ HeadName = Literal[
 LabelName = Literal[
     "relative", "monte_carlo", "stepwise_outcome", "outcome", "outcome_bag", "advantage", "siblings", "td_lambda",
     "rest_mcts", "beta_quantiles", "judge", "consensus", "votes", "formal", "outcome_classes", "preference_pairs",
-    "human",
+    "human", "policy_shift",
 ]  # fmt: skip
 
 

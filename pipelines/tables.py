@@ -318,6 +318,9 @@ RELATIONS["known_pairs"] = pa.schema(
     ]
 )
 
+# the same as `responses`, of two policies: is_teacher = written by the updated one
+RELATIONS["shifted_responses"] = RELATIONS["responses"]
+
 SCHEMAS: dict[str, pa.Schema] = {
     # one row per distinct problem (not partitioned: a problem is the same every night)
     "problems": _schema(
@@ -591,7 +594,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "preference_pairs": _schema(
         pair_id=STRING,
         problem_id=STRING,
-        kind=STRING,  # step | ppm_step | branch | path | rollout | critique | refinement
+        kind=STRING,  # step | ppm_step | branch | path | rollout | critique | refinement | policy_shift
         method=STRING,  # name in the catalogue of what made it
         prompt=STRING,  # statement and shared prefix
         chosen=STRING,
@@ -797,6 +800,9 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 # one row per independent sample of a frozen evaluation problem, for reports and trials of critics only
 SCHEMAS["evaluation_rollouts"] = SCHEMAS["rollouts"]
+
+# what the policy before its last update wrote, and what tonight's scorer says of it
+RELATIONS["earlier_rollouts"], RELATIONS["earlier_scores"] = SCHEMAS["rollouts"], SCHEMAS["step_scores"]
 
 TRAINING_SETS = ("sft", "preference", "stepwise", "prompts", "rl_groups")
 UNPARTITIONED = ("problems",)

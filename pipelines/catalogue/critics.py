@@ -79,6 +79,12 @@ LABELS = (
         function="losses.margin_contrast", reads=("problems", "preference_pairs"), query="critics/preference_pairs",
     ),
     _labels(
+        "policy_shift_critic", "Mutual-Taught for Co-adapting Policy and Reward Models", "2506.06292",
+        "labels = policy_shift: the M-step. Plain Bradley-Terry on the pairs that mutual_taught made on the night "
+        "before and on ranked whole answers, from the initial model each time.",
+        function="losses.plain_contrast", reads=("problems", "preference_pairs"), query="critics/policy_shift",
+    ),
+    _labels(
         "td_lambda_labels", "Reinforcement Learning: An Introduction, 2nd ed., section 12.1 (Sutton and Barto)", None,
         "labels = td_lambda: lambda-returns of the trees, from node_values.",
         function="labels.values_of", reads=VALUES,

@@ -319,3 +319,17 @@ def test_an_attribute_that_says_nothing_is_named():
     tables = tables_of(problems=[make_problem("p")], search_nodes=nodes)
     with pytest.raises(CriticDataError, match="attribute judge says nothing of any of the 1 steps that monte_carlo"):
         build_examples("monte_carlo", tables, verify_prompt, attributes=("judge",))
+
+
+def test_policy_shifts_count_like_ranked_answers_whatever_their_margin():
+    def pair(name, kind, margin):
+        row = {"pair_id": name, "problem_id": "p", "kind": kind, "margin": margin}
+        return row | {"prompt": "1+2=?\n", "chosen": "a\n", "rejected": "b\n"}
+
+    statement = make_problem("p")["prompt"] + "\n"
+    pairs = [pair("shift", "policy_shift", -0.25), pair("ranked", "rollout", 0.5), pair("step", "step", 0.5),
+             pair("draw", "rollout", 0.0)]  # fmt: skip
+    pairs = [row | {"prompt": statement} for row in pairs]
+    trees = built("policy_shift", preference_pairs=pairs).trees
+    assert [(tree.tree_id, tree.pairs[0].weight) for tree in trees] == [("ranked", 1.0), ("shift", 1.0)]
+    assert [tree.tree_id for tree in built("preference_pairs", preference_pairs=pairs).trees] == ["ranked", "step"]

@@ -49,6 +49,12 @@ def make_replayed(rollout_id: str, *steps: str, problem: str = "p", pass_rate: f
     return {"rollout_id": rollout_id, "problem_id": problem, "steps": list(steps), "pass_rate_now": pass_rate}
 
 
+def test_pairs_for_reward_models_do_not_reach_the_policys_own_set():
+    row = {"problem_id": "p", "prompt": "1+2*3\n", "chosen": "a\n", "rejected": "b\n", "margin": 0.5}
+    pairs = [row | {"pair_id": kind, "kind": kind, "chosen": f"{kind}\n"} for kind in ("rollout", "policy_shift")]
+    assert [found["pair_id"] for found in build(preference_pairs=pairs)["preference"]] == ["rollout"]
+
+
 # sft ------------------------------------------------------------------------------------------------
 
 

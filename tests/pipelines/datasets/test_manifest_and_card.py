@@ -108,6 +108,18 @@ def test_rows_are_counted_by_the_model_that_wrote_them_as_far_as_it_is_known(ver
     assert on_policy_shares(version.manifest) == {"sft": 1 / 3, "rl_groups": 0.5}
 
 
+def test_replayed_rows_are_counted_by_their_own_model_and_lower_the_on_policy_share(tmp_path):
+    settings = Settings(root=tmp_path)
+    lake = lake_of(settings)
+    old = {"prompt": "<solve>1+2", "completion": "old", "problem_id": "p2", "rollout_id": "r0", "origin": "replay"}
+    replay = {"rollout_id": "r0", "policy_version": "d0", "steps": ["old"], "source_night": "2026-11-01"}
+    for table, rows in (("sft", [ROWS["sft"][0], old]), ("replay", [replay])):
+        lake.write(table, rows_to_table(table, [row | {"night": NIGHT} for row in rows]), partition=NIGHT)
+    manifest = publish(settings, lake, NIGHT, ["sft"], INFO).manifest
+    assert manifest["sets"]["sft"]["policies"] == {"d0": 1, "d1": 1}
+    assert on_policy_shares(manifest) == {"sft": 0.5}
+
+
 def test_filters_have_their_yields_by_reason(version):
     assert version.manifest["filters"] == {"prof": {"kept": 1, "removed": {"failed": 2, "low|<b>consistency": 1}}}
 
