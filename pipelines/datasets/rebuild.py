@@ -129,6 +129,21 @@ def bring_critics(manifest: Mapping[str, object], source: Lake, target: Lake) ->
     target.write("critics", rows, partition=night, lineage=source.manifest("critics", night).lineage)
 
 
+def other_models(expected: Mapping[str, object], found: Mapping[str, object]) -> list[str]:
+    """A sentence per model of the rebuilt version whose weights are not those of the first; critics are trained again.
+
+    Training repeats itself from seed and data on one kind of machine; another processor or another torch may round
+    otherwise.
+    """
+    then, now = dict(expected.get("models") or {}), dict(found.get("models") or {})
+    return [
+        f"{role} has the weights {str(now.get(role))[:12]}, not {str(digest)[:12]}: keep the critics of then "
+        "(--keep-critics), or rebuild on a machine and a stack as in the manifest's `stack`."
+        for role, digest in sorted(then.items())
+        if now.get(role) != digest
+    ]
+
+
 def compare(expected: Mapping[str, object], found: PublishedVersion | None) -> list[FileCheck]:
     """Every shard of the manifest beside the one that was made now."""
     made = {

@@ -22,7 +22,7 @@ def rebuild(
     from rich.console import Console
 
     from pipelines.config import load_settings
-    from pipelines.datasets.rebuild import check_source
+    from pipelines.datasets.rebuild import check_source, other_models
     from pipelines.datasets.versions import DatasetStore
     from pipelines.errors import WorkspaceError
     from reasonmill.cli.dataset_diff import find_version
@@ -54,6 +54,8 @@ def rebuild(
         markup=False,
         soft_wrap=True,
     )
+    for sentence in other_models(found.manifest, made.version.manifest):
+        console.print(sentence, markup=False, soft_wrap=True)
     if not made.is_same:
         num = sum(not file.is_same for file in made.files)
         raise WorkspaceError(

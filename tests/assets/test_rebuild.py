@@ -13,7 +13,14 @@ from scripted_night import NIGHT
 from assets.rebuild import rebuild_version
 from pipelines.config import Settings
 from pipelines.datasets.published import PublishedVersion, read_version
-from pipelines.datasets.rebuild import bring_critics, bring_earlier, check_source, compare, rebuild_settings
+from pipelines.datasets.rebuild import (
+    bring_critics,
+    bring_earlier,
+    check_source,
+    compare,
+    other_models,
+    rebuild_settings,
+)
 from pipelines.errors import ModelFolderError, WorkspaceError
 from pipelines.inference.replay_only import FailedBeforeError, NotInStoreError, from_store, replay_session
 from pipelines.inference.response_store import ResponseStore
@@ -53,6 +60,7 @@ def test_every_shard_is_made_again_byte_for_byte_without_a_model_call(night, tmp
     )
     assert [file.path for file in made.files if not file.is_same] == []
     assert made.version.version == version_of(night).version
+    assert other_models(version_of(night).manifest, made.version.manifest) == []  # trained to the same weights
     assert (made.num_model_calls, made.is_same) == (0, True) and made.num_from_store > 0
     left = {path.name for path in (tmp_path / "again").iterdir()}
     assert left <= {made.version.manifest["name"], ".leases"}
@@ -162,3 +170,11 @@ def test_labels_that_people_added_later_are_not_brought_to_a_rebuild(tmp_path):
     with pytest.raises(WorkspaceError, match="of which .* has nothing"):
         bring_earlier(gone, source, target)
     assert bring_earlier(manifest_of(), source, Lake(tmp_path / "other")) == 0  # made without them
+
+
+def test_a_model_of_other_weights_is_named():
+    (sentence,) = other_models(
+        {"models": {"policy": "a" * 64, "process_critic": "b" * 64}}, {"models": {"policy": "a" * 64}}
+    )
+    assert sentence.startswith("process_critic has the weights None, not bbbbbbbbbbbb")
+    assert other_models({}, {"models": {"policy": "a"}}) == []
