@@ -54,8 +54,14 @@ COMPUTED: Mapping[str, Mapping[str, Columns]] = {
     },
     "sft": {
         "prompt": (("problems", "prompt"),),
-        "completion": (("rollouts", "steps"), ("refinements", "steps"), ("consistent_rollouts", "score")),
+        "completion": (
+            ("rollouts", "steps"),
+            ("refinements", "steps"),
+            ("consistent_rollouts", "score"),
+            ("replay", "steps"),
+        ),
     },
+    "replay": {"steps": (("rollouts", "steps"),), "policy_version": (("rollouts", "policy_version"),)},
     "preference": {
         name: (("preference_pairs", name),)
         for name in (

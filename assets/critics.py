@@ -40,7 +40,7 @@ from pipelines.errors import LakeError
 from pipelines.inference.session import model_folder
 from pipelines.inference.tokens import check_model_folder
 from pipelines.lake import Lake
-from pipelines.tables import SCHEMAS
+from pipelines.tables import BY_PEOPLE, SCHEMAS
 
 TRAINING_SOURCES = (
     "critics/adapters.py", "critics/batches.py", "critics/calibrated.py", "critics/calibration.py",
@@ -67,8 +67,9 @@ def _process_critic(settings: Settings) -> dg.AssetsDefinition:
     config = (learned, settings.policy)
     pipeline = Pipeline("process_critic", "1", TRAINING_SOURCES, config, workspace=("prompts",))
     Launchpad = launchpad_config(settings.process_critic)
-    reads = tables_read(settings.process_critic.labels, settings.process_critic.attributes)
-    inputs = tuple(table for table in reads if table not in MADE_WITH_CRITICS)
+    configured = settings.process_critic
+    reads = tables_read(configured.labels, configured.attributes, configured.reviewed_weight)
+    inputs = tuple(table for table in reads if table not in (*MADE_WITH_CRITICS, *BY_PEOPLE))
 
     @dg.asset(
         pool=TRAINER_POOL,
@@ -85,22 +86,27 @@ def _process_critic(settings: Settings) -> dg.AssetsDefinition:
         night = context.partition_key
         chosen = pipeline_config(config, CriticConfig)
         with lake.lease(f"process_critic/{night}"):
-            read = tables_read(chosen.labels, chosen.attributes)
+            read = tables_read(chosen.labels, chosen.attributes, chosen.reviewed_weight)
             tables = {table: label_rows(lake, table, night) for table in read}
-            verify_prompt = prompts_of(settings).verify_prompt
-            examples = build_examples(chosen.labels, tables, verify_prompt, attributes=chosen.attributes)
+            reviews = reviews_until(lake, night) if "human_labels" in read else {}
+            examples = build_examples(
+                chosen.labels, tables, prompts_of(settings).verify_prompt, attributes=chosen.attributes,
+                reviewed_weight=chosen.reviewed_weight,
+            )  # fmt: skip
             init = initial_folder(settings, chosen)
             folder = checkpoint_folder(settings.checkpoints_dir, night, examples, chosen, init)
             trained = train_critics(
                 examples, chosen, init, folder,
-                data_version=json.dumps(lineage_of(lake, inputs, night)), on_progress=services.progress(context),
+                data_version=json.dumps({**lineage_of(lake, inputs, night), **reviews}),
+                on_progress=services.progress(context),
             )  # fmt: skip
             rows = critic_rows(trained, settings.root, night)
             calibration = calibrate_critics(trained, examples, chosen)
             numbers = {"critic": str(trained[None].folder), **trained[None].metrics, **calibration}
             result = write_night(
-                lake, "critics", rows, night, upstream=inputs, numbers=numbers, asset_key="process_critic"
-            )
+                lake, "critics", rows, night, upstream=inputs, numbers=numbers, asset_key="process_critic",
+                also_from=reviews,
+            )  # fmt: skip
             if current_before(lake, night) is None:  # the first critics are the current ones at once
                 context.log_event(changed(trained_set(rows), night))
             remove_superseded(folder, {settings.in_workspace(path) for path in promoted_paths(lake)})
@@ -159,11 +165,27 @@ def generative_section(settings: Settings) -> tuple[BaseModel, ...]:
 
 
 def label_rows(lake: Lake, table: str, night: str) -> pa.Table:
-    """The rows that labels are made from: tonight's, or of a table that critics had a hand in, the night's before."""
+    """The rows that labels are made from: tonight's, or of a table that critics had a hand in, the night's before.
+
+    What people reviewed counts from every night up to this one.
+    """
+    if table in BY_PEOPLE:
+        nights = [partition for partition in lake.partitions(table) if partition <= night]
+        return pa.concat_tables([SCHEMAS[table].empty_table(), *(lake.read(table, one) for one in nights)])
     if table not in MADE_WITH_CRITICS:
         return read_night(lake, table, night)
     earlier = [partition for partition in lake.partitions(table) if partition < night]
     return lake.read(table, earlier[-1]) if earlier else SCHEMAS[table].empty_table()
+
+
+def reviews_until(lake: Lake, night: str) -> dict[str, str]:
+    """`table/night` -> generation of what people added about this night and those before it."""
+    return {
+        f"{one.table}/{one.partition}": one.generation
+        for table in BY_PEOPLE
+        for one in lake.manifests(table)
+        if one.partition <= night
+    }
 
 
 def initial_folder(settings: Settings, config: CriticConfig) -> Path:

@@ -20,6 +20,7 @@ from assets.preference_pairs import preference_pairs_assets
 from assets.problems import problems_assets
 from assets.promotion import promotion_assets
 from assets.publishing import publishing_assets
+from assets.replay import replay_assets
 from assets.reports import reports_assets
 from assets.resources import RunServices
 from assets.rollouts import rollouts_assets
@@ -41,6 +42,7 @@ PIPELINES = (
     critic_assets,
     preference_pairs_assets,
     consistent_rollouts_assets,
+    replay_assets,
     training_sets_assets,
     publishing_assets,
     reports_assets,

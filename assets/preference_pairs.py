@@ -7,18 +7,20 @@ import dagster as dg
 from assets.current_critic import current_critic_dep
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.partitions import last_night_and_tonight
+from assets.policy_shift import earlier_policy
 from assets.specs import Pipeline, asset_traits
 from assets.tree_pages import tree_pages
 from assets.writing import read_night, write_night
 from pipelines.config import PairsConfig, Settings
 from pipelines.extensions import load_extension
 from pipelines.lake import Lake
-from pipelines.preference.methods import tables_of
+from pipelines.preference.methods import compares_policies, tables_of
 from pipelines.preference_pairs import PairTables, make_pairs, pair_numbers
 from pipelines.warehouse import Warehouse
 
 SOURCES = (
     "pipelines/preference_pairs.py", "pipelines/preference", "pipelines/search/extraction.py", "sql/preference_pairs",
+    "assets/policy_shift.py",
 )  # fmt: skip
 SHOWN_BESIDE = ("search_edges", "gold_steps", "first_errors")  # on the pages of trees; no pair depends on them
 
@@ -45,7 +47,13 @@ def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             load = partial(load_extension, settings, "filters")
             inputs = tables_of(section, load)
             tables = {table: read_night(lake, table, night) for table in inputs}
-            made = make_pairs(PairTables(**tables), section, night, load=load)
+            sides, lineage = dict(tables), {}
+            if compares_policies(section, load):
+                compared = [tables[name] for name in ("problems", "rollouts", "step_scores")]
+                earlier = earlier_policy(lake, settings, *compared, night)
+                sides |= {"earlier_rollouts": earlier.rollouts, "earlier_scores": earlier.scores}
+                lineage = earlier.lineage
+            made = make_pairs(PairTables(**sides), section, night, load=load)
             seen = {table: read_night(lake, table, night) for table in SHOWN_BESIDE}
             with Warehouse.over({**tables, **seen, "preference_pairs": made.pairs}) as warehouse:
                 pages = tree_pages(settings, warehouse, night)
@@ -56,6 +64,7 @@ def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 night,
                 upstream=inputs,
                 numbers=pair_numbers(made, PairTables(**tables)) | pages,
+                also_from=lineage,
             )
 
     return [preference_pairs]

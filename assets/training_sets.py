@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.current_critic import current_critic_dep
 from assets.launchpad import launchpad_config, pipeline_config
@@ -24,6 +26,7 @@ INPUTS = (
     "problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements",
     "step_scores",
 )  # fmt: skip
+REPLAY = "replay"
 DESCRIPTIONS = {
     "sft": "One row per right solution for supervised fine-tuning (prompt, completion).",
     "preference": "One row per preference pair with explicit prompt (prompt, chosen, rejected).",
@@ -41,6 +44,11 @@ def chat_text_of(settings: Settings) -> Callable[[str], str] | None:
     return lambda text: tokenizer.chat_text([{"role": "user", "content": text}])
 
 
+def replay_share(sft: pa.Table) -> float:
+    """Share of the rows that nights before made; 0 of no rows."""
+    return pc.sum(pc.equal(sft["origin"], REPLAY)).as_py() / sft.num_rows if sft.num_rows else 0.0
+
+
 def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """All training sets of a night, as one step."""
     config = (settings.training_sets, settings.policy)
@@ -55,7 +63,7 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             pipeline,
             DESCRIPTIONS,
             kinds=dict.fromkeys(DESCRIPTIONS, {"duckdb", "parquet"}),
-            deps=[*INPUTS, current],
+            deps=[*INPUTS, REPLAY, current],
         ),
     )
     def training_sets(
@@ -69,7 +77,10 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         with lake.lease(f"training_sets/{night}"):
             inputs = [read_night(lake, table, night) for table in INPUTS]
             chosen = pipeline_config(config, TrainingSetsConfig)
-            sets = build_training_sets(*inputs, prompts_of(settings), chosen, night, chat_text_of(settings))
-            yield from write_tables(lake, sets, night, upstream=INPUTS, numbers={})
+            sets = build_training_sets(
+                *inputs, prompts_of(settings), chosen, night, chat_text_of(settings), read_night(lake, REPLAY, night)
+            )
+            numbers = {"sft": {"replay_share": replay_share(sets["sft"])}}
+            yield from write_tables(lake, sets, night, upstream=(*INPUTS, REPLAY), numbers=numbers)
 
     return [training_sets]

@@ -1,7 +1,8 @@
 """Where labels come from: the tables that each source reads, and how they become examples.
 
 `process_critic.labels` names a source. Sources of trees label every node of search trees (`critics.labels`), sources of
-rollouts label the steps of single rollouts. Gold step labels are no source: they are for reports only.
+rollouts label the steps of single rollouts. What people reviewed (`human`) is a source of its own and joins every other
+source of steps. Gold step labels are no source: they are for reports only.
 """
 
 import math
@@ -47,18 +48,31 @@ class LabelSource:
     one_class_advice: str = "search problems that are neither solved always nor never"
 
 
-def tables_read(source: str, attributes: Sequence[str] = ()) -> tuple[str, ...]:
+def tables_read(source: str, attributes: Sequence[str] = (), reviewed_weight: float = 0.0) -> tuple[str, ...]:
     """The tables that labels and attributes are made from, each once."""
-    return tuple(dict.fromkeys(table for name in (source, *attributes) for table in SOURCES[name].reads))
+    people = (HUMAN,) if joins_reviews(source, reviewed_weight) else ()
+    return tuple(dict.fromkeys(table for name in (source, *attributes, *people) for table in SOURCES[name].reads))
+
+
+def joins_reviews(source: str, reviewed_weight: float) -> bool:
+    """Whether what people reviewed is learned beside a source: they label steps, so the source must, too."""
+    return reviewed_weight > 0 and source != HUMAN and SOURCES[source].kind == "process"
 
 
 def build_examples(
-    source: str, tables: Tables, verify_prompt: PromptFn, *, split: str = "train", attributes: Sequence[str] = ()
+    source: str,
+    tables: Tables,
+    verify_prompt: PromptFn,
+    *,
+    split: str = "train",
+    attributes: Sequence[str] = (),
+    reviewed_weight: float = 0.0,
 ) -> StepExamples:
-    """The examples of one source, with other sources' targets of the same steps as attributes.
+    """The examples of one source, with other sources' targets of the same steps as attributes, and people's reviews.
 
-    tables: what `tables_read` names. Raises CriticDataError where a row belongs to no problem, a target is not a
-    number in [0, 1], or an attribute says nothing of any labelled step.
+    tables: what `tables_read` names. reviewed_weight: see `with_reviews`; 0 leaves reviews out. Raises CriticDataError
+    where a row belongs to no problem, a target is not a number in [0, 1], or an attribute says nothing of any labelled
+    step.
     """
     examples = SOURCES[source].build(tables, verify_prompt, split)
     check_targets(examples)
@@ -70,7 +84,28 @@ def build_examples(
                 f"the attribute {name} says nothing of any of the {examples.num_nodes} steps that {source} labels: "
                 "both must label steps of the same trees, or both of the same rollouts"
             )
-    return _with_attributes(examples, others) if others else examples
+    known = _with_attributes(examples, others) if others else examples
+    if not joins_reviews(source, reviewed_weight):
+        return known
+    reviews = SOURCES[HUMAN].build(tables, verify_prompt, split)
+    check_targets(reviews)
+    return with_reviews(known, reviews, reviewed_weight, len(attributes))
+
+
+def with_reviews(examples: StepExamples, reviews: StepExamples, weight: float, num_attributes: int = 0) -> StepExamples:
+    """The examples and those of people, whose labels count `weight` times.
+
+    A rollout that both label stays with people's labels alone. Attributes of reviewed steps are not known.
+    """
+    unknown = (math.nan,) * num_attributes
+    people = {
+        tree.tree_id: replace(
+            tree, labels=tuple(replace(one, weight=weight * one.weight, attributes=unknown) for one in tree.labels)
+        )
+        for tree in reviews.trees
+    }
+    machines = tuple(tree for tree in examples.trees if tree.tree_id not in people)
+    return StepExamples((*machines, *people.values()))
 
 
 def _common_steps(examples: StepExamples, other: StepExamples) -> int:
@@ -134,7 +169,10 @@ def check_targets(examples: StepExamples) -> None:
 
 
 def check_classes(examples: StepExamples) -> None:
-    """CriticDataError where all verdicts are on one side of 1/2: nothing can be told from anything else."""
+    """CriticDataError where all verdicts are on one side of 1/2: nothing can be told from anything else.
+
+    A few reviews beside another source may all say the same.
+    """
     counts: dict[str, list[int]] = {}
     for tree in examples.trees:
         for label in tree.labels:
@@ -142,6 +180,9 @@ def check_classes(examples: StepExamples) -> None:
                 counts.setdefault(label.source, [0, 0])[label.target >= 0.5] += 1
         for bag in tree.bags:
             counts.setdefault("outcome_bag", [0, 0])[bag.outcome >= 0.5] += 1
+    others = {label.source for tree in examples.trees for label in tree.labels if label.weight > 0} - {HUMAN}
+    if others or "outcome_bag" in counts:
+        counts.pop(HUMAN, None)
     for source, (num_wrong, num_right) in sorted(counts.items()):
         if num_wrong == 0 or num_right == 0:
             raise CriticDataError(
@@ -222,17 +263,22 @@ def _classified(source: str, rows: list[Mapping]) -> list[StepLabel]:
     return [*[MASKED] * (len(row["steps"]) - 1), last]
 
 
-def _of_preference_pairs(tables: Tables, verify_prompt: PromptFn, split: str) -> StepExamples:
-    problems = _problems(tables["problems"], split)
-    with Warehouse.over(tables) as warehouse:
-        rows = warehouse.named("critics/preference_pairs").to_pylist()
-    return StepExamples(
-        tuple(
-            _pair_example(row, verify_prompt(problems[row["problem_id"]]))
-            for row in rows
-            if row["problem_id"] in problems
+def _of_pairs(query: str) -> Callable[[Tables, PromptFn, str], StepExamples]:
+    """Examples of the pairs that a query yields, one row each."""
+
+    def build(tables: Tables, verify_prompt: PromptFn, split: str) -> StepExamples:
+        problems = _problems(tables["problems"], split)
+        with Warehouse.over(tables) as warehouse:
+            rows = warehouse.named(f"critics/{query}").to_pylist()
+        return StepExamples(
+            tuple(
+                _pair_example(row, verify_prompt(problems[row["problem_id"]]))
+                for row in rows
+                if row["problem_id"] in problems
+            )
         )
-    )
+
+    return build
 
 
 def _pair_example(row: Mapping, prompt: str) -> TreeExample:
@@ -273,6 +319,7 @@ def _node_values(table: pa.Table, method: str) -> dict[tuple[str, int], NodeValu
     }
 
 
+HUMAN = "human"
 TREES = ("problems", "search_nodes")
 VALUES = (*TREES, "node_values")
 VERDICTS = ("problems", "rollouts", "verdicts")
@@ -300,8 +347,16 @@ SOURCES: dict[str, LabelSource] = {
     "outcome_classes": LabelSource(
         ("problems", "rollouts"), _of_rollouts("outcome_classes", _classified, "outcome_classes"), kind="outcome"
     ),
+    HUMAN: LabelSource(
+        ("problems", "human_labels"),
+        _of_rollouts("reviewed_rollouts", _judged, HUMAN),
+        one_class_advice="have people review solutions with and without errors (reasonmill datasets review export)",
+    ),
     "preference_pairs": LabelSource(
-        ("problems", "preference_pairs"), _of_preference_pairs, is_verdict=False, kind="preference"
+        ("problems", "preference_pairs"), _of_pairs("preference_pairs"), is_verdict=False, kind="preference"
+    ),
+    "policy_shift": LabelSource(
+        ("problems", "preference_pairs"), _of_pairs("policy_shift"), is_verdict=False, kind="preference"
     ),
 }
 """Name in the configuration -> source."""

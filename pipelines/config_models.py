@@ -422,6 +422,7 @@ HeadName = Literal[
 LabelName = Literal[
     "relative", "monte_carlo", "stepwise_outcome", "outcome", "outcome_bag", "advantage", "siblings", "td_lambda",
     "rest_mcts", "beta_quantiles", "judge", "consensus", "votes", "formal", "outcome_classes", "preference_pairs",
+    "human", "policy_shift",
 ]  # fmt: skip
 
 
@@ -435,6 +436,13 @@ class CriticConfig(Section):
         "goes on either way",
     )
     labels: LabelName = Field("relative", description="what a step is said to be worth, and by whom")
+    reviewed_weight: float = Field(
+        1.0,
+        ge=0.0,
+        le=1000.0,
+        description="weight of solutions that people reviewed (human_labels) beside `labels`, where those are of "
+        "steps; of a solution that both label, people's word counts; 0 = it is not used",
+    )
     head: HeadName = Field("bce", description="how a value is represented")
     read_at: Literal["step_end", "every_token"] = Field(
         "step_end", description="where values are learned; every_token: also inside a step, the step's own label"
@@ -715,6 +723,22 @@ class ConsistencyConfig(Section):
         return CHAIN.join(self.use)
 
 
+class ReplayConfig(Section):
+    """Good rollouts of nights before that are worth training on again: right, kept by the filter, trusted by a critic.
+
+    How much of `sft` they may be says `training_sets.replay_share`.
+    """
+
+    max_age_nights: int = Field(7, ge=1, le=10_000, description="nights before tonight that are looked at")
+    min_step_score: float = Field(
+        0.5, ge=0.0, lt=1.0, description="rollouts with a step that the critic scored no higher stay out; 0 = all"
+    )
+    max_pass_rate: float = Field(
+        0.99, ge=0.0, le=1.0, description="problems that more of the latest samples solve need no replay"
+    )
+    max_per_problem: int = Field(2, ge=1, description="rollouts of a problem, those with the best lowest step first")
+
+
 class TrainingSetsConfig(Section):
     """What goes into the sets that trainers read."""
 
@@ -727,6 +751,12 @@ class TrainingSetsConfig(Section):
         ge=0.0,
         lt=1.0,
         description="samples and tree paths with a step that the critic scores no higher stay out of `sft`; 0 = all",
+    )
+    replay_share: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.9,
+        description="share of `sft` that may be rollouts of nights before (table `replay`), in its limit per problem",
     )
     min_step_visits: int = Field(2, ge=1, description="`stepwise` ends at the first node with fewer visits")
     step_threshold: float = Field(
@@ -743,6 +773,9 @@ class PublishingConfig(Section):
         10, ge=1, description="newest versions kept; older ones are removed, apart from those that a pin names"
     )
     max_shard_rows: int = Field(50_000, ge=1, description="rows per Parquet shard")
+    max_counted_rows: int = Field(
+        200_000, ge=0, description="sets of more rows are published without counting the tokens of their texts"
+    )
     license: str = Field("other", min_length=1, description="licence named in the dataset card")
     benchmarks: tuple[str, ...] = Field(
         (), description="files of test items (json lines or Parquet) that a version's prompts are tested against"
@@ -779,6 +812,11 @@ class NightReportConfig(Section):
     """The report of a night, and when it alarms."""
 
     num_audited: int = Field(200, ge=2, le=10_000_000, description="right answers in the audited sample, about")
+    audited_by: Literal["people_first", "people", "generator"] = Field(
+        "people_first",
+        description="whose labels correct the critic in the audited sample: people's reviews and, of other solutions, "
+        "the generator's own rules; only people's; only the generator's",
+    )
     alarm_nights: int = Field(7, ge=1, le=365, description="earlier nights whose median is what is usual")
     max_diversity_drop: float = Field(
         0.3, ge=0.0, lt=1.0, description="alarm where the share of distinct solutions falls by more than this share"
@@ -854,6 +892,7 @@ class Settings(Section):
     token_scores: TokenScoresConfig = Field(TokenScoresConfig())
     preference_pairs: PairsConfig = Field(PairsConfig())
     consistency: ConsistencyConfig = Field(ConsistencyConfig())
+    replay: ReplayConfig = Field(ReplayConfig())
     training_sets: TrainingSetsConfig = Field(TrainingSetsConfig())
     publishing: PublishingConfig = Field(PublishingConfig())
     reports: ReportsConfig = Field(ReportsConfig())

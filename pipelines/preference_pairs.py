@@ -41,11 +41,14 @@ class PairTables:
     token_scores: pa.Table | None = None
     critiques: pa.Table | None = None
     refinements: pa.Table | None = None
+    earlier_rollouts: pa.Table | None = None  # of the policy before its last update
+    earlier_scores: pa.Table | None = None  # of their steps, by the scorer of step_scores
 
     def given(self) -> dict[str, pa.Table]:
         """Name -> table, for those that are there; nodes that are whole answers are no steps."""
         tables = {name: table for name, table in vars(self).items() if table is not None}
-        return tables | {"search_nodes": step_nodes(self.search_nodes)}
+        earlier = {name: RELATIONS[name].empty_table() for name in ("earlier_rollouts", "earlier_scores")}
+        return earlier | tables | {"search_nodes": step_nodes(self.search_nodes)}
 
 
 @dataclass(frozen=True)

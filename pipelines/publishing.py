@@ -33,6 +33,7 @@ from pipelines.datasets.card import SPLIT, card
 from pipelines.datasets.figures import draw_overview
 from pipelines.datasets.manifest import RunInfo, content_digest, manifest_of
 from pipelines.datasets.published import CARD
+from pipelines.datasets.token_counts import SetTokens, token_counters
 from pipelines.datasets.versions import (
     BUILDING,
     MANIFEST,
@@ -53,13 +54,15 @@ DIGEST_LENGTH = 12
 class WrittenSet:
     """A set that lies on disk: what `manifest_of` and `card` ask of a table, without its rows.
 
-    `nbytes`: bytes of the rows as Arrow; `paths`: its Parquet files, in order, while the version is being built.
+    `nbytes`: bytes of the rows as Arrow; `paths`: its Parquet files, in order, while the version is being built;
+    `tokens`: of its texts, None where the set has none.
     """
 
     schema: pa.Schema
     num_rows: int
     nbytes: int
     paths: tuple[Path, ...]
+    tokens: SetTokens | None = None
 
 
 def publish(
@@ -84,16 +87,20 @@ def publish(
     config = settings.publishing
     store = DatasetStore(settings.datasets_url)
     folder = Path(store.folder(config.name)) if store.is_local else settings.state_dir / "publishing"
+    counters = token_counters(settings, {name: manifest.num_rows for name, manifest in manifests.items()})
     with _building(folder) as building:
         written, files = {}, {}
         for name, manifest in manifests.items():
             sizes: list[int] = []
             rows = _counted(lake.stream(name, manifest), sizes)
+            if name in counters:
+                rows = counters[name].counted(rows)
             files[name] = stream_shards(
                 building / name, SPLIT, SCHEMAS[name], rows, manifest.num_rows, config.max_shard_rows
             )
             paths = tuple(building / name / file.path for file in files[name])
-            written[name] = WrittenSet(SCHEMAS[name], manifest.num_rows, sum(sizes), paths)
+            tokens = counters[name].found() if name in counters else None
+            written[name] = WrittenSet(SCHEMAS[name], manifest.num_rows, sum(sizes), paths, tokens)
         digest = content_digest(written, files)
         version = f"{config.name}-{night}-{digest[:DIGEST_LENGTH]}"
         published = store.find(config.name, version)

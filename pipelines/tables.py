@@ -286,6 +286,8 @@ RELATIONS: dict[str, pa.Schema] = {
     "old_keys": _schema(position=INT, row_key=INT),
     "new_keys": _schema(position=INT, row_key=INT),
     # one row per step that a critic learns the value of, and where its label comes from
+    # rollouts that wait for a person's review, or were reviewed
+    "review_queue": _schema(position=INT, rollout_id=STRING),
     "step_labels": _schema(
         tree_id=STRING,  # tree or rollout
         problem_id=STRING,
@@ -315,6 +317,9 @@ RELATIONS["known_pairs"] = pa.schema(
         pa.field("iteration", INT),  # round of training that it was made for
     ]
 )
+
+# the same as `responses`, of two policies: is_teacher = written by the updated one
+RELATIONS["shifted_responses"] = RELATIONS["responses"]
 
 SCHEMAS: dict[str, pa.Schema] = {
     # one row per distinct problem (not partitioned: a problem is the same every night)
@@ -589,7 +594,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "preference_pairs": _schema(
         pair_id=STRING,
         problem_id=STRING,
-        kind=STRING,  # step | ppm_step | branch | path | rollout | critique | refinement
+        kind=STRING,  # step | ppm_step | branch | path | rollout | critique | refinement | policy_shift
         method=STRING,  # name in the catalogue of what made it
         prompt=STRING,  # statement and shared prefix
         chosen=STRING,
@@ -671,7 +676,36 @@ SCHEMAS: dict[str, pa.Schema] = {
         decided_at=STRING,  # ISO 8601, UTC
         night=STRING,  # from here on; partition
     ),
+    # one row per good rollout of a night before that is worth training on again; (rollout_id, night) is the key
+    "replay": _schema(
+        rollout_id=STRING,
+        problem_id=STRING,
+        steps=STRINGS,
+        policy_version=STRING,  # digest of the model that wrote it, then
+        score=FLOAT,  # lowest step score of the critic, then; null = not scored
+        source_night=STRING,  # that it was made on
+        num_nights_old=INT,  # 1 = made on the night before
+        pass_rate_now=FLOAT,  # share of right samples of its problem on the latest night that sampled it
+        night=STRING,  # that it is replayed on
+    ),
+    # one row per review of a rollout by a person (`reasonmill datasets review import`); rows are only ever added,
+    # and of several reviews by one person the last one counts
+    "human_labels": _schema(
+        review_id=STRING,
+        rollout_id=STRING,
+        problem_id=STRING,
+        steps=STRINGS,  # as the reviewer read them
+        first_error_step=INT,  # -1 = no error
+        reviewer=STRING,
+        reviewed_on=STRING,  # ISO 8601 date
+        comment=STRING,  # null = none
+        why=STRINGS,  # queues that it stood in: audited_sample | disagreements | name of a set; null = not said
+        is_blind=BOOL,  # the reviewer did not see what machines say; null = not said
+        import_number=INT,  # rises with every import; at most the first number of the generation that brought the row
+        night=STRING,  # of the rollout; partition
+    ),
     # training sets ------------------------------------------------------------------------------
+    # origin: consistent_rollouts | search | refinements | replay
     "sft": _schema(prompt=STRING, completion=STRING, problem_id=STRING, rollout_id=STRING, origin=STRING, night=STRING),
     "preference": _schema(
         prompt=STRING,
@@ -767,5 +801,10 @@ SCHEMAS: dict[str, pa.Schema] = {
 # one row per independent sample of a frozen evaluation problem, for reports and trials of critics only
 SCHEMAS["evaluation_rollouts"] = SCHEMAS["rollouts"]
 
+# what the policy before its last update wrote, and what tonight's scorer says of it
+RELATIONS["earlier_rollouts"], RELATIONS["earlier_scores"] = SCHEMAS["rollouts"], SCHEMAS["step_scores"]
+
 TRAINING_SETS = ("sft", "preference", "stepwise", "prompts", "rl_groups")
 UNPARTITIONED = ("problems",)
+BY_PEOPLE = ("human_labels",)
+"""Tables that no night makes: people add to them, about any night."""

@@ -35,11 +35,12 @@ def build_training_sets(
     config: TrainingSetsConfig,
     night: str,
     chat_text: Callable[[str], str] | None = None,
+    replay: pa.Table | None = None,
 ) -> dict[str, pa.Table]:
     """Every training set of one night by name (the names of TRAINING_SETS); a set may have no rows.
 
     `step_scores` are of one scorer. `chat_text` puts a user message into the policy's chat template; None where the
-    style is not chat.
+    style is not chat. `replay`: rollouts of nights before, of which `replay_share` takes; None: none.
     """
     as_asked = chat_text or (lambda text: text)
     train = problems.filter(pc.equal(problems["split"], "train"))
@@ -53,12 +54,13 @@ def build_training_sets(
         "verdicts": verdicts,
         "refinements": refinements,
         "step_scores": step_scores,
+        "replay": SCHEMAS["replay"].empty_table() if replay is None else replay,
     }
     separator = prompts.step_separator
     params: dict[str, dict[str, object]] = {
         "sft": {
             "origins": list(config.sft_from), "max_per_problem": config.max_sft_per_problem, "separator": separator,
-            "min_step_score": config.min_step_score,
+            "min_step_score": config.min_step_score, "replay_share": config.replay_share,
         },
         "preference": {},
         "stepwise": {"step_threshold": config.step_threshold, "min_visits": config.min_step_visits},

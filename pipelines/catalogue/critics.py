@@ -79,6 +79,12 @@ LABELS = (
         function="losses.margin_contrast", reads=("problems", "preference_pairs"), query="critics/preference_pairs",
     ),
     _labels(
+        "policy_shift_critic", "Mutual-Taught for Co-adapting Policy and Reward Models", "2506.06292",
+        "labels = policy_shift: the M-step. Plain Bradley-Terry on the pairs that mutual_taught made on the night "
+        "before and on ranked whole answers, from the initial model each time.",
+        function="losses.plain_contrast", reads=("problems", "preference_pairs"), query="critics/policy_shift",
+    ),
+    _labels(
         "td_lambda_labels", "Reinforcement Learning: An Introduction, 2nd ed., section 12.1 (Sutton and Barto)", None,
         "labels = td_lambda: lambda-returns of the trees, from node_values.",
         function="labels.values_of", reads=VALUES,
@@ -111,6 +117,13 @@ LABELS = (
         "labels = votes: share and distribution of the agents' votes on a step; the paper's Bayesian updates by "
         "annotator are left out.",
         function="labels.masked_after_error", reads=("problems", "rollouts", "critiques"), query="critics/voted_steps",
+    ),
+    _labels(
+        "human_labels", "PRM800K: Let's Verify Step by Step", "2305.20050",
+        "labels = human: steps that people reviewed, right before the first error and wrong at it; where most "
+        "reviewers name no same step, nothing. Beside other sources of steps by reviewed_weight; the paper's neutral "
+        "labels and its active choice of solutions are left out.",
+        function="labels.labels_until", reads=("problems", "human_labels"), query="critics/reviewed_rollouts",
     ),
     _labels(
         "formal_labels", "Reasonmill", None,

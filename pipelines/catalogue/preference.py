@@ -171,6 +171,15 @@ METHODS = (
         ANSWERS,
     ),
     _method(
+        "mutual_taught",
+        "Mutual-Taught for Co-adapting Policy and Reward Models",
+        "2506.06292",
+        "Chooses the updated policy's answers over those of the policy before, unless the reward model of before "
+        "scores them clearly lower; labels = policy_shift trains on them. From an account of the paper, not its code.",
+        "mutual_taught",
+        ANSWERS,
+    ),
+    _method(
         "tuned_against_base",
         "Weak supervision: a tuned model's answers against its base's",
         None,

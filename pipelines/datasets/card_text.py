@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from pipelines.datasets.figures import OVERVIEW
+from pipelines.datasets.token_counts import OWN_IDS
 
 Manifest = Mapping[str, object]
 SPLIT = "train"
@@ -120,12 +121,16 @@ def _sets(manifest: Manifest) -> Iterator[str]:
         for name, entry in manifest["sets"].items()
     ]
     yield from _table(["set", "rows", "tokens (prompt + completion)", "what a row is"], rows)
+    counted = {str(tokens["tokenizer"]) for entry in manifest["sets"].values() if (tokens := entry.get("tokens"))}
+    if named := sorted(counted - {OWN_IDS}):
+        yield f"Tokens of texts are those of the tokenizer of `{escape(', '.join(named))}`; both sides of a pair count."
+        yield ""
 
 
 def _tokens(entry: Mapping[str, object]) -> str:
     tokens = entry.get("tokens")
     if not tokens:
-        return "not counted"
+        return f"not counted: {escape(str(entry.get('tokens_reason') or 'nobody knows why'))}"
     return f"{tokens['num_prompt_tokens']:,} + {tokens['num_completion_tokens']:,}"
 
 

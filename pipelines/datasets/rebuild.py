@@ -13,9 +13,10 @@ from pathlib import Path
 from pipelines.config import Settings
 from pipelines.datasets.manifest import source_digest
 from pipelines.datasets.published import PublishedVersion
+from pipelines.datasets.review import rows_until
 from pipelines.errors import WorkspaceError
 from pipelines.lake import Lake
-from pipelines.tables import SCHEMAS, UNPARTITIONED
+from pipelines.tables import BY_PEOPLE, SCHEMAS, UNPARTITIONED
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,15 @@ def rebuild_settings(
 def bring_earlier(manifest: Mapping[str, object], source: Lake, target: Lake) -> int:
     """Puts the nights before the version's own into its lake, by links; returns the number of partitions.
 
-    LakeError where a night that the version was made from is no longer there as it was.
+    Of what people added, the rows that were there then. WorkspaceError where a night that the version was made from is
+    no longer there as it was.
     """
     night = str(manifest["night"])
     for key, generation in (manifest.get("earlier_generations") or {}).items():
         table, _, partition = key.partition("/")
+        if table in BY_PEOPLE:
+            _bring_rows_of_people(source, target, table, partition, generation)
+            continue
         if table not in SCHEMAS or source.generation(table, partition) != generation:
             raise WorkspaceError(
                 f"{manifest['version']} was made from {key} (generation {generation}), which {source.root} does not "
@@ -81,7 +86,7 @@ def bring_earlier(manifest: Mapping[str, object], source: Lake, target: Lake) ->
     earlier = [
         (table, partition)
         for table in SCHEMAS
-        if table not in UNPARTITIONED
+        if table not in (*UNPARTITIONED, *BY_PEOPLE)
         for partition in source.partitions(table)
         if partition < night
     ]
@@ -94,6 +99,16 @@ def bring_earlier(manifest: Mapping[str, object], source: Lake, target: Lake) ->
             lineage = source.manifest(table, partition).lineage
             target.write(table, source.read(table, partition), partition=partition, lineage=lineage)
     return len(earlier)
+
+
+def _bring_rows_of_people(source: Lake, target: Lake, table: str, partition: str, generation: str) -> None:
+    now = source.generation(table, partition)
+    if now is None or now[:8] < generation[:8]:
+        raise WorkspaceError(
+            f"The version was made from {table}/{partition} (generation {generation}), of which {source.root} has "
+            f"{now or 'nothing'}; run this in the workspace where those labels were imported."
+        )
+    target.write(table, rows_until(source.read(table, partition), generation), partition=partition)
 
 
 def bring_critics(manifest: Mapping[str, object], source: Lake, target: Lake) -> None:

@@ -58,6 +58,10 @@ class Tokenizer:
         """Token ids of `text`. Nothing is added; the text of a special token ("<solve>") becomes that token."""
         return self._fast.encode(text, add_special_tokens=False).ids
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Number of tokens of each text, as `encode` gives them; many at once, on all cores."""
+        return [len(one.ids) for one in self._fast.encode_batch_fast(list(texts), add_special_tokens=False)]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; special tokens such as EOS are left out."""
         return self._fast.decode(list(ids), skip_special_tokens=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 import sql as queries
 from pipelines.audit.audited_sample import EstimateParams, SampleParams, draw, estimate
@@ -108,22 +109,31 @@ def numbers_of(warehouse: Warehouse, night: str, audit: Rows) -> dict[str, float
 def audited(warehouse: Warehouse, night: str, config: NightReportConfig) -> Rows:
     """The audited sample of right answers: the critic's labels of all, gold labels of a few drawn ones, corrected.
 
-    Of problems whose generator knows every step's label, those labels play the person. Empty where no answer was
-    right, or a drawn one has no gold label.
+    Gold labels are people's reviews and, of problems whose generator knows every step's label, the generator's
+    (`audited_by`). `num_by_people` is how many of the drawn ones people labelled. Empty where no answer was right, or a
+    drawn one has no gold label yet.
     """
-    labels = warehouse.named("reports/audit_labels", night=night)
-    if labels.num_rows == 0 or labels["gold_label"].null_count:
+    drawn = audit_sample(warehouse, night, config)
+    is_drawn = drawn["is_sampled"]
+    if drawn.num_rows == 0 or drawn.filter(is_drawn)["gold_label"].null_count:
         return []
+    gold = pc.if_else(is_drawn, drawn["gold_label"], pa.scalar(None, pa.float64()))
+    table = drawn.set_column(drawn.schema.get_field_index("gold_label"), "gold_label", gold)
+    num_by_people = pc.sum(pc.and_(is_drawn, drawn["is_reviewed"])).as_py()
+    return [row | {"num_by_people": num_by_people} for row in estimate(table, EstimateParams()).to_pylist()]
+
+
+def audit_sample(warehouse: Warehouse, night: str, config: NightReportConfig) -> pa.Table:
+    """Every right answer of a night with what critic, people and generator say of it, and whether it was drawn."""
+    labels = warehouse.named(
+        "reports/audit_labels", night=night, by_people=config.audited_by != "generator",
+        by_generator=config.audited_by != "people",
+    )  # fmt: skip
     position = pa.array(range(labels.num_rows), pa.int64())
     lot = draw(labels.append_column("position", position), SampleParams(num_samples=config.num_audited))
-    gold = [
-        value if is_sampled else None
-        for value, is_sampled in zip(labels["gold_label"].to_pylist(), lot["is_sampled"].to_pylist(), strict=True)
-    ]
-    drawn = labels.drop_columns(["gold_label"]).append_column("gold_label", pa.array(gold, pa.float64()))
-    for name in ("stratum", "inclusion_probability"):
-        drawn = drawn.append_column(name, lot[name])
-    return estimate(drawn, EstimateParams()).to_pylist()
+    for name in ("stratum", "inclusion_probability", "is_sampled"):
+        labels = labels.append_column(name, lot[name])
+    return labels
 
 
 def balance_of(warehouse: Warehouse, night: str) -> Rows:

@@ -29,11 +29,13 @@ from pipelines.night_report.svg import (
 
 FLOW_COLUMNS = ("problems", "answered by", "grade", "filter", "training sets")
 FLOW_ORDER = (
-    "problems", "samples", "search", "right", "wrong", "not_graded", "kept", "tree_paths", "refinements", "rl_groups",
+    "problems", "samples", "search", "right", "wrong", "not_graded", "kept", "tree_paths", "refinements",
+    "replay", "rl_groups",
     "sft", "preference", "stepwise",
 )  # fmt: skip
 FLOW_COLOURS = {
     "right": BLUE, "wrong": ORANGE, "not_graded": GREY, "kept": GREEN, "tree_paths": PURPLE, "refinements": "#8a7a3c",
+    "replay": "#8a7a3c",
     "problems": "#4a525c", "samples": "#4a525c", "search": "#4a525c", "rl_groups": GREEN, "sft": GREEN,
     "preference": GREEN, "stepwise": GREEN,
 }  # fmt: skip
@@ -482,8 +484,8 @@ def audit(material: Material) -> str:
     rows = material.facts.audit
     if not rows:
         return empty(
-            "No audited sample: no right answer of this night has gold labels. `reasonmill apply audited_sample` draws "
-            "rows for people to label, and `audited_estimate` corrects the critic with them."
+            "No audited sample: there is no right answer, or drawn ones wait for people. `reasonmill datasets review "
+            "export --from audited_sample` gives those to label, and `datasets review import` brings the labels back."
         )
     words = {
         "right": "flawless among right answers", "judge_error": "wrongly called by the critic",
@@ -496,9 +498,9 @@ def audit(material: Material) -> str:
         for row in rows
     ]  # fmt: skip
     note = (
-        f"{rows[0]['num_audited']:,} of {rows[0]['num_rows']:,} right answers were drawn with known probabilities and "
-        "labelled by the generator's rules, in the place of people; the critic's word on all of them is corrected by "
-        "what it got wrong on these."
+        f"{rows[0]['num_audited']:,} of {rows[0]['num_rows']:,} right answers were drawn with known probabilities; "
+        f"people labelled {rows[0]['num_by_people']:,} of them, and the generator's rules, in the place of people, the "
+        "others. The critic's word on all right answers is corrected by what it got wrong on these."
     )
     heads = ["share", "as the critic says", "corrected", "95 %"]
     return paragraph(note) + table(heads, body)

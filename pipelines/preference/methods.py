@@ -24,6 +24,7 @@ from pipelines.preference.lengths import LENGTH_BALANCE
 from pipelines.preference.likelihoods import LIKELIHOOD_WEIGHTS, TOKEN_REWARDS, TOKEN_WEIGHTS
 from pipelines.preference.mcts_dpo import MCTS_DPO
 from pipelines.preference.mining import PAIRS
+from pipelines.preference.mutual_taught import MUTUAL_TAUGHT
 from pipelines.preference.policies import DISSATISFACTION, SOURCE_MODELS, TUNED_AGAINST_BASE
 from pipelines.preference.ppm_steps import PPM_STEPS
 from pipelines.preference.rejection_sampling import REJECTION_SAMPLING
@@ -65,6 +66,7 @@ MINERS: Mapping[str, Miner] = {
     "density_ratio_pairs": Miner(DENSITY_RATIO, "responses"),
     "wrpo_pairs": Miner(SOURCE_MODELS, "responses"),
     "tuned_against_base": Miner(TUNED_AGAINST_BASE, "responses"),
+    "mutual_taught": Miner(MUTUAL_TAUGHT, "shifted_responses"),
     "stratified_pairs": Miner(STRATA, "responses"),
     "marv_critique_pairs": Miner(CRITIQUE_PAIRS, "critique_outcomes"),
     "refinement_pairs": Miner(REFINEMENT_PAIRS, "refined_responses"),
@@ -102,13 +104,14 @@ def curation_named(name: str) -> Curation:
 SOURCES = {
     "tree_nodes": ("problems", "search_nodes", "rollouts"),
     "responses": ("problems", "rollouts", "step_scores"),
+    "shifted_responses": ("problems", "rollouts", "step_scores"),
     "critique_outcomes": ("problems", "rollouts", "critiques", "refinements"),
     "refined_responses": ("problems", "rollouts", "refinements"),
     "known_pairs": ("rollouts", "step_scores", "critiques", "token_scores"),
 }
 """Relation -> tables of the lake that it is made from."""
 
-MINED = tuple(relation for relation in SOURCES if relation != "known_pairs")
+MINED = tuple(relation for relation in SOURCES if relation not in ("known_pairs", "shifted_responses"))
 """Relations that miners read, the nearest to a tree first."""
 
 
@@ -156,6 +159,11 @@ def tables_of(config: PairsConfig, load: LoadMethodFn | None = None) -> tuple[st
     if any(step.method == "density_ratio_pairs" for step in steps):
         needed.append("token_scores")
     return tuple(dict.fromkeys(needed))
+
+
+def compares_policies(config: PairsConfig, load: LoadMethodFn | None = None) -> bool:
+    """Whether a configured method reads the samples of the policy before the last update, too."""
+    return any(step.relation == "shifted_responses" for step in steps_of(config, load=load))
 
 
 def _step(index: int, entry: PairMethodConfig, config: PairsConfig, separator: str, load: LoadMethodFn | None) -> Step:

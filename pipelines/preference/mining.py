@@ -108,9 +108,9 @@ def columns(relation: str, meanings: dict[str, str], required: tuple[str, ...]) 
 TREE_COLUMNS = columns("tree_nodes", TREE, tuple(name for name in TREE if name not in OPTIONAL_IN_TREES))
 
 
-def answer_columns(*needed: str) -> tuple[Column, ...]:
-    """Columns of whole answers, `needed` of which there must be besides ids and texts."""
-    usual = ("group_id", "prompt", "outcome_reward", "score", "policy")
+def answer_columns(*needed: str, also: tuple[str, ...] = ()) -> tuple[Column, ...]:
+    """Columns of whole answers, `needed` of which there must be besides ids and texts; `also` are read if given."""
+    usual = ("group_id", "prompt", "outcome_reward", "score", "policy", *also)
     return _named_columns("responses", ANSWER, REQUIRED_OF_ANSWERS, needed, usual)
 
 

@@ -245,15 +245,21 @@ def _print_version(console: "Console", found: "PublishedVersion", row: Row) -> N
     for title, value in lines:
         console.print(Text(f"{title:<22} {value}"), soft_wrap=True)
     console.print()
-    table = Table("set", "rows", "files", "size", "columns", box=None, pad_edge=False)
-    for column in table.columns[1:4]:
+    table = Table("set", "rows", "tokens", "files", "size", "columns", box=None, pad_edge=False)
+    for column in table.columns[1:5]:
         column.justify = "right"
     for name, entry in manifest["sets"].items():
         size = sum(file["num_bytes"] for file in entry["files"])
+        tokens = entry.get("tokens") or {}
+        num_tokens = tokens["num_prompt_tokens"] + tokens["num_completion_tokens"] if tokens else None
         table.add_row(
-            name, _count(entry["num_rows"]), str(len(entry["files"])), _size(size), ", ".join(entry["columns"])
-        )
+            name, _count(entry["num_rows"]), _count(num_tokens), str(len(entry["files"])), _size(size),
+            ", ".join(entry["columns"]),
+        )  # fmt: skip
     console.print(table)
+    for name, entry in manifest["sets"].items():
+        if reason := entry.get("tokens_reason"):
+            console.print(Text(f"tokens of {name} are not counted: {reason}"), soft_wrap=True)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from reasonmill.cli.dataset_diff import diff
 from reasonmill.cli.dataset_lineage import lineage
 from reasonmill.cli.dataset_push import push
 from reasonmill.cli.dataset_rebuild import rebuild
+from reasonmill.cli.dataset_review import review_app
 from reasonmill.cli.datasets import datasets_app
 from reasonmill.cli.doctor import doctor
 from reasonmill.cli.estimate import estimate
@@ -42,6 +43,7 @@ app.add_typer(datasets_app, name="datasets")
 datasets_app.command()(dataset_formats.formats)
 datasets_app.command()(dataset_formats.export)
 datasets_app.command()(dataset_formats.mix)
+datasets_app.add_typer(review_app, name="review")
 app.add_typer(store.app, name="store")
 app.add_typer(critic_app, name="critic")
 app.add_typer(nights_app, name="nights")

@@ -2,7 +2,7 @@
 --
 -- in:  search_nodes, rollouts, critiques, verdicts, refinements, preference_pairs, consistency_results,
 --      consistent_rollouts, sft, preference, stepwise, prompts, rl_groups, node_values, first_errors, splices,
---      reflections, problems, critique_units, critique_records
+--      reflections, problems, critique_units, critique_records, replay
 -- out: offending rows (table_name, row_id, night, what), one per row (one per tree for search_nodes and node_values)
 
 with named as (
@@ -25,6 +25,8 @@ with named as (
     select 'consistency_results', rollout_id || ' ' || method, night, problem_id from consistency_results
     union all
     select 'consistent_rollouts', rollout_id || ' ' || method, night, problem_id from consistent_rollouts
+    union all
+    select 'replay', rollout_id, night, problem_id from replay
     union all
     select 'sft', coalesce(rollout_id, problem_id), night, problem_id from sft
     union all

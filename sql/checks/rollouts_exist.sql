@@ -1,7 +1,7 @@
 -- Rows made from a rollout (or critique) that does not exist.
 --
 -- in:  critiques, verdicts, refinements, consistency_results, consistent_rollouts, sft, stepwise, rl_groups,
---      first_errors, splices, reflections, token_scores, rollouts, critique_units, critique_records
+--      first_errors, splices, reflections, token_scores, rollouts, critique_units, critique_records, replay
 -- out: offending rows (table_name, row_id, night, what), one per row
 -- note: sft and stepwise rows need not come from a rollout; only those that name one are looked up.
 
@@ -19,6 +19,8 @@ with named as (
     select 'consistency_results', rollout_id || ' ' || method, night, rollout_id from consistency_results
     union all
     select 'consistent_rollouts', rollout_id || ' ' || method, night, rollout_id from consistent_rollouts
+    union all
+    select 'replay', rollout_id, night, rollout_id from replay
     union all
     select 'sft', rollout_id, night, rollout_id from sft where rollout_id is not null
     union all

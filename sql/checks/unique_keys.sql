@@ -3,7 +3,7 @@
 -- in:  problems, search_nodes, search_edges, rollouts, gold_steps, step_scores, critiques, verdicts, refinements,
 --      preference_pairs, consistency_results, consistent_rollouts, critics, rl_groups, node_values, first_errors,
 --      splices, reflections, token_scores, token_usage, evaluation_rollouts, critic_trials, critic_promotions,
---      critique_units, critique_records
+--      critique_units, critique_records, replay
 -- out: offending rows (table_name, row_id, night, what), one per repeated key
 -- note: night is that of the last of the rows that share the key.
 
@@ -58,6 +58,8 @@ with keys as (
     select 'evaluation_rollouts', rollout_id || ' ' || night, night from evaluation_rollouts
     union all
     select 'critic_trials', critic_id || ' ' || night, night from critic_trials
+    union all
+    select 'replay', rollout_id || ' ' || night, night from replay
     union all
     select 'critic_promotions', night || ':' || number, night from critic_promotions
 )

@@ -1,6 +1,6 @@
 -- Which models wrote the rows of each training set of a night.
 --
--- in:     sft, preference, stepwise, rl_groups, rollouts, preference_pairs
+-- in:     sft, preference, stepwise, rl_groups, rollouts, preference_pairs, replay
 -- params: $night
 -- out:    one row per set and policy_version, with the number of rows; rows whose model is not known are left out
 -- note:   a pair counts for both of its models where they differ.
@@ -10,6 +10,11 @@ with written as (
     from sft
     join rollouts on rollouts.rollout_id = sft.rollout_id and rollouts.night = $night
     where sft.night = $night
+    union all
+    select 'sft', replay.policy_version
+    from sft
+    join replay on replay.rollout_id = sft.rollout_id and replay.night = $night
+    where sft.night = $night and sft.origin = 'replay'
     union all
     select 'stepwise', rollouts.policy_version
     from stepwise

@@ -43,7 +43,8 @@ refined as (
 ),
 
 made as (
-    select 'sft' as target, coalesce(tonight.verdict, 'refinements') as source,
+    select 'sft' as target,
+        if(sft.origin = 'replay', 'replay', coalesce(tonight.verdict, 'refinements')) as source,
         coalesce(tonight.num_tokens, refined.num_tokens) as num_tokens
     from sft
     left join tonight on tonight.rollout_id = sft.rollout_id and sft.origin != 'refinements'

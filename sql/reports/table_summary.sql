@@ -2,7 +2,7 @@
 --
 -- in:  problems, search_nodes, search_edges, rollouts, gold_steps, step_scores, critiques, verdicts, refinements,
 --      preference_pairs, consistency_results, consistent_rollouts, critics, sft, preference, stepwise, prompts,
---      rl_groups, node_values, first_errors, splices, reflections, token_scores
+--      rl_groups, node_values, first_errors, splices, reflections, token_scores, replay
 -- out: one row per table and night: table_name, night, num_rows, num_errors, num_tokens
 -- note: tokens are those generated for the rows (rl_groups: those a trainer reads, token_scores: those scored); null where a table has none.
 --       The text sets count no tokens, since that depends on the trainer's tokenizer.
@@ -55,6 +55,8 @@ with counted as (
     select 'reflections', 22, night, count(*), null, null from reflections group by night
     union all
     select 'token_scores', 23, night, count(*), count(error), sum(num_tokens) from token_scores group by night
+    union all
+    select 'replay', 24, night, count(*), null, null from replay group by night
 )
 
 select table_name, night, num_rows, num_errors, num_tokens

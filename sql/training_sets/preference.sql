@@ -4,14 +4,15 @@
 -- in:     problems (training split), preference_pairs (`prompt` = exact policy prompt and shared prefix)
 -- params: $night
 -- out:    one row per distinct (prompt, chosen, rejected)
--- note:   a pair found both ways round (chosen here, rejected there) contradicts itself; both are dropped. Pairs
+-- note:   pairs of a policy's answers after and before an update (policy_shift) are for reward models, not for the policy.
+--         A pair found both ways round (chosen here, rejected there) contradicts itself; both are dropped. Pairs
 --         of critiques answer another prompt than the policy's and stay in preference_pairs.
 
 with pairs as (
     select preference_pairs.*
     from preference_pairs
     inner join problems on problems.problem_id = preference_pairs.problem_id
-    where problems.split = 'train' and preference_pairs.kind is distinct from 'critique'
+    where problems.split = 'train' and coalesce(preference_pairs.kind, '') not in ('critique', 'policy_shift')
 ),
 
 distinct_pairs as (

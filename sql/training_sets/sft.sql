@@ -5,10 +5,12 @@
 --         trusts: all steps have a score and the lowest is above $min_step_score (0 = all). A problem takes at most
 --         $max_per_problem of them: in turn the best of every origin, where a solution that the agents' verdict calls wrong comes after those it
 --         does not, and a higher consistency score (for trees: the lowest step value) comes first.
+--         Good rollouts of nights before (`replay`) join them, in the same limit and behind those of tonight, as far as
+--         they are no more than $replay_share of all rows; those of the problems with the lowest pass rate come first.
 -- in:     problems (training split, `prompt` = the exact policy prompt), rollouts, consistent_rollouts, refinements,
---         verdicts, step_scores (of one scorer)
--- params: $origins (list of the origins to take), $max_per_problem, $min_step_score, $separator (ends every step),
---         $night
+--         verdicts, step_scores (of one scorer), replay
+-- params: $origins (list of the origins to take), $max_per_problem, $min_step_score, $replay_share, $separator (ends
+--         every step), $night
 -- out:    one row per distinct solution of a problem
 -- note:   a solution is "right" by its graded answer alone; gold steps are never read. Text that the policy did not
 --         write (retrieved documents) is not to be imitated, so paths with given tokens are left out.
@@ -35,7 +37,8 @@ consistent as (
         rollouts.steps,
         rollouts.rollout_id as solution_id,
         coalesce(verdicts.verdict = 'wrong', false) as is_suspect,
-        consistent_rollouts.score
+        consistent_rollouts.score,
+        null::double as pass_rate
     from consistent_rollouts
     inner join trusted as rollouts on rollouts.rollout_id = consistent_rollouts.rollout_id
     left join verdicts on verdicts.rollout_id = rollouts.rollout_id
@@ -50,7 +53,8 @@ searched as (
         rollouts.steps,
         rollouts.rollout_id as solution_id,
         coalesce(verdicts.verdict = 'wrong', false) as is_suspect,
-        list_min(rollouts.step_values) as score
+        list_min(rollouts.step_values) as score,
+        null::double as pass_rate
     from trusted as rollouts
     left join verdicts on verdicts.rollout_id = rollouts.rollout_id
     where rollouts.tree_id is not null
@@ -67,9 +71,24 @@ refined as (
         steps,
         refinement_id as solution_id,
         false as is_suspect,
-        null::double as score
+        null::double as score,
+        null::double as pass_rate
     from refinements
     where outcome_reward = 1.0 and error is null
+),
+
+replayed as (
+    select
+        'replay' as origin,
+        problem_id,
+        rollout_id,
+        steps,
+        rollout_id as solution_id,
+        false as is_suspect,
+        score,
+        pass_rate_now as pass_rate
+    from replay
+    where $replay_share::double > 0.0
 ),
 
 solutions as (
@@ -78,6 +97,8 @@ solutions as (
     select * from searched
     union all
     select * from refined
+    union all
+    select * from replayed
 ),
 
 texts as (
@@ -85,17 +106,19 @@ texts as (
         problems.problem_id,
         problems.prompt,
         concat(array_to_string(solutions.steps, $separator), $separator) as completion,
-        solutions.* exclude (problem_id, steps)
+        solutions.* exclude (problem_id, steps),
+        solutions.origin = 'replay' as is_replay
     from solutions
     inner join problems on problems.problem_id = solutions.problem_id
-    where problems.split = 'train' and len(solutions.steps) > 0 and list_contains($origins, solutions.origin)
+    where problems.split = 'train' and len(solutions.steps) > 0
+        and (solutions.origin = 'replay' or list_contains($origins, solutions.origin))
 ),
 
 distinct_texts as (
     select *
     from texts
     qualify row_number() over (
-        partition by prompt, completion order by is_suspect, origin, score desc nulls last, solution_id
+        partition by prompt, completion order by is_replay, is_suspect, origin, score desc nulls last, solution_id
     ) = 1
 ),
 
@@ -112,10 +135,19 @@ limited as (
     select *
     from ranked
     qualify row_number() over (
-        partition by problem_id order by is_suspect, rank_in_origin, origin, solution_id
+        partition by problem_id order by is_replay, is_suspect, rank_in_origin, origin, solution_id
     ) <= $max_per_problem
+),
+
+placed as (
+    select
+        *,
+        count(*) filter (where not is_replay) over () as num_fresh,
+        row_number() over (partition by is_replay order by pass_rate, md5(solution_id), solution_id) as place
+    from limited
 )
 
 select prompt, completion, problem_id, rollout_id, origin, $night::varchar as night
-from limited
+from placed
+where not is_replay or place <= floor($replay_share::double / (1.0 - $replay_share::double) * num_fresh + 1e-9)
 order by problem_id, origin, rank_in_origin

@@ -147,3 +147,18 @@ def test_a_shard_that_was_not_made_or_came_out_otherwise_is_told(tmp_path):
     assert [(check.path, check.is_same, check.found_sha256) for check in checks] == [
         ("a", True, "1"), ("b", False, "9"), ("c", False, None),
     ]  # fmt: skip
+
+
+def test_labels_that_people_added_later_are_not_brought_to_a_rebuild(tmp_path):
+    source, target = Lake(tmp_path / "lake"), Lake(tmp_path / "work")
+    first = {"review_id": "a", "import_number": 1, "night": NIGHT}
+    source.write("human_labels", rows_to_table("human_labels", [first]), partition=NIGHT)
+    generation = source.generation("human_labels", NIGHT)
+    later = first | {"review_id": "b", "import_number": 2}
+    source.write("human_labels", rows_to_table("human_labels", [first, later]), partition=NIGHT)
+    bring_earlier(manifest_of(earlier_generations={f"human_labels/{NIGHT}": generation}), source, target)
+    assert target.read("human_labels")["review_id"].to_pylist() == ["a"]
+    gone = manifest_of(earlier_generations={"human_labels/2026-01-01": generation})
+    with pytest.raises(WorkspaceError, match="of which .* has nothing"):
+        bring_earlier(gone, source, target)
+    assert bring_earlier(manifest_of(), source, Lake(tmp_path / "other")) == 0  # made without them

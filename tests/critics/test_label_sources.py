@@ -77,6 +77,56 @@ def test_a_judge_labels_steps_up_to_its_first_error_by_its_confidence():
     assert examples.trees[0].is_guided is False
 
 
+def make_review(rollout_id, first_error_step, reviewer="ann", **fields):
+    row = {"rollout_id": rollout_id, "problem_id": "p", "steps": ["a", "b", "c"], "reviewer": reviewer, "night": NIGHT}
+    row |= {"first_error_step": first_error_step, "review_id": f"{rollout_id}-{reviewer}-{first_error_step}"}
+    return row | {"reviewed_on": "2026-01-02", "import_number": 1} | fields
+
+
+def test_people_label_steps_up_to_the_first_error_that_most_of_them_name():
+    reviews = [
+        make_review("r1", 1), make_review("r2", -1),
+        make_review("r3", 0), make_review("r3", -1, "bob"),  # one against one
+        make_review("r4", 0), make_review("r4", 0, "bob"), make_review("r4", 2, "eve"),
+        make_review("r5", 0), make_review("r5", 2, reviewed_on="2026-01-03"),  # a second thought
+        make_review("r6", 0, problem_id="held out"),
+    ]  # fmt: skip
+    trees = {tree.tree_id: tree for tree in built("human", human_labels=reviews).trees}
+    assert set(trees) == {"r1", "r2", "r4", "r5"}
+    assert labels_of(trees["r1"]) == [(1.0, 1.0), (0.0, 1.0), (0.0, 0.0)]
+    assert labels_of(trees["r2"]) == [(1.0, 1.0)] * 3
+    assert labels_of(trees["r4"]) == [(0.0, 2 / 3), (0.0, 0.0), (0.0, 0.0)]
+    assert labels_of(trees["r5"]) == [(1.0, 1.0), (1.0, 1.0), (0.0, 1.0)]
+
+
+def test_reviews_join_other_labels_of_steps_and_overrule_them_on_the_same_rollout():
+    tables = tables_of(
+        problems=[make_problem("p")],
+        rollouts=[make_sample("r1"), make_sample("r2")],
+        verdicts=[make_verdict("r1", "wrong", 0), make_verdict("r2", "right", -1)],
+        human_labels=[make_review("r1", -1), make_review("old", 0)],
+    )
+    for source in ("judge", "consensus"):  # where people spoke, nobody else has to agree
+        examples = build_examples(source, tables, verify_prompt, reviewed_weight=4.0)
+        labels = {tree.tree_id: labels_of(tree) for tree in examples.trees}
+        assert labels["r1"] == [(1.0, 4.0)] * 3 and labels["old"] == [(0.0, 4.0), (0.0, 0.0), (0.0, 0.0)]
+    assert labels_of(build_examples("judge", tables, verify_prompt, reviewed_weight=4.0).trees[0]) == [(1.0, 0.75)] * 3
+    assert build_examples("judge", tables, verify_prompt) == build_examples(
+        "judge", tables | {"human_labels": SCHEMAS["human_labels"].empty_table()}, verify_prompt, reviewed_weight=4.0
+    )
+    assert "human_labels" in tables_read("relative", reviewed_weight=1.0)
+    for source, weight in (("relative", 0.0), ("outcome", 1.0), ("siblings", 1.0)):  # no labels of steps
+        assert "human_labels" not in tables_read(source, reviewed_weight=weight)
+
+
+def test_a_few_reviews_that_all_say_the_same_are_no_reason_to_refuse_other_labels():
+    right, wrong = StepLabel(1.0, 1.0, 1.0, source="judge"), StepLabel(0.0, 1.0, 0.0, source="judge")
+    human = StepLabel(1.0, 1.0, 1.0, source="human")
+    check_classes(_example(right, wrong, human))
+    with pytest.raises(CriticDataError, match="source human have one class only"):
+        check_classes(_example(human, human))
+
+
 def test_consensus_keeps_rollouts_whose_first_error_judge_and_completions_agree_on():
     wrong = {"outcome_reward": 0.0}
     first_error = {"problem_id": "p", "tree_id": "t", "night": NIGHT}
@@ -269,3 +319,17 @@ def test_an_attribute_that_says_nothing_is_named():
     tables = tables_of(problems=[make_problem("p")], search_nodes=nodes)
     with pytest.raises(CriticDataError, match="attribute judge says nothing of any of the 1 steps that monte_carlo"):
         build_examples("monte_carlo", tables, verify_prompt, attributes=("judge",))
+
+
+def test_policy_shifts_count_like_ranked_answers_whatever_their_margin():
+    def pair(name, kind, margin):
+        row = {"pair_id": name, "problem_id": "p", "kind": kind, "margin": margin}
+        return row | {"prompt": "1+2=?\n", "chosen": "a\n", "rejected": "b\n"}
+
+    statement = make_problem("p")["prompt"] + "\n"
+    pairs = [pair("shift", "policy_shift", -0.25), pair("ranked", "rollout", 0.5), pair("step", "step", 0.5),
+             pair("draw", "rollout", 0.0)]  # fmt: skip
+    pairs = [row | {"prompt": statement} for row in pairs]
+    trees = built("policy_shift", preference_pairs=pairs).trees
+    assert [(tree.tree_id, tree.pairs[0].weight) for tree in trees] == [("ranked", 1.0), ("shift", 1.0)]
+    assert [tree.tree_id for tree in built("preference_pairs", preference_pairs=pairs).trees] == ["ranked", "step"]

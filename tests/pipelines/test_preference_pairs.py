@@ -9,7 +9,9 @@ import pytest
 from pipelines.config import PairMethodConfig, PairsConfig, Settings, parse_settings
 from pipelines.errors import ConfigError, ReasonmillError
 from pipelines.extensions import load_extension
+from pipelines.lake import Lake
 from pipelines.preference.methods import steps_of, tables_of
+from pipelines.preference.mutual_taught import night_before_update
 from pipelines.preference_pairs import MadePairs, PairTables, build_pairs, make_pairs, pair_numbers
 from pipelines.rows import rows_to_table
 from pipelines.tables import SCHEMAS
@@ -550,3 +552,52 @@ def test_the_tables_that_are_read_follow_from_the_methods():
     assert tables_of(PairsConfig()) == usual
     assert tables_of(methods("refinement_pairs")) == (*usual, "refinements")
     assert tables_of(methods("density_ratio_pairs", "likelihood_weights")) == (*usual, "critiques", "token_scores")
+
+
+# a policy's answers before and after an update ----------------------------------------------------------
+
+
+def shifted(policy: str, night: str, scores: dict[str, float], version: str = "v") -> tuple[list[dict], list[dict]]:
+    """(rollouts, step scores) of samples of one policy, each of one step."""
+    rollouts = [make_rollout(name, 1.0, f"step {name}") | {"policy_version": policy, "night": night} for name in scores]
+    found = [
+        {"rollout_id": name, "step": 0, "source": "critic", "scorer_version": version, "score": score, "night": night}
+        for name, score in scores.items()
+    ]
+    return rollouts, found
+
+
+def test_samples_of_the_policy_before_are_rejected_where_one_scorer_saw_both():
+    new, new_scores = shifted("d2", NIGHT, {"n1": 0.75, "n2": 0.5})
+    old, old_scores = shifted("d1", "2026-11-02", {"o1": 0.5, "o2": 0.25})
+    config = PairsConfig(methods=(PairMethodConfig(method="mutual_taught"),))
+
+    def made(scores: list[dict], rollouts: list[dict]) -> MadePairs:
+        tables = PairTables(
+            PROBLEMS, NO_NODES, rows_to_table("rollouts", new), rows_to_table("step_scores", new_scores),
+            earlier_rollouts=rows_to_table("rollouts", rollouts), earlier_scores=rows_to_table("step_scores", scores),
+        )  # fmt: skip
+        return make_pairs(tables, config, NIGHT)
+
+    pairs = made(old_scores, old).pairs.to_pylist()
+    assert [(row["chosen_id"], row["rejected_id"], row["margin"]) for row in pairs] == [
+        ("n1", "o1", 0.25), ("n2", "o2", 0.25),
+    ]  # fmt: skip
+    assert {(row["kind"], row["method"], row["chosen_policy"], row["rejected_policy"]) for row in pairs} == {
+        ("policy_shift", "mutual_taught", "d2", "d1")
+    }
+    assert pairs[0]["prompt"] == "1+2*3\n" and pairs[0]["chosen"] == "step n1\n"
+    other = [row | {"scorer_version": "another"} for row in old_scores]
+    assert made(other, old).pairs.num_rows == 0  # scores of two scorers are not compared
+    assert made([], []).num_mined == {}  # no policy before
+
+
+def test_the_night_before_an_update_is_the_latest_one_of_other_policies(tmp_path):
+    lake = Lake(tmp_path)
+    for night, policy in (("2026-11-01", "d0"), ("2026-11-02", "d1"), (NIGHT, "d2")):
+        lake.write("rollouts", rows_to_table("rollouts", shifted(policy, night, {night: 0.5})[0]), partition=night)
+    tonight = lake.read("rollouts", NIGHT)
+    assert night_before_update(lake, tonight, NIGHT) == "2026-11-02"
+    assert night_before_update(lake, lake.read("rollouts", "2026-11-01"), "2026-11-01") is None
+    again = rows_to_table("rollouts", shifted("d1", NIGHT, {"n": 0.5})[0])
+    assert night_before_update(lake, again, NIGHT) == "2026-11-01"  # the night before was this policy's own

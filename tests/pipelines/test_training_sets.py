@@ -24,7 +24,8 @@ PROBLEMS = [
 
 def build(config: TrainingSetsConfig | None = None, **rows: list[dict]) -> dict[str, list[dict]]:
     tables = [rows_to_table(name, {"problems": PROBLEMS, **rows}.get(name, [])) for name in TABLES]
-    sets = build_training_sets(*tables, load_prompts("starter"), config or EVERY_SOLUTION, NIGHT)
+    replay = rows_to_table("replay", rows.get("replay", []))
+    sets = build_training_sets(*tables, load_prompts("starter"), config or EVERY_SOLUTION, NIGHT, replay=replay)
     assert tuple(sets) == TRAINING_SETS
     assert all(table.schema == SCHEMAS[name] for name, table in sets.items())
     return {name: table.to_pylist() for name, table in sets.items()}
@@ -44,7 +45,58 @@ def make_kept(rollout_id: str, problem: str = "p", reward: float = 1.0, group: s
     }
 
 
+def make_replayed(rollout_id: str, *steps: str, problem: str = "p", pass_rate: float = 0.5):
+    return {"rollout_id": rollout_id, "problem_id": problem, "steps": list(steps), "pass_rate_now": pass_rate}
+
+
+def test_pairs_for_reward_models_do_not_reach_the_policys_own_set():
+    row = {"problem_id": "p", "prompt": "1+2*3\n", "chosen": "a\n", "rejected": "b\n", "margin": 0.5}
+    pairs = [row | {"pair_id": kind, "kind": kind, "chosen": f"{kind}\n"} for kind in ("rollout", "policy_shift")]
+    assert [found["pair_id"] for found in build(preference_pairs=pairs)["preference"]] == ["rollout"]
+
+
 # sft ------------------------------------------------------------------------------------------------
+
+
+def test_old_rollouts_join_sft_up_to_their_share_those_of_hard_problems_first():
+    problems = [PROBLEMS[0] | {"problem_id": name} for name in ("p", "q", "r", "s")] + PROBLEMS[1:]
+    problems = [one | {"prompt": f"{one['problem_id']}+1"} for one in problems]
+    world = {
+        "problems": problems,
+        "rollouts": [make_rollout(f"new{i}", f"#### {i}") for i in range(3)],
+        "consistent_rollouts": [make_kept(f"new{i}") for i in range(3)],
+        "replay": [
+            make_replayed("easy", "#### 9", problem="q", pass_rate=0.75),
+            make_replayed("hard", "#### 9", problem="r", pass_rate=0.0),
+            make_replayed("middle", "#### 9", problem="s", pass_rate=0.5),
+            make_replayed("known", "#### 1"),  # tonight's own text
+            make_replayed("held", "#### 9", problem="h"),
+        ],
+    }
+
+    def made(**config: object) -> list[tuple]:
+        found = build(TrainingSetsConfig(min_step_score=0.0, **config), **world)["sft"]
+        return [(row["rollout_id"], row["origin"]) for row in found]
+
+    fresh = [(f"new{i}", "consistent_rollouts") for i in range(3)]
+    assert sorted(made()) == fresh  # by default none
+    assert sorted(made(replay_share=0.25)) == [("hard", "replay"), *fresh]  # 1 of 4
+    assert sorted(made(replay_share=0.4)) == [("hard", "replay"), ("middle", "replay"), *fresh]  # 2 of 5
+    assert len(made(replay_share=0.24)) == 3
+    assert ("easy", "replay") in made(replay_share=0.9)
+
+
+def test_old_rollouts_take_no_place_from_those_of_tonight():
+    world = {
+        "rollouts": [make_rollout(f"new{i}", f"#### {i}") for i in range(3)],
+        "consistent_rollouts": [make_kept(f"new{i}") for i in range(3)],
+        "replay": [make_replayed("old", "#### 9"), make_replayed("older", "#### 8")],
+    }
+    config = TrainingSetsConfig(min_step_score=0.0, replay_share=0.9, max_sft_per_problem=4)
+    origins = [row["origin"] for row in build(config, **world)["sft"]]
+    assert sorted(origins) == ["consistent_rollouts"] * 3 + ["replay"]
+    alone = build(config, replay=world["replay"])
+    assert alone["sft"] == []  # a share of nothing
 
 
 def test_sft_takes_right_consistent_rollouts_with_the_exact_policy_prompt():

@@ -283,8 +283,34 @@ def test_only_right_answers_are_audited():
         "step_scores": [*scores("a", [0.9, 0.7]), *scores("b", [0.2, 0.6])],
         "gold_steps": [*gold("a", [True, True]), *gold("b", [False, True])],
     }
-    rows = [tuple(row.values()) for row in ask("audit_labels", world, night=N1)]
-    assert rows == [("a", 0.7, 1.0), ("b", 0.2, 0.0), ("d", None, None)]
+    rows = [tuple(row.values()) for row in ask("audit_labels", world, night=N1, by_people=True, by_generator=True)]
+    assert rows == [("a", 0.7, 1.0, False), ("b", 0.2, 0.0, False), ("d", None, None, False)]
+
+
+def review(rollout_id: str, first_error_step: int, reviewer: str = "ann", **more: object) -> dict:
+    row = {"rollout_id": rollout_id, "first_error_step": first_error_step, "reviewer": reviewer, "night": N1}
+    return row | {"review_id": f"{rollout_id}-{reviewer}", "reviewed_on": "2026-01-05", "import_number": 1} | more
+
+
+def test_people_correct_the_generator_in_the_audit_by_their_last_word_and_their_majority():
+    world = {
+        "rollouts": [sample(name, 1.0) for name in "abcde"],
+        "gold_steps": [*gold("a", [True]), *gold("b", [True]), *gold("c", [True])],
+        "human_labels": [
+            review("a", 0), review("d", -1, reviewed_on="2026-01-04"),
+            review("b", 0), review("b", -1, "bob"),  # one against one: nothing is known, so the generator's word stays
+            review("d", 0), review("d", -1, "bob"), review("d", 0, "eve"),
+        ],
+    }  # fmt: skip
+
+    def labels(**of: bool) -> list:
+        return [(row["gold_label"], row["is_reviewed"]) for row in ask("audit_labels", world, night=N1, **of)]
+
+    both = labels(by_people=True, by_generator=True)
+    assert both == [(0.0, True), (1.0, False), (1.0, False), (0.0, True), (None, False)]
+    people = labels(by_people=True, by_generator=False)
+    assert people == [(0.0, True), (None, False), (None, False), (0.0, True), (None, False)]
+    assert [row[0] for row in labels(by_people=False, by_generator=True)] == [1.0, 1.0, 1.0, None, None]
 
 
 def test_kept_and_rejected_examples_take_every_reason_in_turn():

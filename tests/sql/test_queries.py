@@ -27,7 +27,7 @@ EXAMPLES = {  # values for named parameters; every other number is 1 and every o
     "stage": 2, "mode": "refine", "bonus": 0.2, "balance_weight": 1.0, "only_wrong": True, "leaks": ["x"],
     "balanced": True, "relative": True, "intrinsic_weight": 1.0, "outcome_weight": 1.0, "reward_right": True,
     "kinds": ["critique"], "by_majority": True, "share": 0.2, "min_good": 0.75, "max_bad": 0.25,
-    "low_share": 0.2, "high_share": 0.6, "strong_weight": 0.5,
+    "by_people": True, "by_generator": True, "low_share": 0.2, "high_share": 0.6, "strong_weight": 0.5,
 }  # fmt: skip
 
 

@@ -13,6 +13,8 @@ from pipelines.datasets.figures import OVERVIEW, on_policy_shares
 from pipelines.datasets.manifest import RunInfo, seeds_in
 from pipelines.datasets.published import PublishedVersion, version_files
 from pipelines.errors import SourceError
+from pipelines.inference.session import model_folder
+from pipelines.inference.tokens import Tokenizer
 from pipelines.lake import Lake
 from pipelines.publishing import publish
 from pipelines.rows import rows_to_table
@@ -71,16 +73,51 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> PublishedVersion:
     return publish(settings, lake_of(settings), NIGHT, ["sft", "rl_groups"], INFO)
 
 
-def test_tokens_are_counted_where_a_set_carries_them_and_are_null_elsewhere(version):
+def test_tokens_are_those_of_the_ids_a_set_carries_or_of_its_texts_by_the_policys_tokenizer(version):
     sets = version.manifest["sets"]
-    assert sets["rl_groups"]["tokens"] == {"num_prompt_tokens": 3, "num_completion_tokens": 4}
-    assert sets["sft"]["tokens"] is None
+    assert sets["rl_groups"]["tokens"] == {
+        "num_prompt_tokens": 3, "num_completion_tokens": 4, "tokenizer": "token ids of the rows",
+    }  # fmt: skip
+    found = Tokenizer.load(model_folder("starter"))
+    prompts = [row["prompt"] for row in ROWS["sft"]]
+    assert sets["sft"]["tokens"] == {
+        "num_prompt_tokens": sum(len(found.encode(prompt)) for prompt in prompts),
+        "num_completion_tokens": sum(len(found.encode(text)) for text in "xyz"),
+        "tokenizer": "starter",
+    }
+    num = sum(sets["sft"]["tokens"][f"num_{side}_tokens"] for side in ("prompt", "completion"))
+    assert version.manifest["num_tokens"] == 7 + num
+
+
+def test_tokens_that_are_not_counted_are_null_for_a_named_reason(tmp_path):
+    sets = {}
+    changes = {"many": {"publishing": {"max_counted_rows": 2}}, "gone": {"policy": {"model": "./no-such-model"}}}
+    for name, of in changes.items():
+        settings = Settings.model_validate({"root": tmp_path / name, **of})
+        made = publish(settings, lake_of(settings), NIGHT, ["sft", "rl_groups"], INFO)
+        sets[name] = made.manifest["sets"]["sft"]
+        assert made.manifest["num_tokens"] is None and "not counted: " in card_text(made.manifest, "here")
+    assert sets["many"]["tokens"] is sets["gone"]["tokens"] is None
+    assert sets["many"]["tokens_reason"] == "3 rows are above publishing.max_counted_rows = 2"
+    assert sets["gone"]["tokens_reason"] == "the tokenizer of the policy ./no-such-model could not be read"
 
 
 def test_rows_are_counted_by_the_model_that_wrote_them_as_far_as_it_is_known(version):
     sets = version.manifest["sets"]
     assert sets["sft"]["policies"] == {"d0": 1, "d1": 1}
     assert on_policy_shares(version.manifest) == {"sft": 1 / 3, "rl_groups": 0.5}
+
+
+def test_replayed_rows_are_counted_by_their_own_model_and_lower_the_on_policy_share(tmp_path):
+    settings = Settings(root=tmp_path)
+    lake = lake_of(settings)
+    old = {"prompt": "<solve>1+2", "completion": "old", "problem_id": "p2", "rollout_id": "r0", "origin": "replay"}
+    replay = {"rollout_id": "r0", "policy_version": "d0", "steps": ["old"], "source_night": "2026-11-01"}
+    for table, rows in (("sft", [ROWS["sft"][0], old]), ("replay", [replay])):
+        lake.write(table, rows_to_table(table, [row | {"night": NIGHT} for row in rows]), partition=NIGHT)
+    manifest = publish(settings, lake, NIGHT, ["sft"], INFO).manifest
+    assert manifest["sets"]["sft"]["policies"] == {"d0": 1, "d1": 1}
+    assert on_policy_shares(manifest) == {"sft": 0.5}
 
 
 def test_filters_have_their_yields_by_reason(version):
@@ -133,7 +170,10 @@ def test_the_card_has_a_picture_the_sets_and_a_way_to_load_each(version):
     assert f"]({OVERVIEW})" in text and (version.path / OVERVIEW).read_bytes().startswith(b"\x89PNG")
     assert [file.path for file in version_files(version.manifest) if not file.set_name] == [OVERVIEW]
     assert "SFTTrainer" in text and "behaviour_logprobs" in text and "DPOTrainer" not in text
-    assert "| `rl_groups` | 2 | 3 + 4 |" in text and "| `sft` | 3 | not counted |" in text
+    tokens = version.manifest["sets"]["sft"]["tokens"]
+    assert "| `rl_groups` | 2 | 3 + 4 |" in text
+    assert f"| `sft` | 3 | {tokens['num_prompt_tokens']} + {tokens['num_completion_tokens']} |" in text
+    assert "the tokenizer of `starter`" in text
     assert "| `prof` | 4 | 1 | 25.0% |" in text
     assert yaml.safe_load(text.split("---\n")[1])["configs"][0]["config_name"] == "sft"
 

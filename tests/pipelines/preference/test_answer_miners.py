@@ -202,7 +202,8 @@ def test_a_refinement_is_chosen_where_it_is_graded_higher():
 
 
 @pytest.mark.parametrize(
-    "method", ["rso", "dno_pairs", "temporal_pairs", "density_ratio_pairs", "wrpo_pairs", "stratified_pairs"]
+    "method",
+    ["rso", "dno_pairs", "temporal_pairs", "density_ratio_pairs", "wrpo_pairs", "stratified_pairs", "mutual_taught"],
 )
 def test_empty_tables_and_single_answers_give_no_pair(method):
     assert applied(method, []) == applied(method, [{"problem_id": "p", "response_id": "a", "response": "x"}]) == []
@@ -216,6 +217,68 @@ def test_answers_to_different_problems_never_meet_whatever_their_groups_are_call
     ]
     known = {column.name for column in curation_named(method).reads}
     assert applied(method, [{key: value for key, value in row.items() if key in known} for row in rows]) == []
+
+
+# policy shifts ----------------------------------------------------------------------------------------
+
+
+def shift(before: dict[str, list[float]], after: dict[str, list[float]], **more: object) -> list[dict]:
+    """Answers p-old-0, p-old-1 ... and p-new-0 ... with these scores, by problem."""
+    sides = (("old", before, False), ("new", after, True))
+    return [
+        answer(f"{problem}-{side}-{k}", score, problem, policy=side, is_teacher=is_new, **more)
+        for side, scores, is_new in sides
+        for problem, some in scores.items()
+        for k, score in enumerate(some)
+    ]
+
+
+BEFORE, AFTER = {"p": [0.5, 0.3], "q": [0.9, 0.7]}, {"p": [0.6, 0.1], "q": [0.65, 0.9]}
+
+
+def test_an_updated_policys_answer_is_chosen_unless_it_is_clearly_worse():
+    """Scores of before: mean 0.6, variance (0.01 + 0.09 + 0.09 + 0.01) / 4 = 0.05, so epsilon = 0.2236. The deltas are
+    0.1, -0.2, -0.25 and 0.2: the third is below -epsilon. Two of four comparisons are won.
+    """
+    expected = {("p-new-0", "p-old-0"): 0.1, ("p-new-1", "p-old-1"): -0.2, ("q-new-1", "q-old-1"): 0.2}
+    made = applied("mutual_taught", shift(BEFORE, AFTER), min_win_rate=0.5)
+    assert sides(made) == pytest.approx(expected)
+    assert {(row["kind"], row["chosen_policy"], row["rejected_policy"]) for row in made} == {
+        ("policy_shift", "new", "old")
+    }
+    named = applied("mutual_taught", shift(BEFORE, AFTER), min_win_rate=0.5, before="old", after="new")
+    assert named == made
+    turned = applied("mutual_taught", shift(BEFORE, AFTER), min_win_rate=0.0, before="new", after="old")
+    assert ("q-old-0", "q-new-0") in sides(turned)
+    strict = applied("mutual_taught", shift(BEFORE, AFTER), min_win_rate=0.5, tolerance=0.0)
+    assert sides(strict) == pytest.approx({("p-new-0", "p-old-0"): 0.1, ("q-new-1", "q-old-1"): 0.2})
+
+
+def test_an_update_that_wins_too_few_comparisons_makes_no_pair_at_all():
+    assert applied("mutual_taught", shift(BEFORE, AFTER)) == []  # 1/2 is below the paper's 0.6
+    draws = shift({"p": [0.5] * 5}, {"p": [0.75, 0.5, 0.5, 0.5, 0.25]})  # (1 + 3/2) / 5
+    assert applied("mutual_taught", draws, min_win_rate=0.51) == []
+    # every answer of before scores alike: epsilon is 0, and only the better one stays
+    assert sides(applied("mutual_taught", draws, min_win_rate=0.5)) == {("p-new-0", "p-old-0"): 0.25}
+
+
+def test_a_pair_whose_boundary_is_met_exactly_is_dropped():
+    rows = shift({"p": [0.0, 1.0]}, {"p": [1.0, 0.5]})  # epsilon = 0.5, deltas 1 and -0.5
+    assert sides(applied("mutual_taught", rows, min_win_rate=0.5)) == {("p-new-0", "p-old-0"): 1.0}
+
+
+def test_known_outcomes_overrule_the_policy_only_where_that_is_asked_for():
+    rows = [answer("new", 0.9, is_teacher=True, outcome_reward=0.0), answer("old", 0.1, outcome_reward=1.0)]
+    assert sides(applied("mutual_taught", rows)) == {("new", "old"): pytest.approx(0.8)}
+    assert applied("mutual_taught", rows, respects_outcomes=True) == []
+    unknown = [rows[0] | {"outcome_reward": None}, rows[1]]
+    assert len(applied("mutual_taught", unknown, respects_outcomes=True)) == 1
+
+
+def test_answers_without_a_partner_or_a_number_are_left_out_of_the_comparison():
+    rows = shift({"p": [0.1, float("nan")], "q": [0.2]}, {"p": [0.9, 0.8], "r": [0.9]})
+    assert sides(applied("mutual_taught", rows)) == {("p-new-0", "p-old-0"): pytest.approx(0.8)}
+    assert applied("mutual_taught", [answer("a", 0.5), answer("b", 0.9)]) == []  # all by the policy of before
 
 
 # tactics ----------------------------------------------------------------------------------------------
