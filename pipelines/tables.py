@@ -168,6 +168,28 @@ RELATIONS: dict[str, pa.Schema] = {
         response=STRING,  # what was judged
         deduced_response=STRING,  # what a weaker model thinks was judged, from the critique alone
     ),
+    # one row per critique that may be imitated, before the limit per problem
+    "critic_answers": _schema(
+        row_id=STRING,
+        place=INT,  # of its origin, in the configured order
+        origin=STRING,
+        problem_id=STRING,
+        rollout_id=STRING,
+        prompt=STRING,
+        completion=STRING,
+    ),
+    # one row per pair of critiques, before the limit per problem
+    "critic_pairs": _schema(
+        pair_id=STRING,
+        place=INT,
+        method=STRING,
+        problem_id=STRING,
+        prompt=STRING,
+        chosen=STRING,
+        rejected=STRING,
+        chosen_score=FLOAT,
+        rejected_score=FLOAT,
+    ),
     # one row per training row of a mixed RL set
     "mixed_rows": _schema(position=INT, row_id=STRING, is_judge=BOOL),
     # one row per refinement and the answer that it started from
