@@ -302,6 +302,8 @@ RELATIONS: dict[str, pa.Schema] = {
         new_margin=FLOAT,
         weight_factor=FLOAT,
     ),
+    # one row per pair that a filter removed
+    "pair_removals": _schema(position=INT, filter=STRING, reason=STRING, score=FLOAT),
     # rows of one published set; its other columns depend on the set
     "set_rows": _schema(problem_id=STRING),
     # one row per row of an older and of a newer version of a set; row_key: hash of its key columns
@@ -324,6 +326,7 @@ RELATIONS: dict[str, pa.Schema] = {
 """Relations that one query or program hands to another; they are never stored."""
 
 # pairs with what is known of their sides
+RELATIONS["all_pairs"] = RELATIONS["mined_pairs"]
 RELATIONS["known_pairs"] = pa.schema(
     [
         *RELATIONS["mined_pairs"],
@@ -625,6 +628,21 @@ SCHEMAS: dict[str, pa.Schema] = {
         rejected_policy=STRING,
         chosen_id=STRING,  # tree_id:node_id (path: of its leaf), rollout_id, critique_id or refinement_id
         rejected_id=STRING,
+        night=STRING,
+    ),
+    # one row per pair that a miner made: kept, or which filter removed it and why
+    "pair_results": _schema(
+        pair_id=STRING,  # of preference_pairs where it is kept
+        problem_id=STRING,
+        kind=STRING,
+        method=STRING,  # that mined it
+        chosen_id=STRING,
+        rejected_id=STRING,
+        margin=FLOAT,
+        kept=BOOL,
+        filter=STRING,  # the weight or filter that removed it, by its configured name; null when kept
+        reason=STRING,  # stable snake_case word; null when kept
+        score=FLOAT,  # the number that decided; null = none, or kept
         night=STRING,
     ),
     # one row per (rollout, method): kept or why not

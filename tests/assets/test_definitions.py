@@ -26,7 +26,10 @@ GRAPH = {
     **dict.fromkeys(("critique_units", "critique_records"), {"problems", "rollouts"}),
     "process_critic": {"problems", "search_nodes"},
     "step_scores": {"problems", "rollouts", "process_critic", "current_critic"},
-    "preference_pairs": {"problems", "search_nodes", "rollouts", "step_scores", "current_critic"},
+    **dict.fromkeys(
+        ("preference_pairs", "pair_results"),
+        {"problems", "search_nodes", "rollouts", "step_scores", "current_critic"},
+    ),
     "consistency_results": {"rollouts", "step_scores", "current_critic"},
     "consistent_rollouts": {"rollouts", "step_scores", "current_critic"},
     **dict.fromkeys(
