@@ -763,6 +763,25 @@ class TrainingSetsConfig(Section):
         0.0, ge=0.0, lt=1.0, description="a step is labelled right when its value is above this"
     )
     normalise_advantages: bool = Field(True, description="divide group advantages by their standard deviation")
+    critique_sft: tuple[Literal["final_critiques", "kept_rationales", "passing_critiques", "critique_records"], ...] = (
+        Field(
+            (),
+            description="what trains critics in `sft`: final critiques or agents' rationales that reach the grade, "
+            "critiques whose refinements are all right (CTRL), records of the other methods; empty: nothing",
+        )
+    )
+    critique_preference: tuple[Literal["marv_pairs", "judgment_pairs", "critique_records"], ...] = Field(
+        (),
+        description="pairs of critiques in `preference`: those of preference_pairs, a right against a wrong judgment "
+        "of one solution, pairs of the other methods; empty: none",
+    )
+    max_critiques_per_problem: int = Field(4, ge=1, description="critiques, and pairs of them, per problem")
+    judge_share: float = Field(
+        0.0, ge=0.0, lt=1.0, description="rows of `prompts` that train judging, at most this share; 0 = none"
+    )
+    judge_prompts_from: tuple[Literal["recycled_rollouts", "preference_prompts"], ...] = Field(
+        ("recycled_rollouts",), description="where those come from: graded samples (SPARK), preference pairs"
+    )
 
 
 class PublishingConfig(Section):

@@ -168,6 +168,28 @@ RELATIONS: dict[str, pa.Schema] = {
         response=STRING,  # what was judged
         deduced_response=STRING,  # what a weaker model thinks was judged, from the critique alone
     ),
+    # one row per critique that may be imitated, before the limit per problem
+    "critic_answers": _schema(
+        row_id=STRING,
+        place=INT,  # of its origin, in the configured order
+        origin=STRING,
+        problem_id=STRING,
+        rollout_id=STRING,
+        prompt=STRING,
+        completion=STRING,
+    ),
+    # one row per pair of critiques, before the limit per problem
+    "critic_pairs": _schema(
+        pair_id=STRING,
+        place=INT,
+        method=STRING,
+        problem_id=STRING,
+        prompt=STRING,
+        chosen=STRING,
+        rejected=STRING,
+        chosen_score=FLOAT,
+        rejected_score=FLOAT,
+    ),
     # one row per training row of a mixed RL set
     "mixed_rows": _schema(position=INT, row_id=STRING, is_judge=BOOL),
     # one row per refinement and the answer that it started from
@@ -280,6 +302,8 @@ RELATIONS: dict[str, pa.Schema] = {
         new_margin=FLOAT,
         weight_factor=FLOAT,
     ),
+    # one row per pair that a filter removed
+    "pair_removals": _schema(position=INT, filter=STRING, reason=STRING, score=FLOAT),
     # rows of one published set; its other columns depend on the set
     "set_rows": _schema(problem_id=STRING),
     # one row per row of an older and of a newer version of a set; row_key: hash of its key columns
@@ -304,6 +328,7 @@ RELATIONS: dict[str, pa.Schema] = {
 """Relations that one query or program hands to another; they are never stored."""
 
 # pairs with what is known of their sides
+RELATIONS["all_pairs"] = RELATIONS["mined_pairs"]
 RELATIONS["known_pairs"] = pa.schema(
     [
         *RELATIONS["mined_pairs"],
@@ -608,6 +633,21 @@ SCHEMAS: dict[str, pa.Schema] = {
         rejected_policy=STRING,
         chosen_id=STRING,  # tree_id:node_id (path: of its leaf), rollout_id, critique_id or refinement_id
         rejected_id=STRING,
+        night=STRING,
+    ),
+    # one row per pair that a miner made: kept, or which filter removed it and why
+    "pair_results": _schema(
+        pair_id=STRING,  # of preference_pairs where it is kept
+        problem_id=STRING,
+        kind=STRING,
+        method=STRING,  # that mined it
+        chosen_id=STRING,
+        rejected_id=STRING,
+        margin=FLOAT,
+        kept=BOOL,
+        filter=STRING,  # the weight or filter that removed it, by its configured name; null when kept
+        reason=STRING,  # stable snake_case word; null when kept
+        score=FLOAT,  # the number that decided; null = none, or kept
         night=STRING,
     ),
     # one row per (rollout, method): kept or why not

@@ -7,6 +7,7 @@ from pipelines.consistency import (
     b_star,
     bandits,
     d3s,
+    data_shapley,
     difficulty,
     policy_filtration,
     prof,
@@ -256,6 +257,14 @@ METHODS = (
         "contrast_instructions", "The Trickle-down Impact of Reward (In-)consistency on RLHF", "2309.16155",
         "Accuracy of a reward model on similar instructions and responses (from abstract and memory).",
         agreement.CONTRAST_INSTRUCTIONS, "consistent_rollouts/contrast_instructions",
+        "experimental",
+        None,
+    ),
+    _on_tables(
+        "data_shapley", "Data Shapley: Equitable Valuation of Data for Machine Learning", "1904.02868",
+        "What rows, or groups of rows, add to a small proxy, by truncated Monte Carlo (truncation as in the authors' "
+        "code; the stopping rule by standard error is ours).",
+        data_shapley.DATA_SHAPLEY, None,
         "experimental",
         None,
     ),

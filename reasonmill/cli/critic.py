@@ -35,6 +35,11 @@ LayoutOption = Annotated[
     str | None, typer.Option(help="layout of the data, such as processbench; recognised by its fields if not given")
 ]
 
+CandidatesOption = Annotated[
+    list[Path],
+    typer.Option("--data", metavar="FILE", help="solutions to criticise: RealCritic or MR-GSM8K (.jsonl, .gz)"),
+]
+
 
 class Format(StrEnum):
     """How the numbers are given."""
@@ -107,6 +112,53 @@ def solutions(data: DataOption, layout: LayoutOption = None) -> None:
         }  # fmt: skip
         known = {key: value for key, value in row.items() if value is not None}
         sys.stdout.write(json.dumps(known, ensure_ascii=False) + "\n")
+
+
+@critic_app.command()
+def candidates(data: CandidatesOption) -> None:
+    """Print solutions to criticise and correct as json lines (id, problem, solution, subset), without the truth."""
+    from pipelines.corrections.candidates import read_candidates
+
+    found, left_out = read_candidates(data)
+    for (file, reason), num in left_out.items():
+        _note(f"{file}: {num:,} left out, {reason}")
+    for one in found:
+        row = {"id": one.id, "problem": one.problem, "solution": one.solution, "subset": one.subset}
+        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+@critic_app.command()
+def corrections(
+    data: CandidatesOption,
+    answers: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help="json lines `id`, `answer` after correction (or null) and, if wanted, `verdict`"
+        ),
+    ],
+    output_format: Annotated[Format, typer.Option("--format", help="json: one object of fractions")] = Format.table,
+) -> None:
+    """Judge a critic by what its corrections lead to (RealCritic): wrong to right, right to right, verdicts."""
+    from dataclasses import asdict
+
+    from pipelines.corrections.candidates import read_candidates
+    from pipelines.corrections.measure import measure, read_corrections
+
+    found, left_out = read_candidates(data)
+    for (file, reason), num in left_out.items():
+        _note(f"{file}: {num:,} left out, {reason}")
+    measures = measure(found, read_corrections(answers, found))
+    if output_format is Format.json:
+        shown = {name: asdict(one) | one.rates for name, one in measures.items()}
+        sys.stdout.write(f"{json.dumps(shown)}\n")
+        return
+    names = list(measures["all"].rates)
+    width = max(map(len, measures))
+    sys.stdout.write("  ".join([" " * width, "solutions", *names, "without answer", "undecided"]) + "\n")
+    for subset, one in measures.items():
+        rates = [_share(value).rjust(len(name)) for name, value in one.rates.items()]
+        counts = [f"{one.num_without_answer:14,}", f"{one.num_undecided:9,}"]
+        sys.stdout.write("  ".join([subset.ljust(width), f"{one.num_solutions:9,}", *rates, *counts]) + "\n")
 
 
 @critic_app.command("list")

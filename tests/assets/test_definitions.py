@@ -26,13 +26,16 @@ GRAPH = {
     **dict.fromkeys(("critique_units", "critique_records"), {"problems", "rollouts"}),
     "process_critic": {"problems", "search_nodes"},
     "step_scores": {"problems", "rollouts", "process_critic", "current_critic"},
-    "preference_pairs": {"problems", "search_nodes", "rollouts", "step_scores", "current_critic"},
+    **dict.fromkeys(
+        ("preference_pairs", "pair_results"),
+        {"problems", "search_nodes", "rollouts", "step_scores", "current_critic"},
+    ),
     "consistency_results": {"rollouts", "step_scores", "current_critic"},
     "consistent_rollouts": {"rollouts", "step_scores", "current_critic"},
     **dict.fromkeys(
         ("sft", "preference", "stepwise", "prompts", "rl_groups"),
         {"problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements",
-         "step_scores", "current_critic", "replay"},
+         "step_scores", "critiques", "critique_records", "current_critic", "replay"},
     ),
     "replay": {"rollouts"},
     "published_version": {"sft", "preference", "stepwise", "prompts", "rl_groups", "process_critic"},
