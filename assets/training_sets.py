@@ -24,6 +24,7 @@ INPUTS = (
     "problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements",
     "step_scores",
 )  # fmt: skip
+EXPLANATIONS = "critique_records"  # of expo and egsr
 DESCRIPTIONS = {
     "sft": "One row per right solution for supervised fine-tuning (prompt, completion).",
     "preference": "One row per preference pair with explicit prompt (prompt, chosen, rejected).",
@@ -55,7 +56,7 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             pipeline,
             DESCRIPTIONS,
             kinds=dict.fromkeys(DESCRIPTIONS, {"duckdb", "parquet"}),
-            deps=[*INPUTS, current],
+            deps=[*INPUTS, EXPLANATIONS, current],
         ),
     )
     def training_sets(
@@ -69,7 +70,8 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         with lake.lease(f"training_sets/{night}"):
             inputs = [read_night(lake, table, night) for table in INPUTS]
             chosen = pipeline_config(config, TrainingSetsConfig)
-            sets = build_training_sets(*inputs, prompts_of(settings), chosen, night, chat_text_of(settings))
-            yield from write_tables(lake, sets, night, upstream=INPUTS, numbers={})
+            records = read_night(lake, EXPLANATIONS, night)
+            sets = build_training_sets(*inputs, prompts_of(settings), chosen, night, chat_text_of(settings), records)
+            yield from write_tables(lake, sets, night, upstream=(*INPUTS, EXPLANATIONS), numbers={})
 
     return [training_sets]

@@ -774,8 +774,10 @@ class ConsistencyConfig(Section):
 class TrainingSetsConfig(Section):
     """What goes into the sets that trainers read."""
 
-    sft_from: tuple[Literal["consistent_rollouts", "refinements", "search"], ...] = Field(
-        ("consistent_rollouts", "refinements", "search"), description="origins of the right solutions in `sft`"
+    sft_from: tuple[Literal["consistent_rollouts", "refinements", "search", "explanations"], ...] = Field(
+        ("consistent_rollouts", "refinements", "search"),
+        description="origins of the right solutions in `sft`; explanations: kept records of expo and egsr, where "
+        "critiques.methods has them",
     )
     max_sft_per_problem: int = Field(4, ge=1, description="solutions per problem in `sft`")
     min_step_score: float = Field(

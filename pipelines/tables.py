@@ -582,6 +582,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         predicted=STRING,  # what the critic or judge concluded; null = it could not be read
         label=STRING,  # what it should have concluded; null = not known
         reward=FLOAT,  # as the method defines it; null = none
+        logprob=FLOAT,  # mean log-probability per token of what is learned, under the policy; null = not measured
         kept=BOOL,  # worth learning from
         reason=STRING,  # why not, a snake_case word; null when kept
         num_requests=INT,

@@ -33,7 +33,7 @@ GRAPH = {
     **dict.fromkeys(
         ("sft", "preference", "stepwise", "prompts", "rl_groups"),
         {"problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements",
-         "step_scores", "current_critic"},
+         "step_scores", "critique_records", "current_critic"},
     ),
     "published_version": {"sft", "preference", "stepwise", "prompts", "rl_groups", "process_critic"},
     **dict.fromkeys(("evaluation_rollouts", "policy_report", "critic_report"), {"problems", "process_critic"}),
