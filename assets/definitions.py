@@ -14,6 +14,7 @@ from assets.consistent_rollouts import consistent_rollouts_assets
 from assets.critics import critic_assets
 from assets.critiques import critiques_assets
 from assets.current_critic import current_critic_spec
+from assets.new_problems import new_problems_assets
 from assets.night_report import night_report_assets
 from assets.partitions import nightly_partitions
 from assets.preference_pairs import preference_pairs_assets
@@ -39,6 +40,7 @@ PIPELINES = (
     tree_extracts_assets,
     token_scores_assets,
     critiques_assets,
+    new_problems_assets,
     critic_assets,
     preference_pairs_assets,
     consistent_rollouts_assets,

@@ -30,7 +30,7 @@ INPUTS = (
     "step_scores",
 )  # fmt: skip
 CRITIQUE_INPUTS = ("critiques", "critique_records")
-"""Beside INPUTS, for what trains critics and judges."""
+"""Beside INPUTS, for what trains critics and judges; the records hold explanations of expo and egsr too."""
 REPLAY = "replay"
 DESCRIPTIONS = {
     "sft": "One row per right solution for supervised fine-tuning (prompt, completion).",
@@ -84,7 +84,10 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             chosen, chat_text = pipeline_config(config, TrainingSetsConfig), chat_text_of(settings)
             asking = Asking(prompts_of(settings), settings.critiques.agents, chat_text)
             own = [inputs[table] for table in INPUTS]
-            sets = build_training_sets(*own, asking.prompts, chosen, night, chat_text, inputs[REPLAY])
+            sets = build_training_sets(
+                *own, asking.prompts, chosen, night, chat_text,
+                replay=inputs[REPLAY], critique_records=inputs["critique_records"],
+            )  # fmt: skip
             replayed = replay_share(sets["sft"])
             tables = CritiqueTables(**{one.name: inputs[one.name] for one in fields(CritiqueTables)})
             sets, numbers = with_critique_rows(sets, tables, asking, chosen, night)

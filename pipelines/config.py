@@ -30,6 +30,9 @@ from pipelines.config_models import (
     ExtensionsConfig,
     FileSource,
     GenerativeCriticConfig,
+    MadeSource,
+    NewProblemMethodConfig,
+    NewProblemsConfig,
     NightReportConfig,
     PairMethodConfig,
     PairsConfig,
@@ -58,6 +61,7 @@ from pipelines.errors import ConfigError
 __all__ = [
     "STARTER_AGENTS", "AgentConfig", "AgentMethodConfig", "ConsistencyConfig", "ConsistencyMethodConfig",
     "CriticConfig", "CritiquesConfig", "EngineConfig", "ExtensionsConfig", "FileSource", "GenerativeCriticConfig",
+    "MadeSource", "NewProblemMethodConfig", "NewProblemsConfig",
     "NightReportConfig", "PairMethodConfig", "PairsConfig", "PathsConfig", "PluginSource", "PolicyConfig",
     "ProblemsConfig", "PromotionConfig", "PublishingConfig", "ReplayConfig", "ReportsConfig", "RetrievalConfig",
     "RolloutsConfig", "ScheduleConfig", "Section", "Settings", "SourceConfig", "StarterSource", "StrategyConfig",

@@ -90,7 +90,14 @@ class PluginSource(Section):
     limit: int | None = Field(None, ge=1, description="take only the first so many problems")
 
 
-SourceConfig = Annotated[StarterSource | FileSource | PluginSource, Field(discriminator="kind")]
+class MadeSource(Section):
+    """Problems that the policy posed on earlier nights and that passed all tests (section new_problems)."""
+
+    kind: Literal["new_problems"] = Field(description="kept rows of the table new_problems")
+    methods: tuple[Name, ...] = Field((), description="take only what these methods made; empty: all")
+
+
+SourceConfig = Annotated[StarterSource | FileSource | PluginSource | MadeSource, Field(discriminator="kind")]
 
 DEFAULT_SOURCES = (
     StarterSource(family="arithmetic", count=1000),
@@ -109,6 +116,12 @@ class ProblemsConfig(Section):
         0.2, ge=0.0, le=0.9, description="share of your own sources' problems that is never trained on"
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of generated problems")
+
+    @model_validator(mode="after")
+    def _problems_to_begin_with(self) -> "ProblemsConfig":
+        if all(isinstance(source, MadeSource) for source in self.sources):
+            raise ValueError('sources of the kind "new_problems" alone give nothing to begin with; add another source')
+        return self
 
 
 class PolicyConfig(Section):
@@ -555,6 +568,49 @@ class PromotionConfig(Section):
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the resamples")
 
 
+class NewProblemMethodConfig(Section):
+    """One method that poses new problems."""
+
+    method: Name = Field(description="tt_si or imagination")
+    num_sources: int = Field(100, ge=0, description="training problems that it starts from per night, at most")
+    num_variants: int = Field(4, ge=1, le=64, description="new problems asked for per source")
+    parameters: dict[Name, ParameterValue] = Field({}, description="the method's own parameters")
+
+
+class NewProblemsConfig(Section):
+    """New problems that the policy poses, graded and tested; a source of the kind new_problems trains on them."""
+
+    methods: tuple[NewProblemMethodConfig, ...] = Field(
+        (), description="the methods, one [[new_problems.methods]] table each; none: no problem is posed"
+    )
+    temperature: float = Field(1.0, ge=0.0, le=10.0, description="sampling temperature of statements and grades")
+    max_tokens: int = Field(256, ge=1, le=1_048_576, description="tokens per statement, grade or solution")
+    structured: bool = Field(
+        True,
+        description="have the engine's grammar enforce the form of the starter's statements and of grades; the engine "
+        "must be vLLM. The starter writes no statement without it",
+    )
+    num_grades: int = Field(
+        4, ge=1, le=64, description="grades of answerability and faithfulness per problem in words, by the policy"
+    )
+    min_answerability: float = Field(0.5, ge=0.0, le=1.0, description="share of the grades that must say answerable")
+    min_faithfulness: float = Field(0.5, ge=0.0, le=1.0, description="share of the grades that must say faithful")
+    num_solutions: int = Field(
+        8, ge=1, le=256, description="solutions sampled per problem in words; its answer is what most of them say"
+    )
+    min_agreement: float = Field(
+        0.5, gt=0.0, le=1.0, description="share of these solutions that must say so, those without an answer counted"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of sources, statements, grades and solutions")
+
+    @model_validator(mode="after")
+    def _distinct_methods(self) -> "NewProblemsConfig":
+        methods = [one.method for one in self.methods]
+        if len(set(methods)) < len(methods):
+            raise ValueError(f"methods must differ, these are {', '.join(methods)}")
+        return self
+
+
 TRANSITIONS = (
     "Wait, that last step is not right. I go back to where it was still fine.",
     "Something is wrong here. Let me drop this and continue from the last step that I trust.",
@@ -742,8 +798,10 @@ class ReplayConfig(Section):
 class TrainingSetsConfig(Section):
     """What goes into the sets that trainers read."""
 
-    sft_from: tuple[Literal["consistent_rollouts", "refinements", "search"], ...] = Field(
-        ("consistent_rollouts", "refinements", "search"), description="origins of the right solutions in `sft`"
+    sft_from: tuple[Literal["consistent_rollouts", "refinements", "search", "explanations"], ...] = Field(
+        ("consistent_rollouts", "refinements", "search"),
+        description="origins of the right solutions in `sft`; explanations: kept records of expo and egsr, where "
+        "critiques.methods has them",
     )
     max_sft_per_problem: int = Field(4, ge=1, description="solutions per problem in `sft`")
     min_step_score: float = Field(
@@ -904,6 +962,7 @@ class Settings(Section):
     rollouts: RolloutsConfig = Field(RolloutsConfig())
     retrieval: RetrievalConfig = Field(RetrievalConfig())
     critiques: CritiquesConfig = Field(CritiquesConfig())
+    new_problems: NewProblemsConfig = Field(NewProblemsConfig())
     process_critic: CriticConfig = Field(CriticConfig())
     generative_critic: GenerativeCriticConfig = Field(GenerativeCriticConfig())
     promotion: PromotionConfig = Field(PromotionConfig())

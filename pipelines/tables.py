@@ -37,6 +37,13 @@ RELATIONS: dict[str, pa.Schema] = {
         exclusion=STRING,  # why it takes no part; null = nothing is known against it
         score_exclusion=STRING,  # why it takes no part where step scores are read
     ),
+    # one row per posed problem whose statement may be new, in the order in which they were asked for
+    "posed_problems": _schema(
+        position=INT,
+        family=STRING,
+        canonical=STRING,  # null = no statement could be read
+        split=STRING,  # train | held_out, by its canonical form; null with canonical
+    ),
     # one row per rollout of a pool that was sampled in several ways, from a user's file
     "pool_rollouts": _schema(
         position=INT,
@@ -358,7 +365,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         canonical=STRING,  # what the split is decided by (expression, not text)
         grader=STRING,  # name of the grading function: number | countdown | exact | math
         is_evaluation=BOOL,  # one of the frozen evaluation problems
-        source=STRING,  # starter | path of the file it came from
+        source=STRING,  # starter | path of the file it came from | new_problems/NIGHT
         source_line=INT,  # 1-based line or row in that file; null for generated problems
     ),
     # one row per node of a search tree; (tree_id, node_id) is the key; root is node 0 with parent_id null
@@ -605,6 +612,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         predicted=STRING,  # what the critic or judge concluded; null = it could not be read
         label=STRING,  # what it should have concluded; null = not known
         reward=FLOAT,  # as the method defines it; null = none
+        logprob=FLOAT,  # mean log-probability per token of what is learned, under the policy; null = not measured
         kept=BOOL,  # worth learning from
         reason=STRING,  # why not, a snake_case word; null when kept
         num_requests=INT,
@@ -612,6 +620,37 @@ SCHEMAS: dict[str, pa.Schema] = {
         num_tokens=INT,  # generated
         num_prompt_tokens=INT,
         request_ids=STRINGS,
+        error=STRING,
+        night=STRING,
+    ),
+    # one row per problem that the policy was asked to pose
+    "new_problems": _schema(
+        candidate_id=STRING,
+        method=STRING,  # name in the catalogue
+        source_problem_id=STRING,  # the training problem that it was made from
+        answer_margin=FLOAT,  # how certain the policy was of that one, [0, 1]; null: the method does not ask
+        problem_id=STRING,  # its own, as a problem; null = no statement could be read
+        family=STRING,  # the source's
+        difficulty=INT,  # of starter problems; else null
+        prompt=STRING,  # the statement; null = none could be read
+        canonical=STRING,  # what its split is decided by; null = no statement could be read
+        grader=STRING,  # the source's
+        reference_answer=STRING,  # null = not known
+        answered_by=STRING,  # verifier (exact, by the family's rules) | consensus (of samples); null = not known
+        answerability=FLOAT,  # exact: 0 or 1; else share of the grades that say so; null = not graded
+        faithfulness=FLOAT,  # the same
+        num_grades=INT,  # grades that could be read; 0 where the family's rules decide; null = not graded
+        agreement=FLOAT,  # share of the sampled solutions that give the reference answer; null = not sampled
+        num_solutions=INT,  # sampled; null = not sampled
+        kept=BOOL,
+        reason=STRING,  # why not: request_failed | cut_off | unreadable | held_out | duplicate | repeated |
+        # benchmark_overlap | unreadable_grades | unanswerable | unfaithful | no_consensus; null when kept
+        request_id=STRING,  # the request that wrote the statement's (last) words; null = never sent
+        request_ids=STRINGS,  # the others: earlier pieces of the statement, grades, solutions
+        num_requests=INT,
+        num_failed=INT,  # of them, without an answer
+        num_tokens=INT,  # generated
+        num_prompt_tokens=INT,
         error=STRING,
         night=STRING,
     ),

@@ -24,6 +24,7 @@ GRAPH = {
     "verdicts": {"problems", "rollouts"},
     "refinements": {"problems", "rollouts"},
     **dict.fromkeys(("critique_units", "critique_records"), {"problems", "rollouts"}),
+    "new_problems": {"problems", "rollouts"},
     "process_critic": {"problems", "search_nodes"},
     "step_scores": {"problems", "rollouts", "process_critic", "current_critic"},
     **dict.fromkeys(
