@@ -8,13 +8,13 @@ from pathlib import Path
 import dagster as dg
 
 from assets.alerts import POLICY_REJECTED, night_succeeded, reason_of, report_failure, run_command, tell
+from assets.lost_runs import PARTITION_TAG, lost_runs
 from assets.promotion import PROMOTABLE
 from pipelines.config import FileSource, PluginSource, Settings
 from pipelines.night_report.alerts import Alert, alert_names, clear_alert, read_alert
 from pipelines.policies import Adoption, adopt
 
 EVERY_S = 60
-PARTITION_TAG = "dagster/partition"
 NIGHT_JOB, PROBLEMS_JOB = "night", "read_problems"
 CRITIC_HELD = "critic_held"
 BUSY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
@@ -34,6 +34,7 @@ def workspace_sensors(settings: Settings, whole_night: Collection[dg.AssetKey]) 
         new_problem_files(settings),
         failed_night(settings),
         done_night(settings, whole_night),
+        lost_runs(),
     ]
 
 

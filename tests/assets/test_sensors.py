@@ -176,6 +176,6 @@ def test_a_night_that_is_done_takes_its_alert_away_and_a_part_of_it_does_not(tmp
 
 def test_every_sensor_has_a_name_and_says_what_it_does():
     found = {sensor.name: sensor for sensor in workspace_sensors(Settings(), WHOLE)}
-    assert set(found) == {"new_policy", "new_problem_files", "failed_night", "done_night"}
+    assert set(found) == {"new_policy", "new_problem_files", "failed_night", "done_night", "lost_runs"}
     assert all(sensor.description for sensor in found.values())
     assert found["failed_night"].default_status == dg.DefaultSensorStatus.RUNNING
