@@ -5,10 +5,11 @@ configuration is read then, and not when this module is imported.
 """
 
 import warnings
+from collections.abc import Sequence
 
 import dagster as dg
 
-from assets.automation import night_job, night_schedule
+from assets.automation import night_job, night_schedule, step_processes
 from assets.checks import table_checks
 from assets.consistent_rollouts import consistent_rollouts_assets
 from assets.critics import critic_assets
@@ -64,7 +65,8 @@ def build_definitions(settings: Settings, services: RunServices | None = None) -
             asset_checks=table_checks(assets),
             jobs=[job, problems_job()],
             schedules=[night_schedule(settings.schedule, job.name)],
-            sensors=workspace_sensors(settings),
+            sensors=workspace_sensors(settings, whole_night(assets)),
+            executor=step_processes(),
             resources={
                 "settings": settings,
                 "lake": Lake(settings.lake_url),
@@ -78,6 +80,11 @@ def graph(settings: Settings) -> list[dg.AssetsDefinition]:
     assets = [asset for pipeline in PIPELINES for asset in pipeline(settings)]
     every = with_upstream_versions([*assets, *night_report_assets(settings, assets)])
     return list(dg.with_source_code_references(every))
+
+
+def whole_night(assets: Sequence[dg.AssetsDefinition]) -> frozenset[dg.AssetKey]:
+    """What a run has to make for a night to be done: every asset that has nights."""
+    return frozenset(spec.key for asset in assets for spec in asset.specs if spec.partitions_def is not None)
 
 
 @dg.definitions
