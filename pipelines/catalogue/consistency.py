@@ -51,7 +51,7 @@ METHODS = (
     _judging(
         "prof", PROF_PAPER, "2509.03403",
         "Removes the right rollouts with the worst steps and the wrong ones with the best, balancing both.",
-        prof.PROF, "consistent_rollouts/prof",
+        prof.PROF, "consistent_rollouts/lots",
         "verified",
         "50 % kept; of the right answers 16.0 % were flawed before, 10.7 % after (by lot: 15.4 %). "
         "1 M samples from Parquet to Parquet on two busy cores: 2.7 times DuckDB's plain copy, 1.1 GiB",
@@ -59,21 +59,21 @@ METHODS = (
     _judging(
         "prof_ratio", PROF_PAPER, "2509.03403",
         "PROF that keeps the proportion of right to wrong (variant of the paper; its rounding is deduced).",
-        prof.PROF_RATIO, "consistent_rollouts/prof",
+        prof.PROF_RATIO, None,
         "experimental",
         "50 % kept; of the right answers 16.0 % were flawed before, 11.6 % after",
     ),
     _judging(
         "prof_joint", PROF_PAPER, "2509.03403",
         "PROF that ranks right and wrong rollouts together (variant of the paper, worse there).",
-        prof.PROF_JOINT, "consistent_rollouts/prof",
+        prof.PROF_JOINT, None,
         "experimental",
         "50 % kept; of the right answers 16.0 % were flawed before, 6.0 % after",
     ),
     _judging(
         "random_removal", PROF_PAPER, "2509.03403",
         "Removes as many right and wrong rollouts as PROF, but by lot: the baseline of every filter.",
-        prof.RANDOM_REMOVAL, "consistent_rollouts/prof",
+        prof.RANDOM_REMOVAL, "consistent_rollouts/lots",
         "verified",
         "50 % kept; of the right answers 16.0 % were flawed before, 15.4 % after",
     ),
