@@ -30,7 +30,7 @@ MAX_TEXT = 300  # characters of a text that are shown
 ID_COLUMNS = ("rollout_id", "pair_id", "group_id", "critique_id", "refinement_id", "problem_id")
 TABLES = (
     "rollouts", "evaluation_rollouts", "preference_pairs", "critiques", "verdicts", "refinements", "problems",
-    "search_nodes", "consistency_results", "step_scores",
+    "search_nodes", "consistency_results", "step_scores", "human_labels",
 )  # fmt: skip
 Row = Mapping[str, object]
 LookUpRequest = Callable[[str], RequestRecord | None]
@@ -41,7 +41,7 @@ LookUpRequest = Callable[[str], RequestRecord | None]
 class Origin:
     """One thing that a row was made from, and what that was made from in turn."""
 
-    kind: str  # pair | rollout | node | critique | verdict | refinement | decision | scorer | request | problem
+    kind: str  # pair, rollout, node, critique, verdict, review, refinement, decision, scorer, request or problem
     row_id: str  # "" where the thing has no id of its own
     facts: tuple[tuple[str, str], ...]  # what is known of it, as names and values; what is not known is left out
     role: str = ""  # what it is to the row above: chosen, rejected, ...
@@ -150,6 +150,7 @@ class Tracer:
             *(_decision(one) for one in self._rows("decisions", **where)),
             *(self._scorer(one, night) for one in self._rows("scorers", **where)),
             *(_verdict(one) for one in self._rows("verdict", **where)),
+            *(_review(one) for one in self._rows("reviews", **where)),
             *(self._critique(one) for one in self._rows("critiques", **where)),
             *(self._refinement(one) for one in self._rows("refinements", **where)),
         ]
@@ -279,6 +280,11 @@ def _decision(row: Row) -> Origin:
 
 def _verdict(row: Row) -> Origin:
     return Origin("verdict", "", facts_of(row, ("verdict", "confidence", "first_error_step", "num_agents", "error")))
+
+
+def _review(row: Row) -> Origin:
+    names = ("reviewer", "reviewed_on", "first_error_step", "comment", "is_blind")
+    return Origin("review", row["review_id"], facts_of(row, names))
 
 
 # forward -------------------------------------------------------------------------------------------

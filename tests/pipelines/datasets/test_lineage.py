@@ -185,6 +185,16 @@ def test_a_rollout_leads_to_filter_scorer_verdict_critique_refinement_and_reques
     }  # fmt: skip
 
 
+def test_a_rollout_leads_to_what_people_said_of_it(tmp_path):
+    lake = Lake(tmp_path)
+    rollout = {"rollout_id": "r", "problem_id": "p", "steps": ["a"], "night": NIGHT}
+    review = {"review_id": "v", "rollout_id": "r", "first_error_step": 0, "reviewer": "ann", "night": NIGHT}
+    lake.write("rollouts", rows_to_table("rollouts", [rollout]), partition=NIGHT)
+    lake.write("human_labels", rows_to_table("human_labels", [review | {"is_blind": True}]), partition=NIGHT)
+    (found,) = trace(lake, "r")
+    assert source(found, "review") == {"first_error_step": "0", "reviewer": "ann", "is_blind": "True"}
+
+
 def test_a_rollout_of_a_tree_leads_through_its_path_to_the_requests_in_the_store(lake):
     (leaf,) = trace(lake, "leaf")
     assert named(leaf) == [("problem", "p"), ("node", "t:0"), ("node", "t:1"), ("node", "t:3")]
