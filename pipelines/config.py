@@ -22,6 +22,7 @@ from pipelines.config_models import (
     STARTER_AGENTS,
     AgentConfig,
     AgentMethodConfig,
+    CloudCriticConfig,
     ConsistencyConfig,
     ConsistencyMethodConfig,
     CriticConfig,
@@ -55,14 +56,13 @@ from pipelines.config_models import (
 from pipelines.errors import ConfigError
 
 __all__ = [
-    "STARTER_AGENTS", "AgentConfig", "AgentMethodConfig", "ConsistencyConfig", "ConsistencyMethodConfig",
-    "CriticConfig", "CritiquesConfig", "EngineConfig", "ExtensionsConfig", "FileSource", "GenerativeCriticConfig",
-    "NightReportConfig", "PairMethodConfig", "PairsConfig", "PathsConfig", "PluginSource", "PolicyConfig",
-    "ProblemsConfig", "PromotionConfig", "PublishingConfig", "ReportsConfig", "RetrievalConfig",
+    "STARTER_AGENTS", "AgentConfig", "AgentMethodConfig", "CloudCriticConfig", "ConsistencyConfig",
+    "ConsistencyMethodConfig", "CriticConfig", "CritiquesConfig", "EngineConfig", "ExtensionsConfig", "FileSource",
+    "GenerativeCriticConfig", "NightReportConfig", "PairMethodConfig", "PairsConfig", "PathsConfig", "PluginSource",
+    "PolicyConfig", "ProblemsConfig", "PromotionConfig", "PublishingConfig", "ReportsConfig", "RetrievalConfig",
     "RolloutsConfig", "ScheduleConfig", "Section", "Settings", "SourceConfig", "StarterSource", "StrategyConfig",
-    "TokenScoresConfig",
-    "TrainingSetsConfig",
-    "TreeExtractsConfig", "allowed_values", "effective", "key_lines", "load_settings", "parse_settings",
+    "TokenScoresConfig", "TrainingSetsConfig", "TreeExtractsConfig", "allowed_values", "effective", "key_lines",
+    "load_settings", "parse_settings",
 ]  # fmt: skip
 
 CONFIG_VARIABLE = "REASONMILL_CONFIG"

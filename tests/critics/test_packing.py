@@ -4,7 +4,14 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given
-from transformers import AutoModelForTokenClassification, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import (
+    AutoModelForTokenClassification,
+    GemmaConfig,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from critics.batches import Unit, collate
 from critics.errors import CheckpointError
