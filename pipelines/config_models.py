@@ -529,6 +529,30 @@ class CriticConfig(Section):
         return self
 
 
+class CloudCriticConfig(Section):
+    """A critic that writes a critique before it scores (CLoud), trained by `reasonmill critic train-cloud`."""
+
+    init: str = Field("policy", min_length=1, description='"policy" (its critique role) or a model folder')
+    reward_loss: Literal["pairs", "outcome"] = Field(
+        "pairs", description="pairs: right above wrong rollouts of a problem; outcome: cross-entropy with the grade"
+    )
+    lm_weight: float = Field(1.25, ge=0.0, le=1000.0, description="weight of the critiques' language loss")
+    sft_steps: int = Field(100, ge=0, le=10_000_000, description="steps on the agents' critiques, before its own")
+    steps: int = Field(200, ge=1, le=10_000_000, description="steps of the joint loss, on its own critiques")
+    batch_size: int = Field(64, ge=2, le=65_536, description="rollouts per step; whole problems")
+    learning_rate: float = Field(3e-4, gt=0.0, le=1.0, description="peak learning rate; 1e-6 for 8B in the paper")
+    weight_decay: float = Field(0.01, ge=0.0, le=1.0, description="weight decay of AdamW")
+    dropout: float = Field(0.1, ge=0.0, lt=1.0, description="dropout of the reward head")
+    validation_fraction: float = Field(0.1, ge=0.0, le=0.5, description="share of problems that decides what is kept")
+    eval_every: int = Field(50, ge=1, description="steps between validations and saved states")
+    num_critiques: int = Field(
+        1, ge=1, le=1024, description="critiques per scored solution: 1 greedy, or the mean reward of several samples"
+    )
+    temperature: float = Field(1.0, gt=0.0, le=10.0, description="of sampled critiques")
+    max_tokens: int = Field(192, ge=1, le=1_048_576, description="tokens per critique")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of head, order, dropout and samples")
+
+
 class GenerativeCriticConfig(Section):
     """A language model that judges steps by its log-probabilities of two verdicts (`process_critic.kind`)."""
 
@@ -965,6 +989,7 @@ class Settings(Section):
     new_problems: NewProblemsConfig = Field(NewProblemsConfig())
     process_critic: CriticConfig = Field(CriticConfig())
     generative_critic: GenerativeCriticConfig = Field(GenerativeCriticConfig())
+    cloud_critic: CloudCriticConfig = Field(CloudCriticConfig())
     promotion: PromotionConfig = Field(PromotionConfig())
     tree_extracts: TreeExtractsConfig = Field(TreeExtractsConfig())
     token_scores: TokenScoresConfig = Field(TokenScoresConfig())

@@ -11,9 +11,9 @@
 Both start from the starter policy and use the threads that torch takes. The ratio is that of the best batch size of
 each. Path tokens over distinct tokens, of single trees, is what packing alone can reach where padding costs nothing.
 
-Where the time goes (torch's profile of one epoch over 200 trees of a lake, 13,616 packed tokens, 128 rows per batch, one
-thread): 53 % products of matrices, which run at 83 of the about 95 GFLOP/s that the core reaches alone, so that nothing
-but fewer tokens makes them cheaper; 20 % attention, 24 % small operations of the network, 1 % the optimiser, 1 % prefix
+Where the time goes (torch's profile of one epoch over 200 trees of a lake, 13,616 packed tokens, 128 rows per batch,
+one thread): 53 % products of matrices, at 83 of the about 95 GFLOP/s that the core reaches alone, so that nothing but
+fewer tokens makes them cheaper; 20 % attention, 24 % small operations of the network, 1 % the optimiser, 1 % prefix
 trees and chunks. So the ratio follows path tokens over distinct ones, times what the Trainer pads. Tried on those
 batches beside the ways below, CPU time of forward and backward passes:
 
