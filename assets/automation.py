@@ -11,19 +11,24 @@ from pipelines.config import ScheduleConfig
 MAX_CONCURRENT_STEPS = 2
 
 
+def step_processes() -> dg.ExecutorDefinition:
+    """Each step in a process of its own: the executor of every run, also of those that the UI starts without a job."""
+    return dg.multiprocess_executor.configured(
+        {
+            "max_concurrent": MAX_CONCURRENT_STEPS,
+            # one process imports the code, every step is a fork of it: seconds saved per step
+            "start_method": {"forkserver": {"preload_modules": ["assets.definitions"]}},
+        }
+    )
+
+
 def night_job(partitions: dg.PartitionsDefinition):
     """Every asset and check for one night, each step in its own process."""
     return dg.define_asset_job(
         "night",
         selection=dg.AssetSelection.all(),
         partitions_def=partitions,
-        executor_def=dg.multiprocess_executor.configured(
-            {
-                "max_concurrent": MAX_CONCURRENT_STEPS,
-                # one process imports the code, every step is a fork of it: seconds saved per step
-                "start_method": {"forkserver": {"preload_modules": ["assets.definitions"]}},
-            }
-        ),
+        executor_def=step_processes(),
         description="The whole graph for one night: problems in, datasets, a critic and reports out.",
     )
 

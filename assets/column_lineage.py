@@ -30,6 +30,12 @@ COMPUTED: Mapping[str, Mapping[str, Columns]] = {
     "critiques": {"verdict": (("rollouts", "steps"),), "step_verdicts": (("rollouts", "steps"),)},
     "verdicts": {"verdict": (("critiques", "verdict"),), "confidence": (("critiques", "verdict"),)},
     "refinements": {"steps": (("rollouts", "steps"), ("critiques", "text"))},
+    "new_problems": {  # an answer and an id of their own, in spite of the names
+        "source_problem_id": (("problems", "problem_id"),),
+        "answer_margin": (("rollouts", "answer"),),
+        "problem_id": (),
+        "reference_answer": (),
+    },
     "node_values": {"value": (("search_nodes", "outcome_reward"), ("search_nodes", "raw_value"))},
     "first_errors": {"step": (("search_nodes", "value"), ("rollouts", "outcome_reward"))},
     "consistency_results": {

@@ -104,6 +104,7 @@ def critiques_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             yield from write_tables(
                 lake, vars(made), night, upstream=["problems", "rollouts"], numbers=numbers, engine=use.engine
             )
-            yield work_result("critiques", made.critiques.num_rows, use, is_wanted=chosen.num_rollouts > 0)
+            num_rows = made.critiques.num_rows + made.critique_records.num_rows
+            yield work_result("critiques", num_rows, use, is_wanted=chosen.num_rollouts > 0)
 
     return [critiques]

@@ -5,15 +5,17 @@ configuration is read then, and not when this module is imported.
 """
 
 import warnings
+from collections.abc import Sequence
 
 import dagster as dg
 
-from assets.automation import night_job, night_schedule
+from assets.automation import night_job, night_schedule, step_processes
 from assets.checks import table_checks
 from assets.consistent_rollouts import consistent_rollouts_assets
 from assets.critics import critic_assets
 from assets.critiques import critiques_assets
 from assets.current_critic import current_critic_spec
+from assets.new_problems import new_problems_assets
 from assets.night_report import night_report_assets
 from assets.partitions import nightly_partitions
 from assets.preference_pairs import preference_pairs_assets
@@ -39,6 +41,7 @@ PIPELINES = (
     tree_extracts_assets,
     token_scores_assets,
     critiques_assets,
+    new_problems_assets,
     critic_assets,
     preference_pairs_assets,
     consistent_rollouts_assets,
@@ -62,7 +65,8 @@ def build_definitions(settings: Settings, services: RunServices | None = None) -
             asset_checks=table_checks(assets),
             jobs=[job, problems_job()],
             schedules=[night_schedule(settings.schedule, job.name)],
-            sensors=workspace_sensors(settings),
+            sensors=workspace_sensors(settings, whole_night(assets)),
+            executor=step_processes(),
             resources={
                 "settings": settings,
                 "lake": Lake(settings.lake_url),
@@ -76,6 +80,11 @@ def graph(settings: Settings) -> list[dg.AssetsDefinition]:
     assets = [asset for pipeline in PIPELINES for asset in pipeline(settings)]
     every = with_upstream_versions([*assets, *night_report_assets(settings, assets)])
     return list(dg.with_source_code_references(every))
+
+
+def whole_night(assets: Sequence[dg.AssetsDefinition]) -> frozenset[dg.AssetKey]:
+    """What a run has to make for a night to be done: every asset that has nights."""
+    return frozenset(spec.key for asset in assets for spec in asset.specs if spec.partitions_def is not None)
 
 
 @dg.definitions

@@ -20,3 +20,8 @@ def last_night() -> dg.TimeWindowPartitionMapping:
 def last_night_and_tonight() -> dg.TimeWindowPartitionMapping:
     """Maps a night to the night before it, where there is one, and itself."""
     return dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=0, allow_nonexistent_upstream_partitions=True)
+
+
+def night_of_run(context: dg.AssetExecutionContext) -> str | None:
+    """The night that a run makes, also for an asset without partitions; None where it makes none."""
+    return context.run.tags.get("dagster/partition")

@@ -1,4 +1,4 @@
-"""Asset `preference_pairs`."""
+"""Assets `preference_pairs` and `pair_results`."""
 
 from functools import partial
 
@@ -8,9 +8,9 @@ from assets.current_critic import current_critic_dep
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.partitions import last_night_and_tonight
 from assets.policy_shift import earlier_policy
-from assets.specs import Pipeline, asset_traits
+from assets.specs import Pipeline, table_specs
 from assets.tree_pages import tree_pages
-from assets.writing import read_night, write_night
+from assets.writing import read_night, write_tables
 from pipelines.config import PairsConfig, Settings
 from pipelines.extensions import load_extension
 from pipelines.lake import Lake
@@ -22,6 +22,11 @@ SOURCES = (
     "pipelines/preference_pairs.py", "pipelines/preference", "pipelines/search/extraction.py", "sql/preference_pairs",
     "assets/policy_shift.py",
 )  # fmt: skip
+DESCRIPTIONS = {
+    "preference_pairs": "One row per preference pair: two continuations of one prompt, both scores, and which method "
+    "made it.",
+    "pair_results": "One row per pair that a method made: kept, or which filter removed it and why.",
+}
 SHOWN_BESIDE = ("search_edges", "gold_steps", "first_errors")  # on the pages of trees; no pair depends on them
 
 
@@ -33,14 +38,19 @@ def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     load_method = partial(load_extension, settings, "filters")
     deps = [*tables_of(settings.preference_pairs, load_method), current_critic_dep(last_night_and_tonight())]
 
-    @dg.asset(**asset_traits(settings, pipeline, "preference_pairs", kinds={"duckdb", "parquet"}, deps=deps))
+    @dg.multi_asset(
+        name="preference_pairs",
+        specs=table_specs(
+            settings, pipeline, DESCRIPTIONS, kinds=dict.fromkeys(DESCRIPTIONS, {"duckdb", "parquet"}), deps=deps
+        ),
+    )
     def preference_pairs(
         context: dg.AssetExecutionContext,
         config: Launchpad,
         lake: dg.ResourceParam[Lake],
         settings: dg.ResourceParam[Settings],
-    ) -> dg.MaterializeResult:
-        """One row per preference pair: two continuations of one prompt, both scores, and which method made it."""
+    ):
+        """Mines, weighs and filters tonight's preference pairs."""
         night = context.partition_key
         with lake.lease(f"preference_pairs/{night}"):
             section = pipeline_config(config, PairsConfig)
@@ -57,14 +67,8 @@ def preference_pairs_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             seen = {table: read_night(lake, table, night) for table in SHOWN_BESIDE}
             with Warehouse.over({**tables, **seen, "preference_pairs": made.pairs}) as warehouse:
                 pages = tree_pages(settings, warehouse, night)
-            return write_night(
-                lake,
-                "preference_pairs",
-                made.pairs,
-                night,
-                upstream=inputs,
-                numbers=pair_numbers(made, PairTables(**tables)) | pages,
-                also_from=lineage,
-            )
+            rows = {"preference_pairs": made.pairs, "pair_results": made.results}
+            numbers = {"preference_pairs": pair_numbers(made, PairTables(**tables)) | pages}
+            yield from write_tables(lake, rows, night, upstream=inputs, numbers=numbers, also_from=lineage)
 
     return [preference_pairs]

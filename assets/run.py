@@ -4,6 +4,7 @@ The same job, assets and checks as in `dagster dev`, with Dagster's in-process e
 the run is recorded there, so the UI shows it; otherwise nothing of it outlives the call but the tables.
 """
 
+import logging
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 
 from assets.alerts import night_succeeded, report_failure
 from assets.definitions import build_definitions
+from assets.lost_runs import end_lost_runs, require_no_other, this_machine
 from assets.partitions import nightly_partitions
 from assets.promotion import PROMOTABLE
 from assets.resources import RunServices
@@ -25,6 +27,8 @@ from pipelines.inference.engine_service import stop_engine
 from pipelines.lake import Lake
 from pipelines.policies import adopt, with_adopted_policy
 from pipelines.records import ProgressFn
+
+logger = logging.getLogger(__name__)
 
 JOB = "night"
 CHECK_EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION.value
@@ -79,8 +83,11 @@ def materialize_night(
 
     Raises:
         ReasonmillError: as the failing stage raised it, and for a blocking check that found offending rows.
+        PartitionBusyError: another run makes this night.
     """
     require_night(settings, night)
+    with instance_of_run() as instance:
+        wait_or_refuse(instance, night)
     settings = with_newest_policy(settings)
     services = services or RunServices(settings, on_progress=on_progress)
     job = build_definitions(settings, services).resolve_job_def(JOB)
@@ -93,6 +100,7 @@ def materialize_night(
                 partition_key=night,
                 asset_selection=selected_keys(job, selection),
                 run_id=run_id,
+                tags=this_machine(),
             )
             events = result.all_events
         except DagsterAssetCheckFailedError as error:
@@ -109,6 +117,17 @@ def materialize_night(
         if selection is None:
             night_succeeded(settings, night)
         return summary_of(events, Lake(settings.lake_url), night)
+
+
+def wait_or_refuse(instance: dg.DagsterInstance, night: str) -> None:
+    """PartitionBusyError where this night is being made; of another run that is waited for, the log tells.
+
+    A run whose process was killed is neither: it is marked as failed and gives up what it held.
+    """
+    for run_id in end_lost_runs(instance):
+        logger.warning("The run %s was killed before its end; it is marked as failed and holds nothing more.", run_id)
+    for run_id in require_no_other(instance, night):
+        logger.warning("The run %s is under way; where it uses the engine, this night waits for it.", run_id)
 
 
 def with_newest_policy(settings: Settings) -> Settings:

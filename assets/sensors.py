@@ -1,19 +1,20 @@
 """Sensors: new policies, changed problem files, and nights that fail or are done."""
 
 import hashlib
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 
 from assets.alerts import POLICY_REJECTED, night_succeeded, reason_of, report_failure, run_command, tell
+from assets.lost_runs import PARTITION_TAG, lost_runs
 from assets.promotion import PROMOTABLE
 from pipelines.config import FileSource, PluginSource, Settings
 from pipelines.night_report.alerts import Alert, alert_names, clear_alert, read_alert
 from pipelines.policies import Adoption, adopt
 
 EVERY_S = 60
-PARTITION_TAG = "dagster/partition"
 NIGHT_JOB, PROBLEMS_JOB = "night", "read_problems"
 CRITIC_HELD = "critic_held"
 BUSY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
@@ -26,9 +27,15 @@ def problems_job() -> dg.JobDefinition:
     )
 
 
-def workspace_sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """Every sensor of a workspace."""
-    return [new_policy(settings), new_problem_files(settings), failed_night(settings), done_night(settings)]
+def workspace_sensors(settings: Settings, whole_night: Collection[dg.AssetKey]) -> list[dg.SensorDefinition]:
+    """Every sensor of a workspace; `whole_night`: the assets that make a night."""
+    return [
+        new_policy(settings),
+        new_problem_files(settings),
+        failed_night(settings),
+        done_night(settings, whole_night),
+        lost_runs(),
+    ]
 
 
 def _status(is_on: bool) -> dg.DefaultSensorStatus:
@@ -165,8 +172,12 @@ def is_only_held(instance: dg.DagsterInstance, run_id: str) -> bool:
     return blocked == {PROMOTABLE} and len(failures) == 1
 
 
-def done_night(settings: Settings) -> dg.SensorDefinition:
-    """Takes the alert of a night away once it is done."""
+def done_night(settings: Settings, whole_night: Collection[dg.AssetKey]) -> dg.SensorDefinition:
+    """Takes the alert of a night away once it is done.
+
+    A run of the job makes the whole night, and so does any run that was asked for every asset of it, such as one of a
+    backfill in the UI.
+    """
 
     @dg.run_status_sensor(
         name="done_night",
@@ -177,7 +188,9 @@ def done_night(settings: Settings) -> dg.SensorDefinition:
     )
     def sense(context: dg.RunStatusSensorContext) -> None:
         run = context.dagster_run
-        if (night := run.tags.get(PARTITION_TAG)) is not None and run.job_name == NIGHT_JOB:
+        asked = run.asset_selection
+        is_whole = run.job_name == NIGHT_JOB if asked is None else asked >= frozenset(whole_night)
+        if (night := run.tags.get(PARTITION_TAG)) is not None and is_whole:
             night_succeeded(settings, night)
 
     return sense

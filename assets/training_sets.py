@@ -1,6 +1,7 @@
 """Assets `sft`, `preference`, `stepwise`, `prompts` and `rl_groups`: the sets that trainers read."""
 
 from collections.abc import Callable
+from dataclasses import fields
 
 import dagster as dg
 import pyarrow as pa
@@ -12,6 +13,7 @@ from assets.partitions import last_night_and_tonight
 from assets.resources import prompts_of
 from assets.specs import Pipeline, table_specs
 from assets.writing import read_night, write_tables
+from pipelines.agents.training_rows import Asking, CritiqueTables, with_critique_rows
 from pipelines.config import Settings, TrainingSetsConfig
 from pipelines.inference.session import model_folder
 from pipelines.inference.tokens import Tokenizer
@@ -20,12 +22,15 @@ from pipelines.training_sets import build_training_sets
 
 SOURCES = (
     "pipelines/training_sets.py", "pipelines/reasoning/prompts", "pipelines/reasoning/prompts.py",
-    "pipelines/search/extraction.py", "sql/training_sets",
+    "pipelines/search/extraction.py", "sql/training_sets", "pipelines/agents/training_rows.py",
+    "pipelines/agents/judge_data.py", "pipelines/agents/rewards.py", "sql/critiques",
 )  # fmt: skip
 INPUTS = (
     "problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements",
     "step_scores",
 )  # fmt: skip
+CRITIQUE_INPUTS = ("critiques", "critique_records")
+"""Beside INPUTS, for what trains critics and judges; the records hold explanations of expo and egsr too."""
 REPLAY = "replay"
 DESCRIPTIONS = {
     "sft": "One row per right solution for supervised fine-tuning (prompt, completion).",
@@ -51,7 +56,7 @@ def replay_share(sft: pa.Table) -> float:
 
 def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """All training sets of a night, as one step."""
-    config = (settings.training_sets, settings.policy)
+    config = (settings.training_sets, settings.policy, *settings.critiques.agents)
     pipeline = Pipeline("training_sets", "1", SOURCES, config, workspace=("prompts",))
     Launchpad = launchpad_config(settings.training_sets)
     current = current_critic_dep(last_night_and_tonight())
@@ -63,7 +68,7 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             pipeline,
             DESCRIPTIONS,
             kinds=dict.fromkeys(DESCRIPTIONS, {"duckdb", "parquet"}),
-            deps=[*INPUTS, REPLAY, current],
+            deps=[*INPUTS, *CRITIQUE_INPUTS, REPLAY, current],
         ),
     )
     def training_sets(
@@ -75,12 +80,18 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         """Puts tonight's training data into the trainers' own columns."""
         night = context.partition_key
         with lake.lease(f"training_sets/{night}"):
-            inputs = [read_night(lake, table, night) for table in INPUTS]
-            chosen = pipeline_config(config, TrainingSetsConfig)
+            inputs = {table: read_night(lake, table, night) for table in (*INPUTS, *CRITIQUE_INPUTS, REPLAY)}
+            chosen, chat_text = pipeline_config(config, TrainingSetsConfig), chat_text_of(settings)
+            asking = Asking(prompts_of(settings), settings.critiques.agents, chat_text)
+            own = [inputs[table] for table in INPUTS]
             sets = build_training_sets(
-                *inputs, prompts_of(settings), chosen, night, chat_text_of(settings), read_night(lake, REPLAY, night)
-            )
-            numbers = {"sft": {"replay_share": replay_share(sets["sft"])}}
-            yield from write_tables(lake, sets, night, upstream=(*INPUTS, REPLAY), numbers=numbers)
+                *own, asking.prompts, chosen, night, chat_text,
+                replay=inputs[REPLAY], critique_records=inputs["critique_records"],
+            )  # fmt: skip
+            replayed = replay_share(sets["sft"])
+            tables = CritiqueTables(**{one.name: inputs[one.name] for one in fields(CritiqueTables)})
+            sets, numbers = with_critique_rows(sets, tables, asking, chosen, night)
+            numbers = {**numbers, "sft": {"replay_share": replayed, **numbers.get("sft", {})}}
+            yield from write_tables(lake, sets, night, upstream=tuple(inputs), numbers=numbers)
 
     return [training_sets]

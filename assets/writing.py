@@ -127,7 +127,10 @@ def write_tables(
     upstream: Sequence[str],
     numbers: Mapping[str, Mapping[str, float]],
     engine: str | None = None,
+    also_from: Mapping[str, str] | None = None,
 ) -> Iterator[dg.MaterializeResult]:
     """Several tables of one step, in order; each is its own atomic commit."""
     for table, rows in tables.items():
-        yield write_night(lake, table, rows, night, upstream=upstream, numbers=numbers.get(table), engine=engine)
+        yield write_night(
+            lake, table, rows, night, upstream=upstream, numbers=numbers.get(table), engine=engine, also_from=also_from
+        )

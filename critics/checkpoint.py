@@ -21,6 +21,8 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from critics.errors import CheckpointError
@@ -60,12 +62,19 @@ def save_critic(
     out_folder: Path,
     manifest: CriticManifest,
     training_problems: frozenset[str],
+    more: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> CriticManifest:
-    """Write a checkpoint folder, replacing an earlier one as a whole; returns the manifest with its digest."""
+    """Write a checkpoint folder, replacing an earlier one as a whole; returns the manifest with its digest.
+
+    more: further safetensors files beside the network's, in folders of their own: path -> weights.
+    """
     unfinished = out_folder.parent / f".{out_folder.name}.{uuid.uuid4().hex}"
     try:
         out_folder.parent.mkdir(parents=True, exist_ok=True)
         critic.save_pretrained(unfinished)
+        for place, weights in (more or {}).items():
+            (unfinished / place).parent.mkdir()
+            save_file(dict(weights), unfinished / place)
         for name in TOKENIZER_FILES:
             if (tokenizer_folder / name).is_file():
                 shutil.copyfile(tokenizer_folder / name, unfinished / name)
@@ -105,9 +114,9 @@ def problems_seen_by(folder: Path) -> frozenset[str]:
 
 
 def folder_digest(folder: Path) -> str:
-    """sha256 (hex) of a model folder's configuration and safetensors weights."""
+    """sha256 (hex) of a model folder's configuration and safetensors weights, also those in folders below it."""
     sha = hashlib.sha256()
-    for path in [folder / "config.json", *sorted(folder.glob("*.safetensors"))]:
+    for path in [folder / "config.json", *sorted(folder.rglob("*.safetensors"))]:
         sha.update(path.name.encode())
         with path.open("rb") as file:
             sha.update(hashlib.file_digest(file, "sha256").digest())

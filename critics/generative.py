@@ -89,7 +89,7 @@ class GenerativeScorer:
 
     def knows(self, text: str) -> bool:
         """Whether the model reads a step, or the statement in a prompt, back as it was."""
-        tokenizer, own = self._model[1], self._statement(text)
+        tokenizer, own = self._model[1], self._prompts.statement_of(text)
         return tokenizer.decode(tokenizer.encode(own)) == own
 
     def score(self, prompts: Sequence[str], steps: Sequence[Sequence[str]]) -> list[list[float | None]]:
@@ -146,7 +146,7 @@ class GenerativeScorer:
 
     def _by_critiques(self, session: CriticSession) -> Callable[[str, Sequence[str]], Awaitable[list[float | None]]]:
         async def judge(prompt: str, steps: Sequence[str]) -> list[float | None]:
-            problem = {"prompt": self._statement(prompt)}
+            problem = {"prompt": self._prompts.statement_of(prompt)}
             asked = self._prompts.encode(self._prompts.critique_prompt(self._agent, problem, steps), session.tokenizer)
             critiques = await self._critiques(session, asked)
             by_critique = await asyncio.gather(
@@ -155,11 +155,6 @@ class GenerativeScorer:
             return [_mean_of_known(of_step) for of_step in zip(*by_critique, strict=True)]
 
         return judge
-
-    def _statement(self, prompt: str) -> str:
-        """The problem's statement in a prompt of `verify_prompt`; any other text as it is."""
-        before, _, behind = self._prompts.verify.partition("{prompt}")
-        return prompt.removeprefix(before).removesuffix(behind) if prompt.startswith(before) else prompt
 
     async def _critiques(self, session: CriticSession, asked: tuple[int, ...]) -> list[str]:
         config = self._config

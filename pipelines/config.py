@@ -22,6 +22,7 @@ from pipelines.config_models import (
     STARTER_AGENTS,
     AgentConfig,
     AgentMethodConfig,
+    CloudCriticConfig,
     ConsistencyConfig,
     ConsistencyMethodConfig,
     CriticConfig,
@@ -30,6 +31,9 @@ from pipelines.config_models import (
     ExtensionsConfig,
     FileSource,
     GenerativeCriticConfig,
+    MadeSource,
+    NewProblemMethodConfig,
+    NewProblemsConfig,
     NightReportConfig,
     PairMethodConfig,
     PairsConfig,
@@ -56,14 +60,14 @@ from pipelines.config_models import (
 from pipelines.errors import ConfigError
 
 __all__ = [
-    "STARTER_AGENTS", "AgentConfig", "AgentMethodConfig", "ConsistencyConfig", "ConsistencyMethodConfig",
-    "CriticConfig", "CritiquesConfig", "EngineConfig", "ExtensionsConfig", "FileSource", "GenerativeCriticConfig",
-    "NightReportConfig", "PairMethodConfig", "PairsConfig", "PathsConfig", "PluginSource", "PolicyConfig",
-    "ProblemsConfig", "PromotionConfig", "PublishingConfig", "ReplayConfig", "ReportsConfig", "RetrievalConfig",
+    "STARTER_AGENTS", "AgentConfig", "AgentMethodConfig", "CloudCriticConfig", "ConsistencyConfig",
+    "ConsistencyMethodConfig", "CriticConfig", "CritiquesConfig", "EngineConfig", "ExtensionsConfig", "FileSource",
+    "GenerativeCriticConfig", "MadeSource", "NewProblemMethodConfig", "NewProblemsConfig", "NightReportConfig",
+    "PairMethodConfig", "PairsConfig", "PathsConfig", "PluginSource", "PolicyConfig", "ProblemsConfig",
+    "PromotionConfig", "PublishingConfig", "ReplayConfig", "ReportsConfig", "RetrievalConfig",
     "RolloutsConfig", "ScheduleConfig", "Section", "Settings", "SourceConfig", "StarterSource", "StrategyConfig",
-    "TokenScoresConfig",
-    "TrainingSetsConfig",
-    "TreeExtractsConfig", "allowed_values", "effective", "key_lines", "load_settings", "parse_settings",
+    "TokenScoresConfig", "TrainingSetsConfig", "TreeExtractsConfig", "allowed_values", "effective", "key_lines",
+    "load_settings", "parse_settings",
 ]  # fmt: skip
 
 CONFIG_VARIABLE = "REASONMILL_CONFIG"

@@ -90,7 +90,14 @@ class PluginSource(Section):
     limit: int | None = Field(None, ge=1, description="take only the first so many problems")
 
 
-SourceConfig = Annotated[StarterSource | FileSource | PluginSource, Field(discriminator="kind")]
+class MadeSource(Section):
+    """Problems that the policy posed on earlier nights and that passed all tests (section new_problems)."""
+
+    kind: Literal["new_problems"] = Field(description="kept rows of the table new_problems")
+    methods: tuple[Name, ...] = Field((), description="take only what these methods made; empty: all")
+
+
+SourceConfig = Annotated[StarterSource | FileSource | PluginSource | MadeSource, Field(discriminator="kind")]
 
 DEFAULT_SOURCES = (
     StarterSource(family="arithmetic", count=1000),
@@ -109,6 +116,12 @@ class ProblemsConfig(Section):
         0.2, ge=0.0, le=0.9, description="share of your own sources' problems that is never trained on"
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of generated problems")
+
+    @model_validator(mode="after")
+    def _problems_to_begin_with(self) -> "ProblemsConfig":
+        if all(isinstance(source, MadeSource) for source in self.sources):
+            raise ValueError('sources of the kind "new_problems" alone give nothing to begin with; add another source')
+        return self
 
 
 class PolicyConfig(Section):
@@ -516,6 +529,30 @@ class CriticConfig(Section):
         return self
 
 
+class CloudCriticConfig(Section):
+    """A critic that writes a critique before it scores (CLoud), trained by `reasonmill critic train-cloud`."""
+
+    init: str = Field("policy", min_length=1, description='"policy" (its critique role) or a model folder')
+    reward_loss: Literal["pairs", "outcome"] = Field(
+        "pairs", description="pairs: right above wrong rollouts of a problem; outcome: cross-entropy with the grade"
+    )
+    lm_weight: float = Field(1.25, ge=0.0, le=1000.0, description="weight of the critiques' language loss")
+    sft_steps: int = Field(100, ge=0, le=10_000_000, description="steps on the agents' critiques, before its own")
+    steps: int = Field(200, ge=1, le=10_000_000, description="steps of the joint loss, on its own critiques")
+    batch_size: int = Field(64, ge=2, le=65_536, description="rollouts per step; whole problems")
+    learning_rate: float = Field(3e-4, gt=0.0, le=1.0, description="peak learning rate; 1e-6 for 8B in the paper")
+    weight_decay: float = Field(0.01, ge=0.0, le=1.0, description="weight decay of AdamW")
+    dropout: float = Field(0.1, ge=0.0, lt=1.0, description="dropout of the reward head")
+    validation_fraction: float = Field(0.1, ge=0.0, le=0.5, description="share of problems that decides what is kept")
+    eval_every: int = Field(50, ge=1, description="steps between validations and saved states")
+    num_critiques: int = Field(
+        1, ge=1, le=1024, description="critiques per scored solution: 1 greedy, or the mean reward of several samples"
+    )
+    temperature: float = Field(1.0, gt=0.0, le=10.0, description="of sampled critiques")
+    max_tokens: int = Field(192, ge=1, le=1_048_576, description="tokens per critique")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of head, order, dropout and samples")
+
+
 class GenerativeCriticConfig(Section):
     """A language model that judges steps by its log-probabilities of two verdicts (`process_critic.kind`)."""
 
@@ -553,6 +590,49 @@ class PromotionConfig(Section):
     )
     num_bootstrap: int = Field(1000, ge=100, le=1_000_000, description="resamples of problems behind the 95 %")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the resamples")
+
+
+class NewProblemMethodConfig(Section):
+    """One method that poses new problems."""
+
+    method: Name = Field(description="tt_si or imagination")
+    num_sources: int = Field(100, ge=0, description="training problems that it starts from per night, at most")
+    num_variants: int = Field(4, ge=1, le=64, description="new problems asked for per source")
+    parameters: dict[Name, ParameterValue] = Field({}, description="the method's own parameters")
+
+
+class NewProblemsConfig(Section):
+    """New problems that the policy poses, graded and tested; a source of the kind new_problems trains on them."""
+
+    methods: tuple[NewProblemMethodConfig, ...] = Field(
+        (), description="the methods, one [[new_problems.methods]] table each; none: no problem is posed"
+    )
+    temperature: float = Field(1.0, ge=0.0, le=10.0, description="sampling temperature of statements and grades")
+    max_tokens: int = Field(256, ge=1, le=1_048_576, description="tokens per statement, grade or solution")
+    structured: bool = Field(
+        True,
+        description="have the engine's grammar enforce the form of the starter's statements and of grades; the engine "
+        "must be vLLM. The starter writes no statement without it",
+    )
+    num_grades: int = Field(
+        4, ge=1, le=64, description="grades of answerability and faithfulness per problem in words, by the policy"
+    )
+    min_answerability: float = Field(0.5, ge=0.0, le=1.0, description="share of the grades that must say answerable")
+    min_faithfulness: float = Field(0.5, ge=0.0, le=1.0, description="share of the grades that must say faithful")
+    num_solutions: int = Field(
+        8, ge=1, le=256, description="solutions sampled per problem in words; its answer is what most of them say"
+    )
+    min_agreement: float = Field(
+        0.5, gt=0.0, le=1.0, description="share of these solutions that must say so, those without an answer counted"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of sources, statements, grades and solutions")
+
+    @model_validator(mode="after")
+    def _distinct_methods(self) -> "NewProblemsConfig":
+        methods = [one.method for one in self.methods]
+        if len(set(methods)) < len(methods):
+            raise ValueError(f"methods must differ, these are {', '.join(methods)}")
+        return self
 
 
 TRANSITIONS = (
@@ -742,8 +822,10 @@ class ReplayConfig(Section):
 class TrainingSetsConfig(Section):
     """What goes into the sets that trainers read."""
 
-    sft_from: tuple[Literal["consistent_rollouts", "refinements", "search"], ...] = Field(
-        ("consistent_rollouts", "refinements", "search"), description="origins of the right solutions in `sft`"
+    sft_from: tuple[Literal["consistent_rollouts", "refinements", "search", "explanations"], ...] = Field(
+        ("consistent_rollouts", "refinements", "search"),
+        description="origins of the right solutions in `sft`; explanations: kept records of expo and egsr, where "
+        "critiques.methods has them",
     )
     max_sft_per_problem: int = Field(4, ge=1, description="solutions per problem in `sft`")
     min_step_score: float = Field(
@@ -763,6 +845,25 @@ class TrainingSetsConfig(Section):
         0.0, ge=0.0, lt=1.0, description="a step is labelled right when its value is above this"
     )
     normalise_advantages: bool = Field(True, description="divide group advantages by their standard deviation")
+    critique_sft: tuple[Literal["final_critiques", "kept_rationales", "passing_critiques", "critique_records"], ...] = (
+        Field(
+            (),
+            description="what trains critics in `sft`: final critiques or agents' rationales that reach the grade, "
+            "critiques whose refinements are all right (CTRL), records of the other methods; empty: nothing",
+        )
+    )
+    critique_preference: tuple[Literal["marv_pairs", "judgment_pairs", "critique_records"], ...] = Field(
+        (),
+        description="pairs of critiques in `preference`: those of preference_pairs, a right against a wrong judgment "
+        "of one solution, pairs of the other methods; empty: none",
+    )
+    max_critiques_per_problem: int = Field(4, ge=1, description="critiques, and pairs of them, per problem")
+    judge_share: float = Field(
+        0.0, ge=0.0, lt=1.0, description="rows of `prompts` that train judging, at most this share; 0 = none"
+    )
+    judge_prompts_from: tuple[Literal["recycled_rollouts", "preference_prompts"], ...] = Field(
+        ("recycled_rollouts",), description="where those come from: graded samples (SPARK), preference pairs"
+    )
 
 
 class PublishingConfig(Section):
@@ -885,8 +986,10 @@ class Settings(Section):
     rollouts: RolloutsConfig = Field(RolloutsConfig())
     retrieval: RetrievalConfig = Field(RetrievalConfig())
     critiques: CritiquesConfig = Field(CritiquesConfig())
+    new_problems: NewProblemsConfig = Field(NewProblemsConfig())
     process_critic: CriticConfig = Field(CriticConfig())
     generative_critic: GenerativeCriticConfig = Field(GenerativeCriticConfig())
+    cloud_critic: CloudCriticConfig = Field(CloudCriticConfig())
     promotion: PromotionConfig = Field(PromotionConfig())
     tree_extracts: TreeExtractsConfig = Field(TreeExtractsConfig())
     token_scores: TokenScoresConfig = Field(TokenScoresConfig())

@@ -9,6 +9,7 @@ from pipelines.agents.methods import chosen_methods
 from pipelines.config import RolloutsConfig, Settings
 from pipelines.consistency.filters import OwnInputs, filter_of
 from pipelines.extensions import KINDS, extension_names, load_extension
+from pipelines.posing.methods import check_made_sources, chosen_posings
 from pipelines.preference.methods import steps_of
 from pipelines.reasoning.prompts import load_prompts
 from pipelines.search.recipes import Recipe, recipe_named
@@ -46,4 +47,7 @@ def check_names(settings: Settings) -> None:
     for method in settings.consistency.methods:
         filter_of(method, partial(load_extension, settings, "filters"), nothing)
     steps_of(settings.preference_pairs, load=partial(load_extension, settings, "filters"))
-    chosen_methods(settings.critiques, load_prompts(settings.policy.prompt_style, settings.prompts_dir))
+    prompts = load_prompts(settings.policy.prompt_style, settings.prompts_dir)
+    chosen_methods(settings.critiques, prompts)
+    chosen_posings(settings.new_problems, prompts)
+    check_made_sources(settings)

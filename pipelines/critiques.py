@@ -62,7 +62,8 @@ async def criticise(
     read is a row with `error`, and does not count as a failed request. ConfigError where a configured method does not
     exist, its parameters are wrong or the prompt style lacks one of its roles.
     """
-    room = Room(session, prompts, config, grade, extract_answer, night, max_model_len)
+    experts = expert_solutions(rollouts)
+    room = Room(session, prompts, config, grade, extract_answer, night, max_model_len, experts)
     others = chosen_methods(config, prompts)
     is_wanted = any(one.method == MULTI_CRITIQUE for one in config.methods)
     tasks = select_rollouts(problems, rollouts, config.num_rollouts) if is_wanted else []
@@ -102,6 +103,15 @@ def select_groups(problems: pa.Table, rollouts: pa.Table, num_rollouts: int) -> 
         chosen += members[problem_id]
     by_id = _problems_of(problems, chosen)
     return [Group(row, tuple(sorted(members[key], key=lambda one: one["rollout_id"]))) for key, row in by_id.items()]
+
+
+def expert_solutions(rollouts: pa.Table) -> dict[str, tuple[str, ...]]:
+    """Problem id -> steps of the first right path, by rollout id, of tonight's search trees, all the policy's own."""
+    is_right = pc.and_(pc.is_valid(rollouts["tree_id"]), pc.equal(rollouts["outcome_reward"], 1.0))
+    own = pc.equal(pc.fill_null(rollouts["num_given_tokens"], 0), 0)
+    found = rollouts.filter(pc.and_(pc.and_(pc.fill_null(is_right, False), own), pc.is_null(rollouts["error"])))
+    rows = found.select(["rollout_id", "problem_id", "steps"]).sort_by([("rollout_id", "descending")]).to_pylist()
+    return {row["problem_id"]: tuple(row["steps"]) for row in rows if row["steps"]}
 
 
 def _finished(rollouts: pa.Table) -> list[Row]:

@@ -11,12 +11,13 @@ Every shard has the table's one Arrow schema, at least one row, and its SHA-256 
 """
 
 import hashlib
+import itertools
 import json
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -396,9 +397,11 @@ def write_parquet_batches(path_or_url: str | Path, schema: pa.Schema, groups: It
     folder, _, name = path.rpartition("/")
     target = f"{folder}/.{name}.{secrets.token_hex(4)}.part" if isinstance(filesystem, LocalFileSystem) else path
     typed = pa.schema([field.with_type(pa.string()) if field.type == pa.null() else field for field in schema])
+    coming = iter(groups)
+    first = next(coming, None)
     try:
-        with _ParquetFile(filesystem, target, typed) as file:
-            for group in groups:
+        with _ParquetFile(filesystem, target, typed, distinct=_distinct_columns(first)) as file:
+            for group in itertools.chain([first] if first is not None else [], coming):
                 file.write(group if group.schema.equals(typed) else group.cast(typed))
         if target != path:
             with _explained(filesystem, path):
@@ -469,8 +472,13 @@ class _ParquetFile:
         path: str,
         schema: pa.Schema,
         bloom_filters: Mapping[str, Mapping[str, float]] | None = None,
+        distinct: Collection[str] = (),
     ):
+        """`distinct`: columns whose values hardly repeat, which get no dictionary."""
         self.filesystem, self.path, self.schema = filesystem, path, schema
+        self.dictionary = [
+            path for field in schema if field.name not in distinct for path in _dictionary_paths(field.name, field.type)
+        ]
         self.bloom_filters = dict(bloom_filters) if bloom_filters else None
         self.num_rows = self.num_bytes = 0
         self.digest = hashlib.sha256()
@@ -491,8 +499,7 @@ class _ParquetFile:
             self.file = self.filesystem.open(self.path, "wb")
         self.writer = pq.ParquetWriter(
             pa.PythonFile(_Sink(self), mode="w"), self.schema, compression="zstd",
-            use_dictionary=[path for field in self.schema for path in _dictionary_paths(field.name, field.type)],
-            bloom_filter_options=self.bloom_filters,
+            use_dictionary=self.dictionary, bloom_filter_options=self.bloom_filters,
         )  # fmt: skip
 
     def write(self, group: pa.Table) -> None:
@@ -542,6 +549,17 @@ def _bloom_filters(group: pa.Table) -> dict[str, dict[str, float]]:
         for name in SOUGHT
         if name in group.column_names
     }
+
+
+def _distinct_columns(group: pa.Table | None) -> list[str]:
+    """Columns of texts or numbers of which more than half are distinct: a dictionary of them costs time and space."""
+    columns = [] if group is None else zip(group.column_names, group.columns, strict=True)
+    return [
+        name
+        for name, column in columns
+        if column.type in (pa.string(), pa.float64(), pa.int64())
+        and 2 * pc.count_distinct(column).as_py() > group.num_rows
+    ]
 
 
 def _dictionary_paths(path: str, kind: pa.DataType, is_listed: bool = False) -> Iterator[str]:

@@ -1,10 +1,11 @@
-"""rollouts, search_nodes, step_scores -> preference_pairs: what the configured miners propose, weighed and filtered.
+"""rollouts, search_nodes, step_scores -> preference_pairs, pair_results: what miners propose, weighed and filtered.
 
 By default sibling steps of the trees and whole rollouts. Every method is a `Curation` that also runs on a table of
 anybody's; here the lake's tables are brought into the relations that they read.
 
 Invariants: ids come from the texts, so the same pair has the same id in every run; the limit per problem holds for
-each method on its own; a pair that two methods of one kind find is a pair of the first; gold steps are never read.
+each method on its own; a pair that two methods of one kind find is a pair of the first; gold steps are never read;
+every mined pair is a row of `pair_results`, kept or with the filter that removed it and its reason.
 """
 
 from collections import Counter
@@ -27,6 +28,7 @@ from pipelines.warehouse import Warehouse
 
 FOLDER = "preference_pairs/"
 NO_SCORES = ""
+DISTINCT, DUPLICATE = "distinct", "duplicate"
 DENSITY_RATIO, POLICY = "density_ratio_pairs", "policy"
 
 
@@ -56,6 +58,7 @@ class MadePairs:
     """The pairs of a night and what became of those that are not among them."""
 
     pairs: pa.Table  # table `preference_pairs`
+    results: pa.Table  # table `pair_results`
     num_mined: Mapping[str, int]  # name of the miner -> pairs that it made
     num_removed: Mapping[str, int]  # "<name of the filter>_<reason>" -> pairs
 
@@ -110,15 +113,27 @@ def make_pairs(
         pairs = pa.concat_tables(_mined(step, relations[step.relation]) for step in steps if step.is_miner)
         pairs = pairs.set_column(0, "position", pa.array(range(pairs.num_rows), pa.int64()))
         num_mined = Counter(pairs["method"].to_pylist())
-        num_removed: Counter[str] = Counter()
-        pairs = _distinct(pairs, warehouse)
+        warehouse.hold("all_pairs", pairs)
+        pairs, doubles = _distinct(pairs, warehouse)
+        removals = [doubles]
         for step in steps:
             if not step.is_miner:
-                pairs, reasons = _judged(step, pairs, warehouse, params)
-                num_removed.update(f"{step.name}_{reason}" for reason in reasons)
-        warehouse.hold("mined_pairs", _distinct(pairs, warehouse))
+                pairs, removed = _judged(step, pairs, warehouse, params)
+                removals.append(removed)
+        pairs, doubles = _distinct(pairs, warehouse)
+        removals.append(doubles)
+        warehouse.hold("mined_pairs", pairs)
+        warehouse.hold("pair_removals", pa.concat_tables(removals))
         rows = warehouse.named(FOLDER + "preference_pairs", night=night)
-    return MadePairs(rows.cast(SCHEMAS["preference_pairs"]), dict(num_mined), dict(num_removed))
+        results = warehouse.named(FOLDER + "pair_results", night=night)
+    num_removed = Counter(
+        f"{name}_{reason}"
+        for removed in removals
+        for name, reason in zip(removed["filter"].to_pylist(), removed["reason"].to_pylist(), strict=True)
+        if name != DISTINCT
+    )
+    made = rows.cast(SCHEMAS["preference_pairs"]), results.cast(SCHEMAS["pair_results"])
+    return MadePairs(*made, dict(num_mined), dict(num_removed))
 
 
 def _check_models(tables: PairTables, config: PairsConfig) -> None:
@@ -149,16 +164,24 @@ def _mined(step: Step, table: pa.Table) -> pa.Table:
     return named.add_column(0, "position", pa.array(range(pairs.num_rows), pa.int64()))
 
 
-def _distinct(pairs: pa.Table, warehouse: Warehouse) -> pa.Table:
-    """The pairs, each once."""
+def _distinct(pairs: pa.Table, warehouse: Warehouse) -> tuple[pa.Table, pa.Table]:
+    """The pairs, each once, and those that were there before as relation pair_removals."""
     warehouse.hold("mined_pairs", pairs)
-    return warehouse.named(FOLDER + "distinct_pairs").cast(RELATIONS["mined_pairs"])
+    left = warehouse.named(FOLDER + "distinct_pairs").cast(RELATIONS["mined_pairs"])
+    gone = pairs["position"].filter(pc.invert(pc.is_in(pairs["position"], value_set=left["position"])))
+    return left, _removals(DISTINCT, gone, [DUPLICATE] * len(gone), pa.nulls(len(gone), pa.float64()))
+
+
+def _removals(name: str, positions: pa.ChunkedArray, reasons: object, scores: object) -> pa.Table:
+    """Relation pair_removals of one filter."""
+    names = pa.array([name] * len(positions), pa.string())
+    return pa.table([positions, names, reasons, scores], schema=RELATIONS["pair_removals"])
 
 
 def _judged(
     step: Step, pairs: pa.Table, warehouse: Warehouse, params: Mapping[str, object]
-) -> tuple[pa.Table, list[str]]:
-    """The pairs that a weight or filter leaves, and the reasons of those that it removed."""
+) -> tuple[pa.Table, pa.Table]:
+    """The pairs that a weight or filter leaves, and those that it removed as relation pair_removals."""
     warehouse.hold("mined_pairs", pairs)
     decisions = step.curation.run(_relation(warehouse, "known_pairs", params), step.params)
     for field in RELATIONS["pair_decisions"]:
@@ -166,7 +189,8 @@ def _judged(
             decisions = decisions.append_column(field, pa.nulls(decisions.num_rows, field.type))
     warehouse.hold("pair_decisions", decisions)
     left = warehouse.named(FOLDER + "decided_pairs").cast(RELATIONS["mined_pairs"])
-    return left, decisions["reason"].drop_null().to_pylist()
+    gone = decisions.filter(pc.is_valid(decisions["reason"]))
+    return left, _removals(step.name, gone["position"], gone["reason"], gone["score"].cast(pa.float64()))
 
 
 def pair_numbers(made: MadePairs, tables: PairTables) -> dict[str, float]:

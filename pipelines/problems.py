@@ -7,12 +7,12 @@ raises SourceError before anything is written: file, line, field, value, and wha
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines.config import FileSource, PluginSource, Settings, SourceConfig, StarterSource
+from pipelines.config import FileSource, MadeSource, PluginSource, Settings, SourceConfig, StarterSource
 from pipelines.errors import SourceError
 from pipelines.extensions import extension_names
 from pipelines.grading.equivalence import parse_number
@@ -21,30 +21,42 @@ from pipelines.problem_files import RawProblem, read_jsonl, read_parquet, read_p
 from pipelines.starter import families
 from pipelines.tables import SCHEMAS
 
+MADE = "new_problems"  # table of problems that the policy posed; before / and the night in `source`
+
 Row = dict[str, str | int | bool | None]
 
 
-def load_problems(settings: Settings) -> pa.Table:
+def load_problems(settings: Settings, made: pa.Table | None = None) -> pa.Table:
     """All problems of the configured sources, in source order, each id once (schema `problems`).
 
     The starter families bring all frozen evaluation problems with them. Where only sources of the user's are
-    configured, every held-out problem is one; the reports draw as many as they need.
+    configured, every held-out problem is one; the reports draw as many as they need. `made` are rows of `new_problems`
+    for sources of that kind, which come last.
     """
     rows: dict[str, Row] = {}
     for source in settings.problems.sources:
-        for row in _rows_of(source, settings):
-            _add(rows, row)
+        if not isinstance(source, MadeSource):
+            for row in _rows_of(source, settings):
+                _add(rows, row)
     if any(isinstance(source, StarterSource) for source in settings.problems.sources):
         _add_evaluation(rows)
     else:
         for row in rows.values():
             row["is_evaluation"] = row["split"] == "held_out"
+    for source in settings.problems.sources:
+        if isinstance(source, MadeSource) and made is not None:
+            _add_made(rows, source, made)
     return pa.Table.from_pylist(list(rows.values()), schema=SCHEMAS["problems"])
 
 
 def split_of(canonical: str, held_out_fraction: float) -> str:
     """`held_out` for this share of all canonical texts, by hash; the same text always falls on the same side."""
     return "held_out" if _share(canonical) < held_out_fraction else "train"
+
+
+def problem_id_of(family: str, prompt: str) -> str:
+    """The id of a problem whose source names none."""
+    return f"{family}-{_digest(f'{family}:{prompt}')[:12]}"
 
 
 def canonical_text(prompt: str) -> str:
@@ -104,7 +116,7 @@ def _own_rows(raw: Iterator[RawProblem], source: FileSource | PluginSource, sett
 def _own_row(problem: RawProblem, family: str, source: FileSource | PluginSource, held_out_fraction: float) -> Row:
     canonical = canonical_text(problem.prompt)
     return {
-        "problem_id": problem.problem_id or f"{family}-{_digest(f'{family}:{problem.prompt}')[:12]}",
+        "problem_id": problem.problem_id or problem_id_of(family, problem.prompt),
         "family": family, "difficulty": problem.difficulty, "prompt": problem.prompt,
         "reference_answer": reference_answer(problem, source.grader),
         "split": split_of(canonical, held_out_fraction), "canonical": canonical, "grader": source.grader,
@@ -140,6 +152,31 @@ def _add(rows: dict[str, Row], row: Row) -> None:
                 f"{str(first[field])[:80]!r}, {_where(row)} has {str(row[field])[:80]!r}. Give one of them another id, "
                 "or remove the wrong one."
             )
+
+
+def _add_made(rows: dict[str, Row], source: MadeSource, made: pa.Table) -> None:
+    """Adds kept new problems, the oldest first, apart from those that another problem stands for by now.
+
+    They were compared with the problems of their own night; sources may have changed since.
+    """
+    known = {(row["family"], row["canonical"]) for row in rows.values()}
+    closed = {row["canonical"] for row in rows.values() if row["split"] != "train" or row["is_evaluation"]}
+    for one in sorted(made.to_pylist(), key=lambda one: (one["night"], one["candidate_id"])):
+        if not one["kept"] or (source.methods and one["method"] not in source.methods):
+            continue
+        key = (one["family"], one["canonical"])
+        if key in known or one["canonical"] in closed or one["problem_id"] in rows:
+            continue
+        known.add(key)
+        rows[one["problem_id"]] = made_row(one)
+
+
+def made_row(one: Mapping[str, object]) -> Row:
+    """The row of `problems` that a kept row of `new_problems` becomes."""
+    same = ("problem_id", "family", "difficulty", "prompt", "reference_answer", "canonical", "grader")
+    return {name: one[name] for name in same} | {
+        "split": "train", "is_evaluation": False, "source": f"{MADE}/{one['night']}", "source_line": None,
+    }  # fmt: skip
 
 
 def _where(row: Row) -> str:

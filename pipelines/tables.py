@@ -37,6 +37,13 @@ RELATIONS: dict[str, pa.Schema] = {
         exclusion=STRING,  # why it takes no part; null = nothing is known against it
         score_exclusion=STRING,  # why it takes no part where step scores are read
     ),
+    # one row per posed problem whose statement may be new, in the order in which they were asked for
+    "posed_problems": _schema(
+        position=INT,
+        family=STRING,
+        canonical=STRING,  # null = no statement could be read
+        split=STRING,  # train | held_out, by its canonical form; null with canonical
+    ),
     # one row per rollout of a pool that was sampled in several ways, from a user's file
     "pool_rollouts": _schema(
         position=INT,
@@ -168,6 +175,28 @@ RELATIONS: dict[str, pa.Schema] = {
         response=STRING,  # what was judged
         deduced_response=STRING,  # what a weaker model thinks was judged, from the critique alone
     ),
+    # one row per critique that may be imitated, before the limit per problem
+    "critic_answers": _schema(
+        row_id=STRING,
+        place=INT,  # of its origin, in the configured order
+        origin=STRING,
+        problem_id=STRING,
+        rollout_id=STRING,
+        prompt=STRING,
+        completion=STRING,
+    ),
+    # one row per pair of critiques, before the limit per problem
+    "critic_pairs": _schema(
+        pair_id=STRING,
+        place=INT,
+        method=STRING,
+        problem_id=STRING,
+        prompt=STRING,
+        chosen=STRING,
+        rejected=STRING,
+        chosen_score=FLOAT,
+        rejected_score=FLOAT,
+    ),
     # one row per training row of a mixed RL set
     "mixed_rows": _schema(position=INT, row_id=STRING, is_judge=BOOL),
     # one row per refinement and the answer that it started from
@@ -280,6 +309,8 @@ RELATIONS: dict[str, pa.Schema] = {
         new_margin=FLOAT,
         weight_factor=FLOAT,
     ),
+    # one row per pair that a filter removed
+    "pair_removals": _schema(position=INT, filter=STRING, reason=STRING, score=FLOAT),
     # rows of one published set; its other columns depend on the set
     "set_rows": _schema(problem_id=STRING),
     # one row per row of an older and of a newer version of a set; row_key: hash of its key columns
@@ -304,6 +335,7 @@ RELATIONS: dict[str, pa.Schema] = {
 """Relations that one query or program hands to another; they are never stored."""
 
 # pairs with what is known of their sides
+RELATIONS["all_pairs"] = RELATIONS["mined_pairs"]
 RELATIONS["known_pairs"] = pa.schema(
     [
         *RELATIONS["mined_pairs"],
@@ -333,7 +365,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         canonical=STRING,  # what the split is decided by (expression, not text)
         grader=STRING,  # name of the grading function: number | countdown | exact | math
         is_evaluation=BOOL,  # one of the frozen evaluation problems
-        source=STRING,  # starter | path of the file it came from
+        source=STRING,  # starter | path of the file it came from | new_problems/NIGHT
         source_line=INT,  # 1-based line or row in that file; null for generated problems
     ),
     # one row per node of a search tree; (tree_id, node_id) is the key; root is node 0 with parent_id null
@@ -580,6 +612,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         predicted=STRING,  # what the critic or judge concluded; null = it could not be read
         label=STRING,  # what it should have concluded; null = not known
         reward=FLOAT,  # as the method defines it; null = none
+        logprob=FLOAT,  # mean log-probability per token of what is learned, under the policy; null = not measured
         kept=BOOL,  # worth learning from
         reason=STRING,  # why not, a snake_case word; null when kept
         num_requests=INT,
@@ -587,6 +620,37 @@ SCHEMAS: dict[str, pa.Schema] = {
         num_tokens=INT,  # generated
         num_prompt_tokens=INT,
         request_ids=STRINGS,
+        error=STRING,
+        night=STRING,
+    ),
+    # one row per problem that the policy was asked to pose
+    "new_problems": _schema(
+        candidate_id=STRING,
+        method=STRING,  # name in the catalogue
+        source_problem_id=STRING,  # the training problem that it was made from
+        answer_margin=FLOAT,  # how certain the policy was of that one, [0, 1]; null: the method does not ask
+        problem_id=STRING,  # its own, as a problem; null = no statement could be read
+        family=STRING,  # the source's
+        difficulty=INT,  # of starter problems; else null
+        prompt=STRING,  # the statement; null = none could be read
+        canonical=STRING,  # what its split is decided by; null = no statement could be read
+        grader=STRING,  # the source's
+        reference_answer=STRING,  # null = not known
+        answered_by=STRING,  # verifier (exact, by the family's rules) | consensus (of samples); null = not known
+        answerability=FLOAT,  # exact: 0 or 1; else share of the grades that say so; null = not graded
+        faithfulness=FLOAT,  # the same
+        num_grades=INT,  # grades that could be read; 0 where the family's rules decide; null = not graded
+        agreement=FLOAT,  # share of the sampled solutions that give the reference answer; null = not sampled
+        num_solutions=INT,  # sampled; null = not sampled
+        kept=BOOL,
+        reason=STRING,  # why not: request_failed | cut_off | unreadable | held_out | duplicate | repeated |
+        # benchmark_overlap | unreadable_grades | unanswerable | unfaithful | no_consensus; null when kept
+        request_id=STRING,  # the request that wrote the statement's (last) words; null = never sent
+        request_ids=STRINGS,  # the others: earlier pieces of the statement, grades, solutions
+        num_requests=INT,
+        num_failed=INT,  # of them, without an answer
+        num_tokens=INT,  # generated
+        num_prompt_tokens=INT,
         error=STRING,
         night=STRING,
     ),
@@ -608,6 +672,21 @@ SCHEMAS: dict[str, pa.Schema] = {
         rejected_policy=STRING,
         chosen_id=STRING,  # tree_id:node_id (path: of its leaf), rollout_id, critique_id or refinement_id
         rejected_id=STRING,
+        night=STRING,
+    ),
+    # one row per pair that a miner made: kept, or which filter removed it and why
+    "pair_results": _schema(
+        pair_id=STRING,  # of preference_pairs where it is kept
+        problem_id=STRING,
+        kind=STRING,
+        method=STRING,  # that mined it
+        chosen_id=STRING,
+        rejected_id=STRING,
+        margin=FLOAT,
+        kept=BOOL,
+        filter=STRING,  # the weight or filter that removed it, by its configured name; null when kept
+        reason=STRING,  # stable snake_case word; null when kept
+        score=FLOAT,  # the number that decided; null = none, or kept
         night=STRING,
     ),
     # one row per (rollout, method): kept or why not

@@ -35,12 +35,15 @@ def build_training_sets(
     config: TrainingSetsConfig,
     night: str,
     chat_text: Callable[[str], str] | None = None,
+    *,
     replay: pa.Table | None = None,
+    critique_records: pa.Table | None = None,
 ) -> dict[str, pa.Table]:
     """Every training set of one night by name (the names of TRAINING_SETS); a set may have no rows.
 
     `step_scores` are of one scorer. `chat_text` puts a user message into the policy's chat template; None where the
     style is not chat. `replay`: rollouts of nights before, of which `replay_share` takes; None: none.
+    `critique_records` hold explanations that may be imitated; None: there are none.
     """
     as_asked = chat_text or (lambda text: text)
     train = problems.filter(pc.equal(problems["split"], "train"))
@@ -55,6 +58,7 @@ def build_training_sets(
         "refinements": refinements,
         "step_scores": step_scores,
         "replay": SCHEMAS["replay"].empty_table() if replay is None else replay,
+        "critique_records": SCHEMAS["critique_records"].empty_table() if critique_records is None else critique_records,
     }
     separator = prompts.step_separator
     params: dict[str, dict[str, object]] = {

@@ -6,7 +6,7 @@ a killed run asks again for exactly what was already answered.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipelines.config import CritiquesConfig
 from pipelines.inference.errors import ContextLengthError, RequestError
@@ -33,6 +33,7 @@ class Room:
     extract_answer: ExtractFn
     night: str
     max_model_len: int | None = None  # tokens of the context; None = not known
+    experts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # problem id -> steps of a right solution
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from pipelines.agents.records import AgentMethod, Group, record_row
 from pipelines.agents.reflection_splice import REFLECTION_SPLICE
 from pipelines.agents.scored_critique import SCORED_CRITIQUE
 from pipelines.agents.self_correction_turns import SELF_CORRECTION_TURNS
+from pipelines.agents.self_explanation import EXPO
 from pipelines.agents.self_play import SELF_PLAY
+from pipelines.agents.self_reformulation import EGSR
 from pipelines.agents.table_critic import TABLE_CRITIC
 from pipelines.agents.tampered_solutions import TAMPERED_SOLUTIONS
 from pipelines.agents.teacher_correction import TEACHER_CORRECTION
@@ -53,6 +55,8 @@ METHODS: Mapping[str, AgentMethod] = {
     "principles": PRINCIPLES,
     "scored_critique": SCORED_CRITIQUE,
     "table_critic": TABLE_CRITIC,
+    "expo": EXPO,
+    "egsr": EGSR,
 }
 
 

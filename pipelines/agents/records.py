@@ -46,6 +46,7 @@ class Record:
     predicted: str | None = None
     label: str | None = None
     reward: float | None = None
+    logprob: float | None = None
     reason: str | None = None  # None: kept
     error: str | None = None
     replies: tuple[Reply, ...] = ()  # the requests that it took
@@ -97,6 +98,7 @@ def record_row(method: str, night: str, record: Record) -> Row:
         "predicted": record.predicted,
         "label": record.label,
         "reward": record.reward,
+        "logprob": record.logprob,
         "kept": reason is None,
         "reason": reason,
         "num_requests": len(record.replies),

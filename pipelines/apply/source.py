@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from pipelines.curation import Column, Curation
@@ -83,7 +84,7 @@ def _parquet_columns(source: Path, curation: Curation) -> tuple[Iterator[pa.Reco
 def _parquet_batches(source: Path, file: pq.ParquetFile, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
     there = [column.name for column in columns if column.name in file.schema_arrow.names]
     first = 0
-    for batch in file.iter_batches(BATCH_ROWS, columns=there):
+    for batch in pads.dataset(source, format="parquet").to_batches(columns=there, batch_size=BATCH_ROWS):
         given = dict(zip(there, batch.columns, strict=True))
         arrays = [_cast(source, first, column, given.get(column.name), batch.num_rows) for column in columns]
         position = pa.array(np.arange(first, first + batch.num_rows))

@@ -19,6 +19,7 @@ from pipelines.catalogue.critique import METHODS as CRITIQUE
 from pipelines.catalogue.duplicates import METHODS as DUPLICATES
 from pipelines.catalogue.judges import METHODS as JUDGES
 from pipelines.catalogue.method import Method
+from pipelines.catalogue.new_problems import METHODS as NEW_PROBLEMS
 from pipelines.catalogue.preference import METHODS as PREFERENCE
 from pipelines.catalogue.search import METHODS as SEARCH
 from pipelines.catalogue.tree_extracts import METHODS as TREE_EXTRACTS
@@ -42,6 +43,7 @@ FAMILIES: dict[str, tuple[Method, ...]] = {
     "judges": JUDGES,
     "duplicates": DUPLICATES,
     "audit": AUDIT,
+    "new_problems": NEW_PROBLEMS,
 }
 METHODS: dict[str, Method] = {method.name: method for family in FAMILIES.values() for method in family}
 

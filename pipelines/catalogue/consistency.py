@@ -7,6 +7,7 @@ from pipelines.consistency import (
     b_star,
     bandits,
     d3s,
+    data_shapley,
     difficulty,
     policy_filtration,
     prof,
@@ -50,7 +51,7 @@ METHODS = (
     _judging(
         "prof", PROF_PAPER, "2509.03403",
         "Removes the right rollouts with the worst steps and the wrong ones with the best, balancing both.",
-        prof.PROF, "consistent_rollouts/prof",
+        prof.PROF, "consistent_rollouts/lots",
         "verified",
         "50 % kept; of the right answers 16.0 % were flawed before, 10.7 % after (by lot: 15.4 %). "
         "1 M samples from Parquet to Parquet on two busy cores: 2.7 times DuckDB's plain copy, 1.1 GiB",
@@ -58,21 +59,21 @@ METHODS = (
     _judging(
         "prof_ratio", PROF_PAPER, "2509.03403",
         "PROF that keeps the proportion of right to wrong (variant of the paper; its rounding is deduced).",
-        prof.PROF_RATIO, "consistent_rollouts/prof",
+        prof.PROF_RATIO, None,
         "experimental",
         "50 % kept; of the right answers 16.0 % were flawed before, 11.6 % after",
     ),
     _judging(
         "prof_joint", PROF_PAPER, "2509.03403",
         "PROF that ranks right and wrong rollouts together (variant of the paper, worse there).",
-        prof.PROF_JOINT, "consistent_rollouts/prof",
+        prof.PROF_JOINT, None,
         "experimental",
         "50 % kept; of the right answers 16.0 % were flawed before, 6.0 % after",
     ),
     _judging(
         "random_removal", PROF_PAPER, "2509.03403",
         "Removes as many right and wrong rollouts as PROF, but by lot: the baseline of every filter.",
-        prof.RANDOM_REMOVAL, "consistent_rollouts/prof",
+        prof.RANDOM_REMOVAL, "consistent_rollouts/lots",
         "verified",
         "50 % kept; of the right answers 16.0 % were flawed before, 15.4 % after",
     ),
@@ -256,6 +257,14 @@ METHODS = (
         "contrast_instructions", "The Trickle-down Impact of Reward (In-)consistency on RLHF", "2309.16155",
         "Accuracy of a reward model on similar instructions and responses (from abstract and memory).",
         agreement.CONTRAST_INSTRUCTIONS, "consistent_rollouts/contrast_instructions",
+        "experimental",
+        None,
+    ),
+    _on_tables(
+        "data_shapley", "Data Shapley: Equitable Valuation of Data for Machine Learning", "1904.02868",
+        "What rows, or groups of rows, add to a small proxy, by truncated Monte Carlo (truncation as in the authors' "
+        "code; the stopping rule by standard error is ours).",
+        data_shapley.DATA_SHAPLEY, None,
         "experimental",
         None,
     ),

@@ -4,7 +4,7 @@
 """
 
 from pipelines.catalogue.method import Method
-from pipelines.config import CriticConfig, GenerativeCriticConfig
+from pipelines.config import CloudCriticConfig, CriticConfig, GenerativeCriticConfig
 
 TREES = ("problems", "search_nodes")
 VALUES = (*TREES, "node_values")
@@ -273,4 +273,21 @@ GENERATIVE = (
     ),
 )
 
-METHODS = LABELS + HEADS + ENSEMBLES + CALIBRATION + GENERATIVE
+CLOUD = (
+    Method(
+        name="critique_out_loud",
+        paper="Critique-out-Loud Reward Models (CLoud)",
+        arxiv="2408.11791",
+        summary="`reasonmill critic train-cloud`: writes a critique, then a reward head scores problem, solution and "
+        "critique; its own critiques, joint loss, mean over sampled critiques. Critiques to begin with are the agents' "
+        "that agree with the grade, a stronger model's in the paper; pairs are right and wrong rollouts of a problem; "
+        "steps are scored by their prefixes, whole answers in the paper; dropout and step counts are ours.",
+        reads=("problems", "rollouts", "critiques"),
+        writes=("critics",),
+        params=CloudCriticConfig,
+        function="critics.cloud_train.train_cloud_critic",
+        query="critics/critiqued_rollouts",
+    ),
+)
+
+METHODS = LABELS + HEADS + ENSEMBLES + CALIBRATION + GENERATIVE + CLOUD

@@ -347,6 +347,25 @@ TREES = (
     ),
 )
 
+EXPLANATIONS = (
+    _agents(
+        "expo",
+        "ExPO: Unlocking Hard Reasoning with Self-Explanation-Guided Reinforcement Learning",
+        "2507.02834",
+        "self_explanation.run",
+        "Where no sample is right the policy explains the given answer; kept where that makes the answer likelier than "
+        "its wrong samples do (the paper's conditions from its abstract, their comparison and bounds ours).",
+    ),
+    _agents(
+        "egsr",
+        "Learning Like Humans: ADCL and Expert-Guided Self-Reformulation (EGSR)",
+        "2505.08364",
+        "self_reformulation.run",
+        "Where no sample is right the policy writes a solution of the search trees again in its own way; kept where it "
+        "is likelier per token than that solution (from the paper's abstract; what an expert is, is ours).",
+    ),
+)
+
 METHODS = (
     Method(
         name="multi_critique",
@@ -368,6 +387,7 @@ METHODS = (
     *REWARDS,
     *JUDGE_DATA,
     *AGENTS,
+    *EXPLANATIONS,
     *FORMAL,
     *TREES,
 )

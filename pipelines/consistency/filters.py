@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ValidationError
@@ -111,7 +112,7 @@ def _catalogue_filter(method: ConsistencyMethodConfig, curation: Curation) -> Fi
         for column in curation.reads:
             if column.name not in rows.column_names:
                 rows = rows.append_column(column.name, pa.nulls(rows.num_rows, column.kind))
-        rows = rows.append_column("position", pa.array(range(rows.num_rows), pa.int64()))
+        rows = rows.append_column("position", pa.array(np.arange(rows.num_rows)))
         return curation.run(rows, params).sort_by("position").select(DECISION.names).cast(DECISION)
 
     return Filter(method.name, judge, reads_scores="step_values" in names)

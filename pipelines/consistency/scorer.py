@@ -20,7 +20,8 @@ def scorer_version(step_scores: pa.Table, source: str, version: str = LATEST) ->
             'consistency.source is "monte_carlo", but Monte Carlo step values are made from the outcomes of the same '
             "rollouts, so they always agree with the outcome and cannot test it; use critic, judge or formal."
         )
-    scores = step_scores.filter(pc.equal(step_scores["source"], source))
+    scores = _scorers(step_scores)
+    scores = scores.filter(pc.equal(scores["source"], source))
     if version != LATEST:
         return version if pc.any(pc.equal(scores["scorer_version"], version)).as_py() else None
     if scores.num_rows == 0:
@@ -39,7 +40,7 @@ def required_scorer_version(step_scores: pa.Table, source: str, version: str = L
     """`scorer_version`, or ReasonmillError when nothing was scored."""
     found = scorer_version(step_scores, source, version)
     if found is None:
-        there = sorted({f"{a}/{b}" for a, b in zip(*_pairs(step_scores), strict=True)})
+        there = sorted({f"{row['source']}/{row['scorer_version']}" for row in _scorers(step_scores).to_pylist()})
         raise ReasonmillError(
             f'There are no step scores of source "{source}" and scorer_version "{version}", so consistency cannot be '
             f"tested; step_scores hold {', '.join(there[:5]) or 'nothing'}. Materialise step_scores first, or change "
@@ -49,13 +50,13 @@ def required_scorer_version(step_scores: pa.Table, source: str, version: str = L
 
 
 def scores_of(step_scores: pa.Table, source: str, version: str | None) -> pa.Table:
-    """The rows of one scorer; no rows where `version` is None."""
+    """The rows of one scorer, not copied where all are; no rows where `version` is None."""
     if version is None:
         return step_scores.slice(0, 0)
     same = pc.and_(pc.equal(step_scores["source"], source), pc.equal(step_scores["scorer_version"], version))
-    return step_scores.filter(same)
+    return step_scores if pc.all(same, skip_nulls=False).as_py() else step_scores.filter(same)
 
 
-def _pairs(step_scores: pa.Table) -> tuple[list[str], list[str]]:
-    distinct = step_scores.group_by(["source", "scorer_version"]).aggregate([])
-    return distinct["source"].to_pylist(), distinct["scorer_version"].to_pylist()
+def _scorers(step_scores: pa.Table) -> pa.Table:
+    """One row per source, version and night that scored anything."""
+    return step_scores.group_by(["source", "scorer_version", "night"]).aggregate([])

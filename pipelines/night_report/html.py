@@ -76,9 +76,10 @@ def empty(why: str) -> str:
     return paragraph(why, "empty")
 
 
-def figure(svg: str, caption: str, legend: str = "") -> str:
-    """A figure with its caption."""
-    return f"<figure>{legend}{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+def figure(svg: str, caption: str, legend: str = "", *, is_large: bool = False) -> str:
+    """A figure with its caption; on a narrow screen a large one keeps its size and is moved sideways."""
+    kind = ' class="large"' if is_large else ""
+    return f"<figure{kind}>{legend}<div>{svg}</div><figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def side_by_side(*figures: str) -> str:

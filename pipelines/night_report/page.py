@@ -10,7 +10,9 @@ from pipelines.config_models import NightReportConfig, PromotionConfig
 from pipelines.night_report.alarms import Alarm, find_alarms
 from pipelines.night_report.facts import NightFacts
 from pipelines.night_report.html import share
-from pipelines.night_report.sections import Material, all_sections, sparkline
+from pipelines.night_report.material import Material
+from pipelines.night_report.of_costs import sparkline
+from pipelines.night_report.sections import all_sections
 from pipelines.night_report.verdict import FAILED, HOLD, OPEN, PROMOTE, Verdict, verdict_of
 
 FOLDER = Path(__file__).parent

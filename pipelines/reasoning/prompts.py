@@ -134,6 +134,11 @@ class PromptStyle:
         """What a process critic reads before the steps, each of which is followed by the separator."""
         return _fill(self.verify, prompt=problem["prompt"])
 
+    def statement_of(self, prompt: str) -> str:
+        """The problem's statement in a prompt of `verify_prompt`; any other text as it is."""
+        before, _, behind = self.verify.partition("{prompt}")
+        return prompt.removeprefix(before).removesuffix(behind) if prompt.startswith(before) else prompt
+
     def encode(self, text: str, tokenizer: PromptTokenizer) -> tuple[int, ...]:
         """Tokens of a prompt for generation, in the model's chat template where the style is chat."""
         if self.is_chat:

@@ -333,6 +333,53 @@ def chain_problem(family: str, level: int, chain: Chain, dial_choices: int = 4) 
     return _problem(family, level, prompt, chain_answer(dial, chain_value(dial)), canonical)
 
 
+def read_problem(family: str, level: int, prompt: str) -> StarterProblem:
+    """The problem that a statement of a family says, in the family's own form (numbers of Countdown in order).
+
+    Raises:
+        ValueError: `prompt` is no statement of the family.
+    """
+    if family == "countdown":
+        numbers, target = parse_countdown(prompt)
+        text = f"{','.join(map(str, sorted(numbers)))} to {target}"
+        return _problem(family, level, text, str(target), text)
+    chain = parse_chain(prompt)
+    if (chain.modulus is None) != (family == "arithmetic"):
+        raise ValueError(f"{prompt!r} is a chain, but not of the family {family}")
+    return chain_problem(family, level, chain, chain.modulus or 4)
+
+
+def has_answer(family: str, prompt: str) -> bool:
+    """Whether a statement of a family has an answer: a chain always, Countdown where the target can be reached."""
+    if family != "countdown":
+        return True
+    numbers, target = parse_countdown(prompt)
+    return reachable(tuple(sorted(numbers)), target)
+
+
+def shape_of(family: str, prompt: str) -> tuple[int, int | None]:
+    """What problems of one kind share: the number of operations and the modulus, or how many numbers there are."""
+    if family == "countdown":
+        return len(parse_countdown(prompt)[0]), None
+    chain = parse_chain(prompt)
+    return len(chain.operations), chain.modulus
+
+
+def keeps_the_rules(family: str, prompt: str) -> bool:
+    """Whether the generator could have made a statement: see `random_chain` and `_draw_countdown` for the bounds."""
+    if family == "countdown":
+        numbers, target = parse_countdown(prompt)
+        return all(1 <= number <= 9 for number in numbers) and target <= 999
+    chain = parse_chain(prompt)
+    value = chain.start
+    is_within = SMALLEST_VALUE <= value <= LARGEST_VALUE
+    for operator, operand in chain.operations:
+        is_within &= 2 <= operand <= 9 and (operator != "*" or value <= LARGEST_FACTOR)
+        value = apply(value, operator, operand)
+        is_within &= SMALLEST_VALUE <= value <= LARGEST_VALUE
+    return is_within
+
+
 def _draw_countdown(level: int, rng: random.Random) -> StarterProblem:
     numbers = tuple(sorted(rng.randint(1, 9) for _ in range(3 if level <= 2 else 4)))
     state = numbers

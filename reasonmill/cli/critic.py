@@ -35,6 +35,11 @@ LayoutOption = Annotated[
     str | None, typer.Option(help="layout of the data, such as processbench; recognised by its fields if not given")
 ]
 
+CandidatesOption = Annotated[
+    list[Path],
+    typer.Option("--data", metavar="FILE", help="solutions to criticise: RealCritic or MR-GSM8K (.jsonl, .gz)"),
+]
+
 
 class Format(StrEnum):
     """How the numbers are given."""
@@ -107,6 +112,88 @@ def solutions(data: DataOption, layout: LayoutOption = None) -> None:
         }  # fmt: skip
         known = {key: value for key, value in row.items() if value is not None}
         sys.stdout.write(json.dumps(known, ensure_ascii=False) + "\n")
+
+
+@critic_app.command()
+def candidates(data: CandidatesOption) -> None:
+    """Print solutions to criticise and correct as json lines (id, problem, solution, subset), without the truth."""
+    from pipelines.corrections.candidates import read_candidates
+
+    found, left_out = read_candidates(data)
+    for (file, reason), num in left_out.items():
+        _note(f"{file}: {num:,} left out, {reason}")
+    for one in found:
+        row = {"id": one.id, "problem": one.problem, "solution": one.solution, "subset": one.subset}
+        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+@critic_app.command()
+def corrections(
+    data: CandidatesOption,
+    answers: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help="json lines `id`, `answer` after correction (or null) and, if wanted, `verdict`"
+        ),
+    ],
+    output_format: Annotated[Format, typer.Option("--format", help="json: one object of fractions")] = Format.table,
+) -> None:
+    """Judge a critic by what its corrections lead to (RealCritic): wrong to right, right to right, verdicts."""
+    from dataclasses import asdict
+
+    from pipelines.corrections.candidates import read_candidates
+    from pipelines.corrections.measure import measure, read_corrections
+
+    found, left_out = read_candidates(data)
+    for (file, reason), num in left_out.items():
+        _note(f"{file}: {num:,} left out, {reason}")
+    measures = measure(found, read_corrections(answers, found))
+    if output_format is Format.json:
+        shown = {name: asdict(one) | one.rates for name, one in measures.items()}
+        sys.stdout.write(f"{json.dumps(shown)}\n")
+        return
+    names = list(measures["all"].rates)
+    width = max(map(len, measures))
+    sys.stdout.write("  ".join([" " * width, "solutions", *names, "without answer", "undecided"]) + "\n")
+    for subset, one in measures.items():
+        rates = [_share(value).rjust(len(name)) for name, value in one.rates.items()]
+        counts = [f"{one.num_without_answer:14,}", f"{one.num_undecided:9,}"]
+        sys.stdout.write("  ".join([subset.ljust(width), f"{one.num_solutions:9,}", *rates, *counts]) + "\n")
+
+
+@critic_app.command("train-cloud")
+def train_cloud(
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="folder of the checkpoint; default: cloud_critic in paths.checkpoints"),
+    ] = None,
+) -> None:
+    """Train a critic that writes a critique before it scores (CLoud), on the lake's graded and criticised rollouts."""
+    from critics.cloud import cloud_examples
+    from critics.cloud_train import train_cloud_critic
+    from pipelines.config import load_settings
+    from pipelines.inference.session import model_folder
+    from pipelines.lake import Lake
+    from pipelines.reasoning.prompts import load_prompts
+
+    settings = load_settings()
+    config, lake = settings.cloud_critic, Lake(settings.lake_url)
+    prompts = load_prompts(settings.policy.prompt_style, settings.prompts_dir)
+    tables = {name: lake.read(name) for name in ("problems", "rollouts", "critiques")}
+    generations = {
+        f"{name}/{part}": lake.generation(name, part) for name in tables for part in sorted(lake.partitions(name))
+    }
+    trained = train_cloud_critic(
+        cloud_examples(*tables.values(), prompts, settings.critiques.agents[0]),
+        config,
+        prompts,
+        model_folder(settings.policy.model if config.init == "policy" else config.init),
+        out or settings.checkpoints_dir / "cloud_critic",
+        on_metrics=lambda step, metrics: _note(_progress(step, metrics)),
+        data_version=json.dumps(generations),
+    )
+    numbers = ", ".join(f"{name} {value:.4g}" for name, value in trained.metrics.items())
+    sys.stdout.write(f"{trained.folder}\ncritic {trained.digest[:16]}: {numbers}\n")
 
 
 @critic_app.command("list")
@@ -183,13 +270,17 @@ def _scored(
     checkpoint: Path, solutions: "list[LabelledSolution]"
 ) -> "tuple[list[LabelledSolution], list[list[float]]]":
     """The solutions that a trained critic can score, and its scores; prompts are those of the configured style."""
+    from critics.cloud import is_cloud_critic, load_cloud_critic
     from critics.score import load_critic, score_solutions
     from pipelines.config import load_settings
     from pipelines.reasoning.prompts import load_prompts
 
     settings = load_settings()
     prompts = load_prompts(settings.policy.prompt_style, settings.prompts_dir)
-    scorer = load_critic(checkpoint)
+    if is_cloud_critic(checkpoint):
+        scorer = load_cloud_critic(checkpoint, settings.cloud_critic, prompts, settings.critiques.agents[0])
+    else:
+        scorer = load_critic(checkpoint)
     left: Counter[str]
     solutions, of_steps, left = score_solutions(solutions, scorer, prompts.verify_prompt)
     for reason, num in left.items():
@@ -232,6 +323,11 @@ def _draw(folder: Path, solutions: "list[LabelledSolution]", of_steps: list, nam
     title = f"{Path(name).name}: {len(solutions):,} solutions"
     for path in write_figures(folder, counted_steps(solutions, of_steps), title):
         _note(f"Wrote {path}")
+
+
+def _progress(step: int, metrics: "Mapping[str, float]") -> str:
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if name not in ("num_steps",))
+    return f"step {step} of {metrics['num_steps']:.0f}: {shown}"
 
 
 def _note(text: str) -> None:

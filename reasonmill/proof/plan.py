@@ -20,7 +20,7 @@ from pipelines.config_models import DEFAULT_SOURCES
 FILTERED, REJECTION_SAMPLING, RANDOM = "filtered", "rejection_sampling", "random"
 ARMS = (FILTERED, REJECTION_SAMPLING, RANDOM)
 BASE = "base"  # the arm of the untrained policy, night 0
-START_TIMEOUT_S = 1800.0  # an experiment of hours waits for an engine on a busy machine
+PATIENCE_S = 1800.0  # an experiment of hours waits for its engine on a busy machine, and an answer is not given up
 SOURCES = tuple(StarterSource(family=family, count=600) for family in ("arithmetic", "dial", "countdown"))
 """Training problems where the configuration names none of its own: as many of every family."""
 
@@ -113,7 +113,10 @@ def settings_of(settings: Settings, plan: Plan, seed: int) -> Settings:
             ),
             "consistency": consistency_of(plan),
             "publishing": updated("publishing", keep=1000),
-            "engine": updated("engine", start_timeout_s=max(settings.engine.start_timeout_s, START_TIMEOUT_S)),
+            "engine": updated(
+                "engine", start_timeout_s=max(settings.engine.start_timeout_s, PATIENCE_S),
+                request_timeout_s=max(settings.engine.request_timeout_s, PATIENCE_S),
+            ),
         }
     )  # fmt: skip
 

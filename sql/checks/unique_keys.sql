@@ -3,7 +3,7 @@
 -- in:  problems, search_nodes, search_edges, rollouts, gold_steps, step_scores, critiques, verdicts, refinements,
 --      preference_pairs, consistency_results, consistent_rollouts, critics, rl_groups, node_values, first_errors,
 --      splices, reflections, token_scores, token_usage, evaluation_rollouts, critic_trials, critic_promotions,
---      critique_units, critique_records, replay
+--      critique_units, critique_records, replay, new_problems
 -- out: offending rows (table_name, row_id, night, what), one per repeated key
 -- note: night is that of the last of the rows that share the key.
 
@@ -28,6 +28,8 @@ with keys as (
     select 'critique_units', critique_id || ':' || step, night from critique_units
     union all
     select 'critique_records', record_id || ' ' || night, night from critique_records
+    union all
+    select 'new_problems', candidate_id, night from new_problems
     union all
     select 'verdicts', rollout_id, night from verdicts
     union all

@@ -1,14 +1,16 @@
 -- sft: right solutions to imitate, as prompt and completion.
 --
--- what:   Right solutions of three origins: `consistent_rollouts` (kept by the consistency filter), `search` (paths of
---         search trees) and `refinements` (written after a critique). Of the first two only those that the critic
---         trusts: all steps have a score and the lowest is above $min_step_score (0 = all). A problem takes at most
---         $max_per_problem of them: in turn the best of every origin, where a solution that the agents' verdict calls wrong comes after those it
---         does not, and a higher consistency score (for trees: the lowest step value) comes first.
+-- what:   Right solutions of four origins: `consistent_rollouts` (kept by the consistency filter), `search` (paths of
+--         search trees), `refinements` (written after a critique) and `explanations` (kept records of expo and egsr,
+--         written with the answer or a solution in sight). Of the first two only those that the critic trusts: all
+--         steps have a score and the lowest is above $min_step_score (0 = all). A problem takes at most
+--         $max_per_problem of them: in turn the best of every origin, where a solution that the agents' verdict calls
+--         wrong comes after those it does not, and a higher score (of consistency; for trees the lowest step value, for
+--         explanations their gain) comes first.
 --         Good rollouts of nights before (`replay`) join them, in the same limit and behind those of tonight, as far as
 --         they are no more than $replay_share of all rows; those of the problems with the lowest pass rate come first.
 -- in:     problems (training split, `prompt` = the exact policy prompt), rollouts, consistent_rollouts, refinements,
---         verdicts, step_scores (of one scorer), replay
+--         verdicts, step_scores (of one scorer), critique_records, replay
 -- params: $origins (list of the origins to take), $max_per_problem, $min_step_score, $replay_share, $separator (ends
 --         every step), $night
 -- out:    one row per distinct solution of a problem
@@ -77,6 +79,20 @@ refined as (
     where outcome_reward = 1.0 and error is null
 ),
 
+explained as (
+    select
+        'explanations' as origin,
+        problem_id,
+        rollout_id,
+        list_filter(string_split(response, $separator), lambda step: step <> '') as steps,
+        record_id as solution_id,
+        false as is_suspect,
+        reward as score,
+        null::double as pass_rate
+    from critique_records
+    where method in ('expo', 'egsr') and kept
+),
+
 replayed as (
     select
         'replay' as origin,
@@ -97,6 +113,8 @@ solutions as (
     select * from searched
     union all
     select * from refined
+    union all
+    select * from explained
     union all
     select * from replayed
 ),

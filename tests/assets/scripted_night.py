@@ -26,6 +26,7 @@ from pipelines.starter.train import save_tokenizer
 
 NIGHT = "2026-01-02"
 SLIP_SHARE = 0.4
+POSING = ("tt_si", "imagination")
 WriteFn = Callable[[str, random.Random], str]
 OPERATIONS = re.compile(r"([+\-*])(\d+)")
 
@@ -43,6 +44,7 @@ def small_settings(root: Path, **sections: dict) -> Settings:
             "group_size": 8,
         },
         "critiques": {"num_rollouts": 8},
+        "new_problems": {"methods": [{"method": name, "num_sources": 4, "num_variants": 2} for name in POSING]},
         "process_critic": {"steps": 4, "batch_size": 16, "eval_every": 2, "init": str(random_model(root / "model"))},
         "reports": {"num_problems": 4, "n_values": [4], "num_simulations": 2, "num_bootstrap": 100},
         "tree_extracts": {"min_completions": 1, "min_value_gap": -1.0, "min_right_value": 0.0},
@@ -72,11 +74,19 @@ def write_reply(text: str, rng: random.Random) -> str:
     """What the scripted policy writes after a prompt of the starter style."""
     role, rest = re.match(r"(<\w+>)(.*)", text, re.DOTALL).groups()
     prompt, _, body = rest.partition("\n")
+    if "\n" not in text:
+        return pose(prompt, rng)
     if role.startswith("<critique"):
         return criticise(prompt, body.split("<review>")[0].strip().split("\n"))
     if role == "<refine>":
         return solve(prompt, [], rng, slip_share=0.0)
     return solve(prompt, [line for line in body.split("\n") if line], rng, SLIP_SHARE)
+
+
+def pose(begun: str, rng: random.Random) -> str:
+    """Goes on with a chain of three operations that is begun, one way or another."""
+    num_left = 3 - len(OPERATIONS.findall(begun))
+    return "".join(f"{rng.choice('+-')}{rng.randint(2, 9)}" for _ in range(num_left))
 
 
 def solve(prompt: str, steps: list[str], rng: random.Random, slip_share: float) -> str:

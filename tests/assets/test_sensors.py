@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster_shared.record import copy
 
 from assets.alerts import reason_of, report_failure, run_command
 from assets.sensors import (
@@ -25,6 +26,7 @@ from pipelines.night_report.alerts import Alert, list_alerts, read_alert, write_
 from pipelines.policies import adopted
 
 NIGHT = "2026-01-02"
+WHOLE = frozenset({dg.AssetKey("rollouts"), dg.AssetKey("night_report")})
 
 
 def settings_of(root: Path, **sections: dict) -> Settings:
@@ -141,7 +143,17 @@ def test_an_alert_command_that_fails_is_told_and_does_not_raise(tmp_path, comman
     assert said in run_command(settings, Alert(NIGHT, "night_failed", "x", "", ""))
 
 
-def test_a_night_that_is_done_takes_its_alert_away(tmp_path):
+@pytest.mark.parametrize(
+    ("job", "asked", "is_done"),
+    [
+        ("night", None, True),
+        ("night", {"rollouts"}, False),
+        ("__ASSET_JOB", {"rollouts", "night_report", "problems"}, True),  # a backfill of the UI
+        ("__ASSET_JOB", {"rollouts"}, False),
+        ("read_problems", None, False),
+    ],
+)
+def test_a_night_that_is_done_takes_its_alert_away_and_a_part_of_it_does_not(tmp_path, job, asked, is_done):
     settings = settings_of(tmp_path)
     write_alert(settings.state_dir, Alert(NIGHT, "night_failed", "x", "", ""))
 
@@ -149,19 +161,21 @@ def test_a_night_that_is_done_takes_its_alert_away(tmp_path):
     def works():
         return None
 
-    @dg.job(name="night")
+    @dg.job(name=job.strip("_"))
     def good():
         works()
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = good.execute_in_process(instance=instance, tags={PARTITION_TAG: NIGHT})
         event = result.get_run_success_event()
-        done_night(settings)(dg.build_run_status_sensor_context("done_night", event, instance, result.dagster_run))
-    assert read_alert(settings.state_dir, NIGHT) is None
+        keys = None if asked is None else frozenset(dg.AssetKey(key) for key in asked)
+        run = copy(result.dagster_run, job_name=job, asset_selection=keys)
+        done_night(settings, WHOLE)(dg.build_run_status_sensor_context("done_night", event, instance, run))
+    assert (read_alert(settings.state_dir, NIGHT) is None) == is_done
 
 
 def test_every_sensor_has_a_name_and_says_what_it_does():
-    found = {sensor.name: sensor for sensor in workspace_sensors(Settings())}
-    assert set(found) == {"new_policy", "new_problem_files", "failed_night", "done_night"}
+    found = {sensor.name: sensor for sensor in workspace_sensors(Settings(), WHOLE)}
+    assert set(found) == {"new_policy", "new_problem_files", "failed_night", "done_night", "lost_runs"}
     assert all(sensor.description for sensor in found.values())
     assert found["failed_night"].default_status == dg.DefaultSensorStatus.RUNNING

@@ -66,4 +66,4 @@ def test_the_page_shows_every_method_with_its_paper_and_escapes_all_text():
     row = next(row for row in rows if row["method"] == "prof") | {"summary": "a < b & c"}
     alone = to_html([row])
     assert "Methods: 1. Verified: 1" in alone and "a &lt; b &amp; c" in alone
-    assert all(part in alone for part in ("step_values", "num_removed", "sql/consistent_rollouts/prof.sql"))
+    assert all(part in alone for part in ("step_values", "num_removed", "sql/consistent_rollouts/lots.sql"))

@@ -481,12 +481,13 @@ def test_a_partition_that_is_being_streamed_is_busy(tmp_path):
     lake.write("step_scores", steps(0.5), partition="n2")
 
 
-def test_lists_of_numbers_have_no_dictionary_and_all_else_has(tmp_path):
-    scores = pa.array([[0.1, 0.2], [0.3]], pa.list_(pa.float64()))
-    table = pa.table({"id": ["a", "b"], "reward": [0.0, 1.0], "scores": scores, "steps": [["x"], ["y"]]})
+def test_lists_of_numbers_and_columns_that_hardly_repeat_have_no_dictionary_and_all_else_has(tmp_path):
+    scores = pa.array([[0.1, 0.2], [0.3], [], None], pa.list_(pa.float64()))
+    columns = {"id": ["a", "b", "c", "a"], "group": ["g", "g", "g", "h"], "reward": [0.0, 1.0, 1.0, 1.0]}
+    table = pa.table(columns | {"scores": scores, "steps": [["x"], ["y"], [], ["z"]]})
     write_parquet(tmp_path / "rows.parquet", table)
     assert pq.read_table(tmp_path / "rows.parquet").equals(table)
     group = pq.ParquetFile(tmp_path / "rows.parquet").metadata.row_group(0)
     columns = [group.column(index) for index in range(group.num_columns)]
     has_dictionary = {one.path_in_schema.split(".")[0]: "RLE_DICTIONARY" in one.encodings for one in columns}
-    assert has_dictionary == {"id": True, "reward": True, "scores": False, "steps": True}
+    assert has_dictionary == {"id": False, "group": True, "reward": True, "scores": False, "steps": True}

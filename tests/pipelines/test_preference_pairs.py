@@ -291,6 +291,40 @@ def test_filters_run_in_order_over_the_pairs_of_all_miners_and_their_removals_ar
     assert made.pairs.num_rows == 2
 
 
+def results_of(made: MadePairs) -> list[dict]:
+    """The table pair_results, whose kept rows are the rows of preference_pairs."""
+    assert made.results.schema == SCHEMAS["pair_results"]
+    rows = made.results.to_pylist()
+    kept = [row for row in rows if row["kept"]]
+    assert [row["pair_id"] for row in kept] == made.pairs["pair_id"].to_pylist()
+    assert all(row["filter"] is row["reason"] is row["score"] is None for row in kept)
+    assert all(row["filter"] and row["reason"] for row in rows if not row["kept"])
+    return rows
+
+
+def test_a_removed_pair_is_a_row_with_the_filter_and_the_reason():
+    contrary = make_rollout("w3", 0.0, "wrong too")
+    rows = results_of(made_from(methods("rollout_pairs", "length_balance"), rollouts=[*GROUP, contrary]))
+    (gone,) = [row for row in rows if not row["kept"]]
+    assert len(rows) == 3 and (gone["filter"], gone["reason"]) == ("length_balance", "length_imbalance")
+    # "right" is 4 characters shorter than "wrong one" and "wrong too", of which the one with the smaller margin goes
+    assert (gone["chosen_id"], gone["score"]) == ("r", -4.0) and gone["rejected_id"] in ("w1", "w3")
+
+
+def test_a_pair_found_twice_is_a_row_twice_and_kept_once():
+    twice = (PairMethodConfig(method="rollout_pairs"), PairMethodConfig(method="rollout_pairs", name="again"))
+    rows = results_of(made_from(PairsConfig(methods=twice)))
+    assert [(row["method"], row["filter"], row["reason"]) for row in rows] == [
+        ("rollout_pairs", None, None), ("rollout_pairs", None, None),
+        ("again", "distinct", "duplicate"), ("again", "distinct", "duplicate"),
+    ]  # fmt: skip
+    assert {row["pair_id"] for row in rows[:2]} == {row["pair_id"] for row in rows[2:]}
+
+
+def test_no_pair_has_no_result():
+    assert results_of(made_from(PairsConfig(), search_nodes=[], rollouts=[])) == []
+
+
 def test_an_ensemble_of_scorers_turns_round_a_pair_that_it_contradicts():
     scores = [
         {"rollout_id": name, "step": 0, "source": source, "scorer_version": "v", "score": score, "night": NIGHT}
@@ -298,7 +332,9 @@ def test_an_ensemble_of_scorers_turns_round_a_pair_that_it_contradicts():
         for source, score in zip(("critic", "judge"), of_both, strict=True)
     ]
     config = methods(("rollout_pairs", {"min_margin": 0.0}), ("preference_strength", {"low_share": 0.5}))
-    rows = made_from(config, step_scores=scores).pairs.to_pylist()
+    made = made_from(config, step_scores=scores)
+    rows = made.pairs.to_pylist()
+    assert len(results_of(made)) == len(rows)  # a pair that was turned round has the id that it has now
     assert {(row["chosen_id"], row["rejected_id"]): row["margin"] for row in rows} == pytest.approx(
         {("w1", "r"): 0.7, ("r", "w2"): 1.2}
     )

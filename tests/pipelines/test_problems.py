@@ -5,9 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.config import FileSource, PluginSource, ProblemsConfig, Settings, StarterSource
+from pipelines.config import FileSource, MadeSource, PluginSource, ProblemsConfig, Settings, StarterSource
 from pipelines.errors import SourceError, WorkspaceError
 from pipelines.problems import load_problems
+from pipelines.rows import rows_to_table
 from pipelines.tables import SCHEMAS
 
 
@@ -169,3 +170,57 @@ def test_a_function_of_the_user_is_a_source(tmp_path):
         load_problems(settings_for(tmp_path, PluginSource(kind="plugin", name="b", path="my_source.py:broken")))
     with pytest.raises(WorkspaceError, match="has no `absent`; it has problems, broken"):
         load_problems(settings_for(tmp_path, PluginSource(kind="plugin", name="b", path="my_source.py:absent")))
+
+
+# problems that the policy posed ---------------------------------------------------------------------------------------
+
+
+def made(*rows):
+    base = {"family": "arithmetic", "difficulty": 2, "grader": "number", "kept": True, "method": "tt_si",
+            "night": "2026-01-01"}  # fmt: skip
+    full = [
+        base | {"candidate_id": str(index), "problem_id": f"m{index}", "prompt": row["canonical"],
+                "reference_answer": "1"} | row
+        for index, row in enumerate(rows)
+    ]  # fmt: skip
+    return rows_to_table("new_problems", full)
+
+
+def made_rows(tmp_path, table, *sources):
+    settings = settings_for(tmp_path, *(sources or (StarterSource(count=5), MadeSource(kind="new_problems"))))
+    rows = load_problems(settings, table).to_pylist()
+    return [row for row in rows if row["source"].startswith("new_problems")]
+
+
+def test_kept_new_problems_become_training_problems_that_name_their_night(tmp_path):
+    table = made({"canonical": "12+5-3"}, {"canonical": "12+5-4", "kept": False, "reason": "repeated"})
+    (row,) = made_rows(tmp_path, table)
+    assert row == {
+        "problem_id": "m0", "family": "arithmetic", "difficulty": 2, "prompt": "12+5-3", "reference_answer": "1",
+        "split": "train", "canonical": "12+5-3", "grader": "number", "is_evaluation": False,
+        "source": "new_problems/2026-01-01", "source_line": None,
+    }  # fmt: skip
+    assert made_rows(tmp_path, table, StarterSource(count=5)) == []  # no source of the kind
+    assert load_problems(settings_for(tmp_path, StarterSource(count=5), MadeSource(kind="new_problems"))).num_rows
+
+
+def test_of_new_problems_the_oldest_counts_and_none_that_another_problem_stands_for(tmp_path):
+    settings = settings_for(tmp_path, StarterSource(count=5))
+    first = load_problems(settings).to_pylist()
+    trained, frozen = first[0], next(row for row in first if row["is_evaluation"] and row["family"] == "arithmetic")
+    table = made(
+        {"canonical": "12+5-3", "night": "2026-01-02"},
+        {"canonical": "12+5-3", "night": "2026-01-01", "problem_id": "older"},
+        {"canonical": trained["canonical"]},
+        {"canonical": frozen["canonical"]},
+        {"canonical": frozen["canonical"], "family": "dial"},
+    )
+    assert [row["problem_id"] for row in made_rows(tmp_path, table)] == ["older"]
+
+
+def test_a_source_of_new_problems_may_take_one_method_alone_and_cannot_stand_alone(tmp_path):
+    table = made({"canonical": "12+5-3"}, {"canonical": "12+5-4", "method": "imagination"})
+    source = MadeSource(kind="new_problems", methods=("imagination",))
+    assert [row["problem_id"] for row in made_rows(tmp_path, table, StarterSource(count=5), source)] == ["m1"]
+    with pytest.raises(ValueError, match="nothing to begin with"):
+        settings_for(tmp_path, source)

@@ -24,8 +24,8 @@ PROBLEMS = [
 
 def build(config: TrainingSetsConfig | None = None, **rows: list[dict]) -> dict[str, list[dict]]:
     tables = [rows_to_table(name, {"problems": PROBLEMS, **rows}.get(name, [])) for name in TABLES]
-    replay = rows_to_table("replay", rows.get("replay", []))
-    sets = build_training_sets(*tables, load_prompts("starter"), config or EVERY_SOLUTION, NIGHT, replay=replay)
+    more = {name: rows_to_table(name, rows.get(name, [])) for name in ("replay", "critique_records")}
+    sets = build_training_sets(*tables, load_prompts("starter"), config or EVERY_SOLUTION, NIGHT, **more)
     assert tuple(sets) == TRAINING_SETS
     assert all(table.schema == SCHEMAS[name] for name, table in sets.items())
     return {name: table.to_pylist() for name, table in sets.items()}
@@ -97,6 +97,24 @@ def test_old_rollouts_take_no_place_from_those_of_tonight():
     assert sorted(origins) == ["consistent_rollouts"] * 3 + ["replay"]
     alone = build(config, replay=world["replay"])
     assert alone["sft"] == []  # a share of nothing
+
+
+def test_sft_takes_kept_explanations_where_it_is_told_to_and_records_of_no_other_method():
+    record = {"method": "expo", "problem_id": "p", "response": "1+2=3\n3*3=9\n#### 9\n", "kept": True, "reward": 0.5}
+    records = [
+        record | {"record_id": "a"},
+        record | {"record_id": "b", "method": "egsr", "response": "#### 9\n", "reward": 0.75},
+        record | {"record_id": "c", "response": "3*3=9\n#### 9\n", "kept": False, "reason": "no_gain"},
+        record | {"record_id": "d", "method": "self_play", "response": "2*3=6\n#### 9\n"},
+        record | {"record_id": "e", "problem_id": "h", "response": "#### 10\n"},
+    ]
+    config = TrainingSetsConfig(sft_from=("explanations",))
+    assert build(config, critique_records=records)["sft"] == [
+        {"prompt": "<solve>1+2*3\n", "completion": text, "problem_id": "p", "rollout_id": None,
+         "origin": "explanations", "night": NIGHT}
+        for text in ("#### 9\n", "1+2=3\n3*3=9\n#### 9\n")
+    ]  # fmt: skip
+    assert build(critique_records=records)["sft"] == []  # not by default
 
 
 def test_sft_takes_right_consistent_rollouts_with_the_exact_policy_prompt():

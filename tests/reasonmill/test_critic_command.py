@@ -166,3 +166,27 @@ def test_the_command_ends_with_code_1_and_imports_no_torch(files, tmp_path):
     bad = subprocess.run([*args, str(scores)], capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert (bad.returncode, bad.stdout) == (1, "")
     assert "line 3: `scores[0]` is 7, but must be a number from 0 to 1.\n" in bad.stderr
+
+
+def test_corrections_elsewhere_are_printed_out_and_judged(tmp_path):
+    rows = [
+        {"idx": 0, "question": "1+1", "reasoning": "3", "gt": "2", "previous_score": [False]},
+        {"idx": 1, "question": "1+2", "reasoning": "3", "gt": "3", "previous_score": [True]},
+    ]
+    data, answers = tmp_path / "math.jsonl", tmp_path / "answers.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    printed = run("candidates", "--data", data)
+    assert [json.loads(line) for line in printed.stdout.splitlines()] == [
+        {"id": "math:0", "problem": "1+1", "solution": "3", "subset": "math"},
+        {"id": "math:1", "problem": "1+2", "solution": "3", "subset": "math"},
+    ]
+    answers.write_text('{"id": "math:0", "answer": "2", "verdict": "wrong"}\n{"id": "math:1", "answer": null}\n')
+    found = json.loads(run("corrections", "--data", data, "--answers", answers, "--format", "json").stdout)
+    assert (found["all"]["wrong_to_right"], found["all"]["right_to_right"], found["math"]["verdict_accuracy"]) == (
+        1,
+        0,
+        1,
+    )
+    table = run("corrections", "--data", data, "--answers", answers).stdout.splitlines()
+    assert table[0].split()[:3] == ["solutions", "accuracy_before", "accuracy"]
+    assert table[-1].split() == ["all", "2", "0.500", "0.500", "1.000", "0.000", "1.000", "1", "0"]

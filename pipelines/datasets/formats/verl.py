@@ -4,7 +4,8 @@ Read in verl 0.9.1 (`verl/utils/dataset/rl_dataset.py`, class RLHFDataset; `verl
 `prompt` is a list of messages, to which the agent loop applies the tokenizer's chat template. `data_source` chooses the
 reward function; names that verl does not know need `custom_reward_function.path`, called as
 `compute_score(data_source, solution_str, ground_truth, extra_info)`. `reward_model.ground_truth` has one type over the
-file. `extra_info.index` tells prompts apart: here a number made of the problem's id, so it stays when rows are added.
+file. `extra_info.index` tells prompts apart: here a number made of the problem's id, so it stays when rows are added
+(rows that train judging, of which a problem may have several, add their text).
 Its MultiTurnSFTDataset reads the column `messages` of the format `messages`.
 """
 
@@ -14,6 +15,7 @@ from pipelines.datasets.formats.contract import MESSAGES, Format, UserTextFn, ma
 from pipelines.records import stable_digest
 
 STRING = pa.string()
+JUDGING = "judge_"  # how the family of such rows starts
 INDEX_DIGITS = 15  # hexadecimal: below 2**60, so that the number is a signed 64-bit one
 RL = pa.schema([
     needed("data_source", STRING),
@@ -37,7 +39,7 @@ def _rl(table: pa.Table, user_text: UserTextFn = plain_user_text) -> pa.Table:
         ],
         "extra_info": [
             {
-                "index": int(stable_digest(row["problem_id"], length=INDEX_DIGITS), 16),
+                "index": int(stable_digest(*_parts(row), length=INDEX_DIGITS), 16),
                 "problem_id": row["problem_id"],
                 "difficulty": row["difficulty"],
             }
@@ -46,6 +48,11 @@ def _rl(table: pa.Table, user_text: UserTextFn = plain_user_text) -> pa.Table:
         "problem_id": table["problem_id"],
     }
     return made_of(table, columns, RL)
+
+
+def _parts(row: dict[str, str | None]) -> tuple[str | None, ...]:
+    is_judging = (row["family"] or "").startswith(JUDGING)
+    return (row["problem_id"], row["prompt"]) if is_judging else (row["problem_id"],)
 
 
 FORMATS = (

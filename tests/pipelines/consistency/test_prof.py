@@ -256,7 +256,7 @@ METHODS = st.builds(
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(GROUPS, METHODS)
-def test_the_query_keeps_what_the_reference_keeps_and_every_rollout_is_kept_or_rejected(groups, parameters):
+def test_prof_keeps_what_the_reference_keeps_and_every_rollout_is_kept_or_rejected(groups, parameters):
     named = {f"g{g}": {f"{g}-{i}": rollout for i, rollout in enumerate(group)} for g, group in enumerate(groups)}
     rows = [make_rollout(n, o, len(s), group=g) for g, group in named.items() for n, (o, s) in group.items()]
     scored = [row for group in named.values() for n, (_, s) in group.items() for row in make_scores(n, s)]

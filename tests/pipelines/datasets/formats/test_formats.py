@@ -112,6 +112,11 @@ def test_a_prompt_without_a_reference_answer_cannot_be_rewarded_by_rule():
         converted("verl_rl", [ROWS["prompts"][0] | {"reference_answer": None}])
 
 
+def test_verl_rows_that_train_judging_have_an_index_each_though_they_share_a_problem():
+    rows = [ROWS["prompts"][0] | {"family": "judge_pointwise", "prompt": ASKED["p"] + text} for text in ("a", "b")]
+    assert len({row["extra_info"]["index"] for row in converted("verl_rl", [*ROWS["prompts"], *rows])}) == 4
+
+
 def test_openrlhf_rows_have_its_default_keys():
     assert converted("openrlhf_sft")[0]["output"] == RIGHT["p"]
     assert converted("openrlhf_prompts")[0] == {

@@ -1,0 +1,25 @@
+"""What the sections of a night's page are made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipelines.night_report.alarms import Alarm
+from pipelines.night_report.facts import NightFacts
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the sections are made of.
+
+    Attributes:
+        facts: what the lake says.
+        alarms: what has changed too much.
+        manifest, before: of the night's dataset version and of the one before it; None where there is none.
+        links: where trees can be looked at: tree id -> address of its page.
+    """
+
+    facts: NightFacts
+    alarms: Sequence[Alarm]
+    manifest: Mapping[str, object] | None
+    before: Mapping[str, object] | None
+    links: Mapping[str, str]
