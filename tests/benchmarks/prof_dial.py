@@ -407,7 +407,8 @@ def as_markdown(result: Mapping[str, object]) -> list[str]:
 def _dial_tables(result: Mapping[str, object]) -> list[str]:
     worlds = [
         [one["m"], one["level"], one["temperature"], f"{one['num_samples']:,}", f"{one['num_groups']:,}",
-         f"{one['right_share']:.1%}", f"{one['flawed_share']:.1%}", ", ".join(f"{num:,} {name}" for name, num in one["lost"].items()) or "-"]
+         f"{one['right_share']:.1%}", f"{one['flawed_share']:.1%}",
+         ", ".join(f"{num:,} {name}" for name, num in one["lost"].items()) or "-"]
         for one in result["worlds"]
     ]  # fmt: skip
     scopes = {"touched": "groups in which PROF removed a right sample", "all": "all groups"}

@@ -84,9 +84,9 @@ def test_dials_are_held_out_and_a_world_says_how_many_right_answers_are_flawed()
 def test_every_critic_has_a_line_in_each_table():
     samples = make_samples(2)
     row = {"m": 2, "level": 3, **measured("perfect", samples, made_up_critics(samples)["perfect"], "mean", 2)}
+    of_world = {"m": 2, "level": 3, "temperature": 1.0, **world(samples), "lost": {"failed": 16}}
     result = {"date": "d", "machine": "m", "command": "c", "num_problems": 2, "num_seeds": 1, "n": 4, "k": 2,
-              "critic": "v", "rows": [row],
-              "worlds": [{"m": 2, "level": 3, "temperature": 1.0, **world(samples), "lost": {"failed": 16}}]}  # fmt: skip
+              "critic": "v", "rows": [row], "worlds": [of_world]}  # fmt: skip
     lines = as_markdown(result)
     assert sum(line.startswith("| 2 | 3 | perfect | mean") for line in lines) == 3
     assert any(line.startswith("| 2 | 3 | 1.0 | 8 | 2 |") and line.endswith("| 16 failed |") for line in lines)
