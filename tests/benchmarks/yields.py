@@ -168,16 +168,17 @@ def _other_yields(lake: Lake, samples: pa.Table) -> dict[str, dict[str, object]]
     found["data_shapley"] = _flipped_labels(samples)
     return (
         found
-        | _critics_learn(lake, samples)
+        | _critics_learn(lake)
         | _texts(lake, samples)
         | {"length_control, by the critic": _length_control(samples)}
     )
 
 
 def _flipped_labels(samples: pa.Table, num_rows: int = 120, num_flipped: int = 12) -> dict[str, object]:
-    """Does data Shapley find labels that were turned round? Features: mean and lowest step score and number of steps."""
+    """Does data Shapley find labels that were turned round? Features: mean and lowest step score, number of steps."""
     rows = [
-        {"row_id": row["rollout_id"], "label": "right" if row["outcome_reward"] == 1.0 else "wrong",
+        {"row_id": row["rollout_id"], "group_id": row["rollout_id"],
+         "label": "right" if row["outcome_reward"] == 1.0 else "wrong",
          "features": [sum(row["step_values"]) / len(row["step_values"]), min(row["step_values"]),
                       len(row["step_values"]) / 10]}
         for row in samples.select(["rollout_id", "outcome_reward", "step_values"]).to_pylist()
@@ -206,7 +207,7 @@ def _flipped_labels(samples: pa.Table, num_rows: int = 120, num_flipped: int = 1
     }  # fmt: skip
 
 
-def _critics_learn(lake: Lake, samples: pa.Table) -> dict[str, dict[str, object]]:
+def _critics_learn(lake: Lake) -> dict[str, dict[str, object]]:
     """What the methods for critics and judges make of the lake's critiques, refinements, samples and pairs."""
     tables = ("problems", "rollouts", "critiques", "verdicts", "refinements")
     with Warehouse.over({name: lake.read(name) for name in tables}) as warehouse:
@@ -221,7 +222,8 @@ def _critics_learn(lake: Lake, samples: pa.Table) -> dict[str, dict[str, object]
         made = _decided(name, judged)
         reasons = Counter(made["reason"].drop_null().to_pylist())
         found[name] = {"num_rows": made.num_rows, "mean_reward": pc.mean(made["reward"]).as_py(), **reasons}
-    found["ctrl"] = _reasons("ctrl", judged)
+    for balanced in (True, False):
+        found[f"ctrl, {'balanced' if balanced else 'as it is'}"] = _reasons("ctrl", judged, balanced=balanced)
     found["kept_rationales"] = _reasons("kept_rationales", judgments)
     kinds = _decided("judgment_pairs", judgments)["kind"].to_pylist()
     found["judgment_pairs"] = {"num_judgments": said.num_rows, **Counter(kinds)}
