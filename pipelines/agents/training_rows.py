@@ -170,13 +170,14 @@ def _answers(
 def _kept(said: pa.Table, origin: str, counts: Counter[str]) -> list[bool]:
     """Which critiques this origin takes; the others are counted by reason, apart from those that it does not look at.
 
-    A final critique has no rivals to be balanced with; agents' rationales are thinned to equally many of each label.
+    Agents' rationales are thinned to equally many of each label. The others are not: final critiques are few, and where
+    refinements follow wrong verdicts alone, balancing what refinements say would leave nothing.
     """
     is_final = pc.is_null(said["agent"])
     looked_at = {FINAL: is_final, RATIONALES: pc.invert(is_final), PASSING: pc.is_valid(said["critique_id"])}[origin]
     rows = said.filter(looked_at)
     method, table = (CTRL, _judged(rows)) if origin == PASSING else (KEPT_RATIONALES, _judgments(rows))
-    params = method.params() if origin != FINAL else method.params(balanced=False)
+    params = method.params(balanced=origin == RATIONALES)
     decided = method.run(table, params).to_pylist()
     ids = set()
     for critique_id, decision, one in zip(rows["critique_id"].to_pylist(), decided, rows.to_pylist(), strict=True):

@@ -4,9 +4,11 @@ from pipelines.agents import judge_data, rewards
 from pipelines.agents.formalization_critique import FORMALIZATION_CRITIQUE, FORMALIZATION_RATES
 from pipelines.agents.methods import METHODS as AGENT_METHODS
 from pipelines.agents.tree_discrepancy import TREE_DISCREPANCY
-from pipelines.catalogue.method import Method
+from pipelines.catalogue.method import Method, Tier
 from pipelines.config import CritiquesConfig
 from pipelines.curation import Curation
+
+CRITIQUES = "starter demo of 2026-11-21, 12,799 critiques of 3,200 samples (python -m tests.benchmarks yields)"
 
 
 def _table_method(
@@ -17,12 +19,13 @@ def _table_method(
     curation: Curation,
     query: str,
     measured: str | None = None,
+    tier: Tier = "experimental",
 ) -> Method:
     """A method that is one query over a table of critiques, judgments, answers or pairs; it writes no table here."""
     return Method(
         name=name, paper=paper, arxiv=arxiv, summary=summary, reads=(), writes=(), params=curation.params,
         function="pipelines.agents.rewards.over",
-        query=f"critiques/{query}", curation=curation, measured=measured,
+        query=f"critiques/{query}", curation=curation, measured=measured and f"{CRITIQUES}: {measured}", tier=tier,
     )  # fmt: skip
 
 
@@ -45,6 +48,9 @@ REWARDS = (
         "Rewards a critic for being right, then also for what its critiques do to refinements, in three modes.",
         rewards.CRITIQUE_RL,
         "critique_rl",
+        measured="4,056 have a reward of stage 2, on average -.43 (a wrong verdict is -1, a right one without a "
+        "refinement has none)",
+        tier="verified",
     ),
     _table_method(
         "ref_critic",
@@ -54,6 +60,7 @@ REWARDS = (
         "our deduction.",
         rewards.REF_CRITIC,
         "ref_critic",
+        measured="8,419 have a reward, on average .79",
     ),
     _table_method(
         "ctrl",
@@ -62,6 +69,9 @@ REWARDS = (
         "Does the refinement pass? As a reward, and as a filter for supervised training without leaks and balanced.",
         rewards.CTRL,
         "ctrl",
+        measured="1,280 of the 1,496 with a refinement kept unbalanced; none balanced, since only wrong verdicts were "
+        "refined",
+        tier="verified",
     ),
     _table_method(
         "critique_label_match",
@@ -70,6 +80,7 @@ REWARDS = (
         "1 where a critic's verdict is the label, else 0; from the paper's description as remembered.",
         rewards.LABEL_MATCH,
         "label_match",
+        measured="the verdict is the grade in 77.2 %",
     ),
     _table_method(
         "metric_gain",
@@ -107,6 +118,7 @@ JUDGE_DATA = (
         "description as remembered.",
         judge_data.JUDGMENT_PAIRS,
         "judgment_pairs",
+        measured="3,945 pairs with reasoning, 1,520 of verdicts alone",
     ),
     _table_method(
         "self_rationalization",
@@ -124,6 +136,7 @@ JUDGE_DATA = (
         "Keeps rationales that reach the label, do not speak of the reference, and are balanced by label.",
         judge_data.KEPT_RATIONALES,
         "kept_rationales",
+        measured="8,546 kept; 2,916 have the wrong verdict, 1,337 went for the balance of right and wrong",
     ),
     _table_method(
         "recycled_rollouts",
@@ -133,6 +146,7 @@ JUDGE_DATA = (
         "as remembered.",
         judge_data.RECYCLED_ROLLOUTS,
         "recycled_rollouts",
+        measured="1,600 pointwise and 1,012 pairwise prompts, 996 reflections",
     ),
     _table_method(
         "preference_prompts",
@@ -141,6 +155,7 @@ JUDGE_DATA = (
         "Preference pairs as prompts whose answer can be verified; from the papers' descriptions as remembered.",
         judge_data.PREFERENCE_PROMPTS,
         "preference_prompts",
+        measured="all of 1,033 preference pairs are prompts",
     ),
     _table_method(
         "judge_share",

@@ -3,11 +3,13 @@
     python -m tests.benchmarks prof_dial --config demo.toml --checkpoint checkpoints/process_critic/VERSION
     python -m tests.benchmarks prof_dial --data FOLDER     (AgentProcessBench alone, without a model)
 
-Held-out dial problems with m = 10, 4, 2 choices (few, some, many flawed-but-right answers), 16 samples each, 8 removed,
-in every seed of sampling. Critics: the trained one; `perfect` (1 for a right step, 0 for a wrong one); `noisy a` is
-logistic(2 * gold - 1 + s * z) with a normal z of the problem and the text up to the step (equal prefixes have equal
-scores), and s found by bisection, so that the AUROC of single steps, up to the first wrong one, is a. Flawed share: of
-the right answers, those with a wrong step.
+Held-out dial problems of m choices and a level, in three worlds with few, some and many flawed-but-right answers: the
+starter has about 10 % of them at m = 10, level 1, temperature 0.7, 25 % at m = 4, level 2, temperature 1, and 40 to
+45 % at m = 2, level 2, temperature 1 (which problems were drawn moves each by some points). 16 samples each, 8 removed, in every seed of sampling. Samples that the engine failed to give, and those without a grade or gold steps, are
+counted beside each world; more failures than engine.max_error_fraction end the benchmark. Critics: the trained one;
+`perfect` (1 for a right step, 0 for a wrong one); `noisy a` is logistic(2 * gold - 1 + s * z) with a normal z of the
+problem and the text up to the step (equal prefixes have equal scores), and s found by bisection, so that the AUROC of
+single steps, up to the first wrong one, is a. Flawed share: of the right answers, those with a wrong step.
 
 By lot is the expected value of `random_removal`, which removes as many right and wrong samples as PROF: in a group it
 changes no share, so in groups where a right sample went it differs from no filter by weight alone. Intervals: 95 %,
@@ -16,6 +18,8 @@ bootstrap over problems, the seeds of a problem together.
 
 import argparse
 import asyncio
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +40,7 @@ from pipelines.errors import SourceError
 from pipelines.grading import extract_answer, graders_of
 from pipelines.inference.engine_service import stop_engine
 from pipelines.inference.session import Session, generate_session
-from pipelines.rollouts import gold_steps, sample_rollouts
+from pipelines.rollouts import check_error_rate, gold_steps, sample_rollouts
 from pipelines.starter import families
 from pipelines.step_labels.solution import LabelledSolution
 from pipelines.tables import SCHEMAS
@@ -44,7 +48,9 @@ from pipelines.trees.fields import json_lines
 from tests.benchmarks import judges, record
 
 RUN_ID = "benchmark-prof-dial"
-CHOICES = (10, 4, 2)
+WORLDS = ("10:1:0.7", "4:2", "2:2")  # m:level, or m:level:temperature
+FAILED, UNGRADED, NO_GOLD = "failed", "ungraded", "no_gold_steps"
+UNSCORED = "steps_without_a_score"  # taken as 0 here, and counted
 AUROCS = (0.85, 0.7)
 AGGREGATIONS = ("mean", "min")
 NUM_RESAMPLES = 1000
@@ -73,12 +79,13 @@ Scores = Sequence[Sequence[float]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--problems", type=int, default=300, help="held-out dial problems of each m")
+    parser.add_argument("--problems", type=int, default=150, help="held-out dial problems of each world")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of sampling")
     parser.add_argument("--samples", type=int, default=16, help="samples per problem (n)")
     parser.add_argument("--removed", type=int, default=8, help="removed per problem (k)")
-    parser.add_argument("--choices", type=int, nargs="+", default=list(CHOICES), help="m of the dial problems")
-    parser.add_argument("--level", type=int, default=families.DEFAULT_LEVEL, help="of the dial problems, 1 to 4")
+    parser.add_argument(
+        "--worlds", nargs="+", default=list(WORLDS), metavar="M:LEVEL[:T]", help="choices, level, temperature"
+    )
     parser.add_argument("--checkpoint", type=Path, help="the trained critic; without it the dial family is left out")
     parser.add_argument("--data", type=Path, help="folder with agent-process-bench; without it that is left out")
 
@@ -107,22 +114,28 @@ async def _dials(settings: Settings, arguments: argparse.Namespace) -> dict[str,
     prompts = prompts_of(settings)
     rows, worlds = [], []
     async with generate_session(settings, run_id=RUN_ID) as session:
-        for m in arguments.choices:
-            problems = dial_problems(arguments.problems, m, arguments.level)
+        for m, level, heat in map(parsed_world, arguments.worlds):
+            problems = dial_problems(arguments.problems, m, level)
             asked = {row["problem_id"]: prompts.verify_prompt(row) for row in problems.to_pylist()}
-            samples = []
+            samples, lost = [], Counter[str]()
             for seed in range(arguments.seeds):
-                samples += await _samples(settings, session, problems, seed, arguments.samples)
+                drawn = await _drawn(settings, session, problems, seed, arguments.samples, heat)
+                one, gone = samples_of(problems, drawn, seed)
+                samples, lost = samples + one, lost + gone
+            num_drawn = len(samples) + lost.total()
+            check_error_rate(lost[FAILED], num_drawn, settings.engine.max_error_fraction, f"m = {m}, level {level}")
             made = scorer.score([asked[one.problem_id] for one in samples], [one.steps for one in samples])
+            if unscored := sum(one is None for of_steps in made for one in of_steps):
+                lost[UNSCORED] = unscored
             critics = {"trained": [[0.0 if one is None else one for one in of_steps] for of_steps in made]}
             critics |= made_up_critics(samples)
-            worlds.append(world(m, samples))
+            worlds.append({"m": m, "level": level, "temperature": heat, **world(samples), "lost": dict(lost)})
             rows += [
-                {"m": m, **measured(name, samples, scores, aggregation, arguments.removed)}
+                {"m": m, "level": level, **measured(name, samples, scores, aggregation, arguments.removed)}
                 for name, scores in critics.items()
                 for aggregation in (AGGREGATIONS if name == "trained" else AGGREGATIONS[:1])
             ]
-            record.say(f"m = {m}: done, {worlds[-1]}")
+            record.say(f"m = {m}, level {level}: done, {worlds[-1]}")
     return {"num_problems": arguments.problems, "num_seeds": arguments.seeds, "critic": scorer.version,
             "worlds": worlds, "rows": rows}  # fmt: skip
 
@@ -134,23 +147,54 @@ def dial_problems(count: int, m: int, level: int = families.DEFAULT_LEVEL) -> pa
     return pa.Table.from_pylist(rows, schema=SCHEMAS["problems"])
 
 
-async def _samples(settings: Settings, session: Session, problems: pa.Table, seed: int, n: int) -> list[Sample]:
-    rollouts = settings.rollouts.model_copy(update={"seed": seed, "group_size": n})
+def parsed_world(text: str) -> tuple[int, int, float]:
+    """(m, level, temperature of sampling) of a text such as 4:2 or 4:1:0.7; without a temperature it is 1."""
+    found = re.fullmatch(r"(\d+):([1-4])(?::(\d+\.?\d*))?", text)
+    if found is None or not 2 <= int(found[1]) <= 10:
+        raise SystemExit(
+            f"--worlds {text}: it must be M:LEVEL or M:LEVEL:TEMPERATURE, with 2 to 10 choices and a level from 1 to 4."
+        )
+    return int(found[1]), int(found[2]), float(found[3] or 1.0)
+
+
+async def _drawn(
+    settings: Settings, session: Session, problems: pa.Table, seed: int, n: int, temperature: float
+) -> pa.Table:
+    rollouts = settings.rollouts.model_copy(update={"seed": seed, "group_size": n, "temperature": temperature})
     drawn = await sample_rollouts(
         problems, session, prompts_of(settings), rollouts, night="prof-dial", grade=graders_of(settings),
         extract_answer=extract_answer, max_model_len=session.max_model_len or settings.policy.max_model_len,
     )  # fmt: skip
+    return drawn.rollouts
+
+
+def samples_of(problems: pa.Table, rollouts: pa.Table, seed: int) -> tuple[list[Sample], Counter[str]]:
+    """(the samples with a grade and gold steps, how many others there are by reason)."""
     gold: dict[str, list[bool]] = {}
-    for row in gold_steps(problems, drawn.rollouts).to_pylist():
+    for row in gold_steps(problems, rollouts).to_pylist():
         gold.setdefault(row["rollout_id"], []).append(row["is_right"])
-    return [
-        Sample(
-            f"{row['rollout_id']}-{seed}", row["problem_id"], f"{row['problem_id']}-{seed}", tuple(row["steps"]),
-            tuple(gold[row["rollout_id"]]), row["outcome_reward"],
-        )
-        for row in drawn.rollouts.to_pylist()
-        if row["outcome_reward"] is not None and row["rollout_id"] in gold
-    ]  # fmt: skip
+    samples, lost = [], Counter[str]()
+    for row in rollouts.to_pylist():
+        reason = _reason(row, gold)
+        if reason is None:
+            samples.append(
+                Sample(
+                    f"{row['rollout_id']}-{seed}", row["problem_id"], f"{row['problem_id']}-{seed}",
+                    tuple(row["steps"]), tuple(gold[row["rollout_id"]]), row["outcome_reward"],
+                )
+            )  # fmt: skip
+        else:
+            lost[reason] += 1
+    return samples, lost
+
+
+def _reason(row: Mapping[str, object], gold: Mapping[str, list[bool]]) -> str | None:
+    """Why a rollout is no sample; None where it is one."""
+    if row["error"] is not None:
+        return FAILED
+    if row["outcome_reward"] is None:
+        return UNGRADED
+    return None if row["rollout_id"] in gold else NO_GOLD
 
 
 def made_up_critics(samples: Sequence[Sample]) -> dict[str, list[list[float]]]:
@@ -197,11 +241,10 @@ def _first_error(sample: Sample) -> int:
     return next((i for i, right in enumerate(sample.is_right) if not right), -1)
 
 
-def world(m: int, samples: Sequence[Sample]) -> dict[str, float | int]:
-    """What the samples of one m are, before any filter."""
+def world(samples: Sequence[Sample]) -> dict[str, float | int]:
+    """What the samples of one world are, before any filter."""
     right = [one for one in samples if one.outcome == 1.0]
     return {
-        "m": m,
         "num_samples": len(samples),
         "num_groups": len({one.group_id for one in samples}),
         "right_share": len(right) / len(samples),
@@ -363,31 +406,34 @@ def as_markdown(result: Mapping[str, object]) -> list[str]:
 
 def _dial_tables(result: Mapping[str, object]) -> list[str]:
     worlds = [
-        [one["m"], f"{one['num_samples']:,}", f"{one['num_groups']:,}", f"{one['right_share']:.1%}",
-         f"{one['flawed_share']:.1%}"]
+        [one["m"], one["level"], one["temperature"], f"{one['num_samples']:,}", f"{one['num_groups']:,}",
+         f"{one['right_share']:.1%}", f"{one['flawed_share']:.1%}",
+         ", ".join(f"{num:,} {name}" for name, num in one["lost"].items()) or "-"]
         for one in result["worlds"]
     ]  # fmt: skip
     scopes = {"touched": "groups in which PROF removed a right sample", "all": "all groups"}
     setting = (
-        f"{result['num_problems']} held-out dial problems of each m, n = {result['n']}, k = {result['k']}, "
+        f"{result['num_problems']} held-out dial problems of each world, n = {result['n']}, k = {result['k']}, "
         f"{result['num_seeds']} seeds of sampling; trained critic {result['critic']}."
     )
     lines = [
         setting,
         "",
-        *record.table(["m", "samples", "groups", "right", "flawed of right"], worlds),
+        *record.table(
+            ["m", "level", "temperature", "samples", "groups", "right", "flawed of right", "left out"], worlds
+        ),
     ]
     for scope, title in scopes.items():
-        header = ["m", "critic", "pooled by", "step AUROC", "groups", "no filter", "by lot", "PROF", "falls by",
-                  "from lot by"]  # fmt: skip
+        header = ["m", "level", "critic", "pooled by", "step AUROC", "groups", "no filter", "by lot", "PROF",
+                  "falls by", "from lot by"]  # fmt: skip
         rows = [
-            [row["m"], row["critic"], row["aggregation"], f"{row['step_auroc']:.3f}",
+            [row["m"], row["level"], row["critic"], row["aggregation"], f"{row['step_auroc']:.3f}",
              row["num_touched" if scope == "touched" else "num_groups"],
              *(_interval(row[scope][name]) for name in (*SHARES, "fall", "fall_from_lot"))]
             for row in result["rows"]
         ]  # fmt: skip
         lines += ["", f"Flawed share of the kept right answers, {title}:", "", *record.table(header, rows)]
-    return [*lines, "", "Harm, in groups in which PROF removed a right sample:", "", *_harm_table(result["rows"], "m")]
+    return [*lines, "", "Harm, in groups in which PROF removed a right sample:", "", *_harm_table(result["rows"])]
 
 
 def _agent_tables(rows: Sequence[Mapping[str, object]]) -> list[str]:
@@ -407,13 +453,13 @@ def _agent_tables(rows: Sequence[Mapping[str, object]]) -> list[str]:
     ]
 
 
-def _harm_table(rows: Sequence[Mapping[str, object]], first: str) -> list[str]:
-    header = [first, "critic", "pooled by", "groups with both kinds", "share rose in", "only flawed left in",
+def _harm_table(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    header = ["m", "level", "critic", "pooled by", "groups with both kinds", "share rose in", "only flawed left in",
               "groups without a flaw", "unflawed right removed", "flawed right removed"]  # fmt: skip
     cells = []
     for row in rows:
         one = row["harm"]
-        cells.append([row[first], row["critic"], row["aggregation"], one["num_mixed"], one["num_worse"],
+        cells.append([row["m"], row["level"], row["critic"], row["aggregation"], one["num_mixed"], one["num_worse"],
                       one["num_only_flawed_left"], one["num_without_flaw"], f"{one['clean_removed']:.1%}",
                       f"{one['flawed_removed']:.1%}"])  # fmt: skip
     return record.table(header, cells)

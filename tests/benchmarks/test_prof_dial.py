@@ -1,12 +1,16 @@
 import pytest
 
+from pipelines.rows import rows_to_table
 from tests.benchmarks.prof_dial import (
+    WORLDS,
     Sample,
     as_markdown,
     dial_problems,
     made_up_critics,
     measured,
     normals,
+    parsed_world,
+    samples_of,
     step_auroc,
     world,
 )
@@ -72,14 +76,39 @@ def test_equal_beginnings_of_a_problem_get_equal_noise():
 def test_dials_are_held_out_and_a_world_says_how_many_right_answers_are_flawed():
     problems = dial_problems(3, 2)
     assert set(problems["split"].to_pylist()) == {"held_out"}
-    assert world(2, make_samples(2)) == {
-        "m": 2, "num_samples": 8, "num_groups": 2, "right_share": 0.75, "flawed_share": pytest.approx(1 / 3)
+    assert world(make_samples(2)) == {
+        "num_samples": 8, "num_groups": 2, "right_share": 0.75, "flawed_share": pytest.approx(1 / 3)
     }  # fmt: skip
 
 
 def test_every_critic_has_a_line_in_each_table():
     samples = make_samples(2)
-    row = {"m": 2, **measured("perfect", samples, made_up_critics(samples)["perfect"], "mean", 2)}
+    row = {"m": 2, "level": 3, **measured("perfect", samples, made_up_critics(samples)["perfect"], "mean", 2)}
+    of_world = {"m": 2, "level": 3, "temperature": 1.0, **world(samples), "lost": {"failed": 16}}
     result = {"date": "d", "machine": "m", "command": "c", "num_problems": 2, "num_seeds": 1, "n": 4, "k": 2,
-              "critic": "v", "worlds": [world(2, samples)], "rows": [row]}  # fmt: skip
-    assert sum(line.startswith("| 2 | perfect | mean") for line in as_markdown(result)) == 3
+              "critic": "v", "rows": [row], "worlds": [of_world]}  # fmt: skip
+    lines = as_markdown(result)
+    assert sum(line.startswith("| 2 | 3 | perfect | mean") for line in lines) == 3
+    assert any(line.startswith("| 2 | 3 | 1.0 | 8 | 2 |") and line.endswith("| 16 failed |") for line in lines)
+
+
+def test_what_is_no_sample_is_counted_by_its_reason():
+    problems = dial_problems(1, 2)
+    known = {"problem_id": problems["problem_id"][0].as_py(), "group_id": "g", "steps": ["1+1=3", "#### 0"]}
+    rows = [
+        known | {"rollout_id": "a", "outcome_reward": 1.0}, known | {"rollout_id": "b"},
+        known | {"rollout_id": "c", "error": "EngineError: gone", "steps": None},
+        known | {"rollout_id": "d", "outcome_reward": 0.0, "steps": []},
+    ]  # fmt: skip
+    samples, lost = samples_of(problems, rows_to_table("rollouts", rows), 7)
+    assert [(one.rollout_id, one.group_id) for one in samples] == [("a-7", f"{known['problem_id']}-7")]
+    assert lost == {"ungraded": 1, "failed": 1, "no_gold_steps": 1}
+
+
+def test_a_world_is_its_choices_its_level_and_its_temperature():
+    assert parsed_world("4:2") == (4, 2, 1.0)
+    assert parsed_world("10:1:0.7") == (10, 1, 0.7)
+    for text in ("4", "1:2", "4:5", "x:1", "4:1:", "11:1"):
+        with pytest.raises(SystemExit, match="it must be M:LEVEL or M:LEVEL:TEMPERATURE"):
+            parsed_world(text)
+    assert all(parsed_world(text) for text in WORLDS)

@@ -20,6 +20,7 @@ from pipelines.consistency.filters import OwnInputs, filter_of, judge_in_turn, j
 from pipelines.consistency.scorer import required_scorer_version
 from pipelines.curation import Curation
 from pipelines.lake import Lake
+from pipelines.records import stable_digest
 from pipelines.tables import SCHEMAS
 from pipelines.warehouse import Warehouse
 from tests.benchmarks.record import heading, provenance, save, table
@@ -160,7 +161,80 @@ def _other_yields(lake: Lake, samples: pa.Table) -> dict[str, dict[str, object]]
         for name, power in (("self_certainty_votes", 0.5), ("majority (power 0)", 0.0)):
             elected = samples.filter(_apply("self_certainty_votes", rows, power=power)["is_elected"])
             found[name] = {"num_groups": elected.num_rows, "right_share": pc.mean(elected["outcome_reward"]).as_py()}
-    return found | _texts(lake, samples) | {"length_control, by the critic": _length_control(samples)}
+    strategies = _apply("policy_filtration_search", samples).to_pylist()
+    found["policy_filtration_search"] = {
+        f"R^2 of {row['strategy']}{' (chosen)' if row['is_chosen'] else ''}": row["r_squared"] for row in strategies
+    }
+    found["data_shapley"] = _flipped_labels(samples)
+    return (
+        found
+        | _critics_learn(lake)
+        | _texts(lake, samples)
+        | {"length_control, by the critic": _length_control(samples)}
+    )
+
+
+def _flipped_labels(samples: pa.Table, num_rows: int = 120, num_flipped: int = 12) -> dict[str, object]:
+    """Does data Shapley find labels that were turned round? Features: mean and lowest step score, number of steps."""
+    rows = [
+        {"row_id": row["rollout_id"], "group_id": row["rollout_id"],
+         "label": "right" if row["outcome_reward"] == 1.0 else "wrong",
+         "features": [sum(row["step_values"]) / len(row["step_values"]), min(row["step_values"]),
+                      len(row["step_values"]) / 10]}
+        for row in samples.select(["rollout_id", "outcome_reward", "step_values"]).to_pylist()
+        if row["step_values"] and row["outcome_reward"] is not None
+    ]  # fmt: skip
+    drawn = sorted(rows, key=lambda row: stable_digest("shapley", row["row_id"]))[: 2 * num_rows]
+    flipped = {row["row_id"] for row in drawn[:num_flipped]}
+    turned = {"right": "wrong", "wrong": "right"}
+    told = [
+        row | {"is_validation": i >= num_rows, "label": turned[row["label"]] if i < num_flipped else row["label"]}
+        for i, row in enumerate(drawn)
+    ]
+    columns = {"features": pa.list_(pa.float64()), "is_validation": pa.bool_()}
+    arrays = {name: pa.chunked_array([pa.array([row[name] for row in told], columns.get(name, pa.string()))])
+              for name in told[0]}  # fmt: skip
+    made = _decided("data_shapley", arrays, max_orders=300)
+    scored = [(score, row["row_id"]) for score, row in zip(made["score"].to_pylist(), told, strict=True)
+              if score is not None]  # fmt: skip
+    lowest = {name for _, name in sorted(scored)[:num_flipped]}
+    first = made.filter(pc.is_valid(made["score"])).slice(0, 1).to_pylist()[0]
+    return {
+        "num_rows": num_rows, "num_flipped": num_flipped, "flipped among as many lowest": len(lowest & flipped),
+        "num_orders": first["num_orders"], "is_converged": first["is_converged"],
+        "max_standard_error": pc.max(made["standard_error"]).as_py(),
+        "num_low_value": made["reason"].to_pylist().count("low_value"),
+    }  # fmt: skip
+
+
+def _critics_learn(lake: Lake) -> dict[str, dict[str, object]]:
+    """What the methods for critics and judges make of the lake's critiques, refinements, samples and pairs."""
+    tables = ("problems", "rollouts", "critiques", "verdicts", "refinements")
+    with Warehouse.over({name: lake.read(name) for name in tables}) as warehouse:
+        said = warehouse.named("training_sets/said")
+        answers = warehouse.named("training_sets/graded_answers", separator="\n")
+    judged = {"rollout_id": said["rollout_id"], "critique": said["text"], "verdict": said["verdict"],
+              "original_reward": said["outcome_reward"], "refinement_rewards": said["refinement_rewards"]}  # fmt: skip
+    judgments = {"item_id": said["rollout_id"], "judgment_id": said["critique_id"], "critique": said["text"],
+                 "verdict": said["verdict"], "label": said["label"]}  # fmt: skip
+    found: dict[str, dict[str, object]] = {}
+    for name in ("critique_rl", "ref_critic", "critique_label_match"):
+        made = _decided(name, judged)
+        reasons = Counter(made["reason"].drop_null().to_pylist())
+        found[name] = {"num_rows": made.num_rows, "mean_reward": pc.mean(made["reward"]).as_py(), **reasons}
+    for balanced in (True, False):
+        found[f"ctrl, {'balanced' if balanced else 'as it is'}"] = _reasons("ctrl", judged, balanced=balanced)
+    found["kept_rationales"] = _reasons("kept_rationales", judgments)
+    kinds = _decided("judgment_pairs", judgments)["kind"].to_pylist()
+    found["judgment_pairs"] = {"num_judgments": said.num_rows, **Counter(kinds)}
+    columns = {name: answers[name] for name in answers.column_names if name != "position"}
+    kinds = _decided("recycled_rollouts", columns)["kind"].to_pylist()
+    found["recycled_rollouts"] = {"num_rollouts": answers.num_rows, **Counter(kinds)}
+    pairs = lake.read("preference_pairs")
+    found["preference_prompts"] = _reasons(
+        "preference_prompts", {name: pairs[name] for name in ("problem_id", "prompt", "chosen", "rejected")}
+    )
+    return found
 
 
 def _texts(lake: Lake, samples: pa.Table) -> dict[str, dict[str, object]]:

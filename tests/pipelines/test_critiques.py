@@ -233,6 +233,20 @@ def test_a_critique_that_never_ends_has_a_reason_of_its_own():
     assert made.critiques["error"].to_pylist() == ["unreadable: endless", None, None]
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("\n", "empty"), ("0 right\n1 wrong\nverdict -1\n", "contradictory"), ("verdict 7\n", "step_out_of_range"),
+     ("7 wrong\n", "step_out_of_range"), ("0 right\n", "incomplete")],
+)  # fmt: skip
+def test_a_critique_that_cannot_be_read_is_a_row_with_its_reason_and_the_others_decide(text, reason):
+    made = run([WRONG], ScriptedSession(model(critique_a=text, critique_b="verdict 0\n", critique_c="verdict 0\n")))
+    assert made.critiques["error"].to_pylist() == [f"unreadable: {reason}", None, None]
+    (verdict,) = made.verdicts.to_pylist()
+    assert (verdict["verdict"], verdict["num_agents"]) == ("wrong", 2)
+    nobody = run([WRONG], ScriptedSession(model(**dict.fromkeys(("critique_a", "critique_b", "critique_c"), text))))
+    assert (nobody.verdicts["verdict"].to_pylist(), nobody.refinements.num_rows) == ([None], 0)
+
+
 def test_agents_see_task_criteria_and_reference_and_a_model_judges_their_findings():
     def write(text: str, rng: random.Random) -> str:
         if text.startswith("Before solutions"):

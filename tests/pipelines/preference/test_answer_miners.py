@@ -209,6 +209,32 @@ def test_empty_tables_and_single_answers_give_no_pair(method):
     assert applied(method, []) == applied(method, [{"problem_id": "p", "response_id": "a", "response": "x"}]) == []
 
 
+def bad_answer(number: int, outcome: float, score: float, text: str | None = None) -> dict:
+    return {"problem_id": "p", "group_id": "g", "response_id": f"r{number}", "prompt": "q", "policy": "v",
+            "response": text or f"text {number}", "steps": ["x"], "outcome_reward": outcome, "score": score,
+            "strong_logprob": score, "weak_logprob": 0.0}  # fmt: skip
+
+
+BAD_GROUPS = {
+    "one": [bad_answer(0, 1.0, 0.5)],
+    "all right and tied": [bad_answer(number, 1.0, 0.5) for number in range(3)],
+    "all wrong and tied": [bad_answer(number, 0.0, 0.5) for number in range(3)],
+    "equal texts": [bad_answer(0, 1.0, 0.9, "same"), bad_answer(1, 0.0, 0.1, "same")],
+    "tied scores": [bad_answer(0, 1.0, 0.5), bad_answer(1, 0.0, 0.5)],
+    "no numbers": [bad_answer(0, 1.0, math.nan), bad_answer(1, 0.0, math.nan)],
+}
+
+
+@pytest.mark.parametrize("world", BAD_GROUPS)
+@pytest.mark.parametrize("method", ["rso", "dno_pairs", "density_ratio_pairs", "stratified_pairs", "rollout_pairs"])
+def test_bad_groups_give_no_pair_unless_the_grades_alone_make_one(method, world):
+    known = {column.name for column in curation_named(method).reads}
+    rows = [{key: value for key, value in row.items() if key in known} for row in BAD_GROUPS[world]]
+    found = [(pair["chosen_id"], pair["rejected_id"], pair["margin"]) for pair in applied(method, rows)]
+    by_grade = method == "rollout_pairs" and world in ("tied scores", "no numbers")
+    assert found == ([("r0", "r1", 1.0)] if by_grade else [])
+
+
 @pytest.mark.parametrize("method", ["rso", "dno_pairs", "stratified_pairs", "density_ratio_pairs", "wrpo_pairs"])
 def test_answers_to_different_problems_never_meet_whatever_their_groups_are_called(method):
     rows = [
