@@ -22,9 +22,9 @@ METHODS = (
         "shares of samples for likelihoods and the threshold as remembered. Test-time training is left to trainers; "
         "grades after RePro (2510.10681) are ours: answerable and faithful, by rule or by the policy.",
         "new_problems/uncertain_problems",
-        "demo lake (one night, 400 groups of 8), starter on vLLM, the 100 most uncertain problems x 4: 151 of 400 "
-        "kept; gone: 85 unfaithful, 62 unanswerable (all Countdown), 59 repeated, 43 held out; arithmetic 109 of 208 "
-        "kept, dial 42 of 100, Countdown 0 of 92",
+        "demo lake (one night, 400 groups of 8), starter on vLLM, 100 most uncertain problems x 4: 151 of 400 kept; "
+        "gone: 85 unfaithful, 62 unanswerable (all Countdown), 59 repeated, 43 held out; arithmetic 109 of 208 kept, "
+        "dial 42 of 100, Countdown 0 of 92",
     ),
     _posing(
         "imagination",
