@@ -59,7 +59,7 @@ from pipelines.reasoning.prompts import PromptStyle
 LANGUAGE, JOINT = "language", "joint"
 TRAINING_FIELDS = (
     "lm_weight", "reward_loss", "sft_steps", "steps", "batch_size", "learning_rate", "weight_decay", "dropout",
-    "max_tokens", "validation_fraction", "eval_every", "seed",
+    "max_tokens", "num_critiques", "validation_fraction", "eval_every", "seed",
 )  # fmt: skip  # what decides whether a state can be taken up
 
 logger = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ def _language_stage(
     save: Callable[[], None],
 ) -> None:
     taught = [index for index in training if items[index].given is not None]
-    if not taught:
+    if not taught or config.num_critiques == 0:
         return
     progress = _Progress(config, run.step)
     for batch in itertools.islice(_batches(items, taught, config, LANGUAGE), run.step, config.sft_steps):
@@ -186,7 +186,7 @@ def _joint_stage(
             )
             reward = _reward_loss(rewards_N, [items[i] for i in batch], config)
             language = language_loss(logits_BTV, targets_BT)
-            joint_loss(reward, language, config.lm_weight).backward()
+            joint_loss(reward, language, config.lm_weight if config.num_critiques else 0.0).backward()
         metrics = {"reward": reward.item(), "language": language.item()}
         if run.step % config.eval_every == 0 or run.step == config.steps:
             metrics |= _validated(run, items, validation, config)
@@ -327,7 +327,7 @@ def _check(items: Sequence[_Item], training: Sequence[int], config: CloudCriticC
             f"{len(outcomes)} graded rollouts are left to train on, {sum(outcomes):.0f} of them right: a critic needs "
             "right and wrong ones. Make rollouts of other problems"
         )
-    if config.sft_steps and all(items[i].given is None for i in training):
+    if config.sft_steps and config.num_critiques and all(items[i].given is None for i in training):
         raise CriticDataError(
             f"none of the {len(outcomes)} graded rollouts has a critique that agrees with its grade, from which "
             "critiques could be learned; make critiques, or set cloud_critic.sft_steps = 0"

@@ -206,6 +206,18 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(trained, mo
     assert again.digest == trained.digest
 
 
+def test_without_critiques_it_is_a_plain_reward_model_that_needs_none_to_learn_from(model, tmp_path):
+    silent = [CloudExample(e.rollout_id, e.problem_id, e.question, None, e.outcome) for e in examples(24)]
+    plain = CONFIG.model_copy(update={"num_critiques": 0})
+    trained = train_cloud_critic(silent, plain, PROMPTS, model, tmp_path / "plain")
+    assert trained.metrics["num_taught"] == 0
+    scorer = load_cloud_critic(trained.folder, plain, PROMPTS, AGENT)
+    prompts = [PROMPTS.verify_prompt({"prompt": "99+1"})] * 2
+    (right,), (wrong,) = scorer.score(prompts, [["c7"], ["d7"]])
+    assert right > wrong
+    assert scorer.critiques(prompts, [["c7"], ["d7"]]) == ["", ""]
+
+
 def test_bad_examples_are_named(model, tmp_path):
     right = [make_example(k, "c1") for k in range(4)]
     with pytest.raises(CriticDataError, match="4 graded rollouts are left to train on, 4 of them right"):
