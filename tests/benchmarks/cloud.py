@@ -30,7 +30,8 @@ from pipelines.config import CloudCriticConfig, Settings, load_settings
 from pipelines.inference.session import model_folder
 from pipelines.lake import Lake
 from pipelines.records import stable_seed
-from pipelines.step_labels.solution import LabelledSolution, Place
+from pipelines.step_labels.solution import LabelledSolution
+from pipelines.trees.fields import Place
 from tests.benchmarks import record
 
 CONFIG = CloudCriticConfig(sft_steps=20, steps=50, eval_every=25, validation_fraction=0.2, max_tokens=64)
@@ -97,10 +98,15 @@ def judged_solutions(
         problem = problems[rollout["problem_id"]]
         solutions.append(
             LabelledSolution(
-                rollout["rollout_id"], tuple(rollout["steps"]), wrong[0] if wrong else -1, problem["family"],
-                problem["prompt"], rollout["problem_id"], Place("gold_steps", line),
+                id=rollout["rollout_id"],
+                problem=problem["prompt"],
+                problem_id=rollout["problem_id"],
+                steps=tuple(rollout["steps"]),
+                label=wrong[0] if wrong else -1,
+                subset=problem["family"],
+                place=Place("gold_steps", line),
             )
-        )  # fmt: skip
+        )
     return solutions, [rollout["outcome_reward"] for rollout in chosen]
 
 
@@ -165,25 +171,15 @@ def as_markdown(result: dict) -> list[str]:
         ]
         for name, one in result["rows"].items()
     ]  # fmt: skip
-    header = [
-        "judge",
-        "pairs, last step",
-        "pairs, lowest step",
-        "steps within problem",
-        "first-error F1",
-        "95 %",
-        "CPU s",
-    ]
+    header = ["judge", "pairs, last step", "pairs, lowest step", "steps within problem", "first-error F1", "95 %"]
     num_pairs = next(iter(result["rows"].values()))["num_pairs"]
-    return [
-        *record.heading(result),
+    setting = (
         f"Learned from {result['num_learned']} graded rollouts of {result['num_learned_problems']} problems "
         f"({result['steps'][0]} steps on critiques, {result['steps'][1]} of the joint loss); judged on "
         f"{result['num_solutions']} samples of {result['num_problems']} others, {num_pairs} pairs of a right and a "
-        "wrong one of a problem, each problem counted once.",
-        "",
-        *record.table(header, rows),
-    ]
+        "wrong one of a problem, each problem counted once. The last column is CPU seconds of training."
+    )
+    return [*record.heading(result), setting, "", *record.table([*header, "CPU s"], rows)]
 
 
 def _number(value: float | None) -> str:
