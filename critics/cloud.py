@@ -10,7 +10,7 @@ the reward head lies beside it, in `reward_head/`. How it learns stands in `crit
 
 The score of step k is sigmoid(mean reward) over critiques of the solution up to step k: a greedy one, or
 `num_critiques` sampled ones (self-consistency). The paper scores whole solutions; that is the score of the last step.
-Degenerate case: a critique without a word leaves a reward model on [problem, solution, end of text].
+Degenerate case: without a critique (`num_critiques` 0) it is a reward model on [problem, solution, end of text].
 
 Shapes: B rows of T tokens, N rewards, P pairs, L critique tokens, V words, H hidden size.
 """
@@ -162,8 +162,10 @@ def write_critiques(
     """Token ids of a critique per question, without its end: greedy, or the sample of that number.
 
     A critique that has not ended after `config.max_tokens` is cut there. What is sampled depends on the questions and
-    their order.
+    their order. Where `config.num_critiques` is 0 every critique is empty.
     """
+    if config.num_critiques == 0:
+        return [[] for _ in questions]
     network.model.eval()
     order = sorted(range(len(questions)), key=lambda i: len(questions[i]))
     written: list[list[int]] = [[]] * len(questions)

@@ -19,6 +19,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,17 +49,17 @@ from critics.cloud import (
     rewards_of,
     write_critiques,
 )
-from critics.errors import CriticDataError
+from critics.errors import CriticDataError, CriticMemoryError
 from critics.fold import ids_digest, unit_hash
 from critics.metrics import auroc, pair_accuracy
-from critics.train import GRADIENT_NORM, REPORT_EVERY, OnMetrics, TrainedCritic
+from critics.train import GRADIENT_NORM, REPORT_EVERY, OnMetrics, TrainedCritic, is_out_of_memory
 from pipelines.config import CloudCriticConfig
 from pipelines.reasoning.prompts import PromptStyle
 
 LANGUAGE, JOINT = "language", "joint"
 TRAINING_FIELDS = (
     "lm_weight", "reward_loss", "sft_steps", "steps", "batch_size", "learning_rate", "weight_decay", "dropout",
-    "max_tokens", "validation_fraction", "eval_every", "seed",
+    "max_tokens", "num_critiques", "validation_fraction", "eval_every", "seed",
 )  # fmt: skip  # what decides whether a state can be taken up
 
 logger = logging.getLogger(__name__)
@@ -151,16 +152,16 @@ def _language_stage(
     save: Callable[[], None],
 ) -> None:
     taught = [index for index in training if items[index].given is not None]
-    if not taught:
+    if not taught or config.num_critiques == 0:
         return
     progress = _Progress(config, run.step)
     for batch in itertools.islice(_batches(items, taught, config, LANGUAGE), run.step, config.sft_steps):
-        _begin(run, config, config.sft_steps)
-        _, logits_BTV, targets_BT = evaluated(
-            run.network, [items[i].question for i in batch], [items[i].given for i in batch]
-        )
-        loss = language_loss(logits_BTV, targets_BT)
-        _finish(run, loss)
+        with _step(run, items, batch, config.sft_steps, config):
+            _, logits_BTV, targets_BT = evaluated(
+                run.network, [items[i].question for i in batch], [items[i].given for i in batch]
+            )
+            loss = language_loss(logits_BTV, targets_BT)
+            loss.backward()
         if run.step % config.eval_every == 0:
             save()
         progress.report(on_metrics, run.step, {"language": loss.item()})
@@ -179,13 +180,13 @@ def _joint_stage(
     if run.step == 0:
         _keep_best(run, _validated(run, items, validation, config))
     for batch in itertools.islice(_batches(items, training, config, JOINT), run.step, config.steps):
-        _begin(run, config, config.steps)
-        rewards_N, logits_BTV, targets_BT = evaluated(
-            run.network, [items[i].question for i in batch], [run.own[i] for i in batch]
-        )
-        reward = _reward_loss(rewards_N, [items[i] for i in batch], config)
-        language = language_loss(logits_BTV, targets_BT)
-        _finish(run, joint_loss(reward, language, config.lm_weight))
+        with _step(run, items, batch, config.steps, config):
+            rewards_N, logits_BTV, targets_BT = evaluated(
+                run.network, [items[i].question for i in batch], [run.own[i] for i in batch]
+            )
+            reward = _reward_loss(rewards_N, [items[i] for i in batch], config)
+            language = language_loss(logits_BTV, targets_BT)
+            joint_loss(reward, language, config.lm_weight if config.num_critiques else 0.0).backward()
         metrics = {"reward": reward.item(), "language": language.item()}
         if run.step % config.eval_every == 0 or run.step == config.steps:
             metrics |= _validated(run, items, validation, config)
@@ -245,18 +246,31 @@ def _keep_best(run: _Run, metrics: Mapping[str, float]) -> None:
         run.best_metrics = {name: value for name, value in metrics.items() if name.startswith("validation_")}
 
 
-def _begin(run: _Run, config: CloudCriticConfig, num_steps: int) -> None:
-    """A step's learning rate, on a cosine to 0, and its draw of dropout."""
+@contextmanager
+def _step(
+    run: _Run, items: Sequence[_Item], batch: Sequence[int], num_steps: int, config: CloudCriticConfig
+) -> Iterator[None]:
+    """One optimiser step round the gradients that are made inside; the learning rate falls on a cosine to 0.
+
+    Raises CriticMemoryError where memory does not suffice: pairs of a problem must stay together, so that no batch is
+    halved.
+    """
     for group in run.optimiser.param_groups:
         group["lr"] = config.learning_rate * 0.5 * (1 + math.cos(math.pi * run.step / num_steps))
     run.network.model.train()
     run.network.head.train()
-    torch.manual_seed(config.seed * 1_000_003 + run.step)
+    torch.manual_seed(config.seed * 1_000_003 + run.step)  # what dropout draws does not depend on where it began
     run.optimiser.zero_grad(set_to_none=True)
-
-
-def _finish(run: _Run, loss: Tensor) -> None:
-    loss.backward()
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise CriticMemoryError(
+            f"{run.stage} stage, step {run.step}: {len(batch)} rollouts, the longest of "
+            f"{max(len(items[i].question) for i in batch)} tokens before its critique, do not fit into memory "
+            f"({error}). Set a smaller cloud_critic.batch_size."
+        ) from error
     nn.utils.clip_grad_norm_(_modules(run.network).parameters(), GRADIENT_NORM)
     run.optimiser.step()
     run.step += 1
@@ -313,7 +327,7 @@ def _check(items: Sequence[_Item], training: Sequence[int], config: CloudCriticC
             f"{len(outcomes)} graded rollouts are left to train on, {sum(outcomes):.0f} of them right: a critic needs "
             "right and wrong ones. Make rollouts of other problems"
         )
-    if config.sft_steps and all(items[i].given is None for i in training):
+    if config.sft_steps and config.num_critiques and all(items[i].given is None for i in training):
         raise CriticDataError(
             f"none of the {len(outcomes)} graded rollouts has a critique that agrees with its grade, from which "
             "critiques could be learned; make critiques, or set cloud_critic.sft_steps = 0"

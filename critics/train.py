@@ -254,14 +254,14 @@ def _gradients(run: _Run, units: Sequence[Unit], config: CriticConfig, device: s
                 for part, share in zip(parts, shares, strict=True)
             ]
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             _halve(run, parts, error)
         else:
             return {name: sum(of_part[name] for of_part in terms) for name in terms[0]}
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """Also where the machine's own memory does not suffice, for which torch has no error of its own."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 

@@ -546,7 +546,11 @@ class CloudCriticConfig(Section):
     validation_fraction: float = Field(0.1, ge=0.0, le=0.5, description="share of problems that decides what is kept")
     eval_every: int = Field(50, ge=1, description="steps between validations and saved states")
     num_critiques: int = Field(
-        1, ge=1, le=1024, description="critiques per scored solution: 1 greedy, or the mean reward of several samples"
+        1,
+        ge=0,
+        le=1024,
+        description="critiques per scored solution: 1 greedy, or the mean reward of several samples; 0 in training and "
+        "scoring: none, a plain reward model without language loss, to compare with",
     )
     temperature: float = Field(1.0, gt=0.0, le=10.0, description="of sampled critiques")
     max_tokens: int = Field(192, ge=1, le=1_048_576, description="tokens per critique")

@@ -10,6 +10,7 @@ import typer
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
+from critics.checkpoint import read_manifest
 from critics.cloud import (
     CloudExample,
     cloud_examples,
@@ -25,8 +26,9 @@ from critics.cloud import (
     write_critiques,
 )
 from critics.cloud_train import train_cloud_critic
-from critics.errors import CheckpointError, CriticDataError
-from pipelines.config import AgentConfig, CloudCriticConfig
+from critics.errors import CheckpointError, CriticDataError, CriticMemoryError
+from pipelines.config import AgentConfig, CloudCriticConfig, load_settings
+from pipelines.lake import Lake
 from pipelines.reasoning.prompts import load_prompts
 from pipelines.tables import SCHEMAS
 from reasonmill.cli.critic import critic_app
@@ -204,6 +206,18 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(trained, mo
     assert again.digest == trained.digest
 
 
+def test_without_critiques_it_is_a_plain_reward_model_that_needs_none_to_learn_from(model, tmp_path):
+    silent = [CloudExample(e.rollout_id, e.problem_id, e.question, None, e.outcome) for e in examples(24)]
+    plain = CONFIG.model_copy(update={"num_critiques": 0})
+    trained = train_cloud_critic(silent, plain, PROMPTS, model, tmp_path / "plain")
+    assert trained.metrics["num_taught"] == 0
+    scorer = load_cloud_critic(trained.folder, plain, PROMPTS, AGENT)
+    prompts = [PROMPTS.verify_prompt({"prompt": "99+1"})] * 2
+    (right,), (wrong,) = scorer.score(prompts, [["c7"], ["d7"]])
+    assert right > wrong
+    assert scorer.critiques(prompts, [["c7"], ["d7"]]) == ["", ""]
+
+
 def test_bad_examples_are_named(model, tmp_path):
     right = [make_example(k, "c1") for k in range(4)]
     with pytest.raises(CriticDataError, match="4 graded rollouts are left to train on, 4 of them right"):
@@ -217,6 +231,44 @@ def test_bad_examples_are_named(model, tmp_path):
     silent = [CloudExample(e.rollout_id, "p", e.question, None, e.outcome) for e in apart]
     with pytest.raises(CriticDataError, match="none of the 4 graded rollouts has a critique that agrees"):
         train_cloud_critic(silent, whole, PROMPTS, model, tmp_path / "x")
+
+
+def test_a_batch_that_memory_does_not_hold_is_named_with_its_size(model, tmp_path, monkeypatch):
+    def without_memory(network, questions, critiques):
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr("critics.cloud_train.evaluated", without_memory)
+    with pytest.raises(CriticMemoryError, match="language stage, step 0: 16 rollouts.*cloud_critic.batch_size"):
+        train_cloud_critic(examples(24), CONFIG, PROMPTS, model, tmp_path / "x")
+
+
+def test_a_critic_is_trained_on_the_lake_from_the_command_line(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("REASONMILL_CONFIG", str(tmp_path / "reasonmill.toml"))
+    small = "sft_steps = 2\nsteps = 2\nmax_tokens = 8\nvalidation_fraction = 0.0\n"
+    (tmp_path / "reasonmill.toml").write_text(f'[cloud_critic]\ninit = "{model}"\n{small}')
+    rollouts = [
+        {"rollout_id": name, "problem_id": "p", "steps": [name], "outcome_reward": reward, "night": "2026-01-01"}
+        for name, reward in (("c1", 1.0), ("d1", 0.0))
+    ]
+    critiques = [
+        {
+            "critique_id": "k",
+            "rollout_id": "d1",
+            "agent": "a",
+            "verdict": "wrong",
+            "text": "0 b\n",
+            "night": "2026-01-01",
+        }
+    ]
+    lake = Lake(load_settings().lake_url)
+    for name, rows in zip(("problems", "rollouts", "critiques"), tables(rollouts, critiques), strict=True):
+        lake.write(name, rows, partition="2026-01-01")
+    app = typer.Typer()
+    app.add_typer(critic_app, name="critic")
+    result = CliRunner().invoke(app, ["critic", "train-cloud", "--out", str(tmp_path / "critic")])
+    assert result.exit_code == 0, result.output
+    assert read_manifest(tmp_path / "critic").metrics["num_taught"] == 1
+    assert "rollouts/2026-01-01" in json.loads(read_manifest(tmp_path / "critic").data_version)
 
 
 def test_a_step_critic_cannot_write_a_critique(model, tmp_path):
