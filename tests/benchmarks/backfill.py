@@ -69,6 +69,7 @@ init = "model"
 [reports]
 num_problems = 4
 n_values = [4]
+num_samples = 4
 num_simulations = 2
 num_bootstrap = 100
 [token_scores]
