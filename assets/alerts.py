@@ -15,6 +15,7 @@ from pipelines.night_report.write import write_report
 from pipelines.redaction import redacted
 
 COMMAND_TIMEOUT_S = 60
+CRASHED = "Run execution process for"  # how the code server begins to tell of a run whose process died
 NIGHT_FAILED, POLICY_REJECTED = "night_failed", "policy_rejected"
 
 
@@ -50,13 +51,19 @@ def night_alert(night: str, reason: str, run_id: str) -> Alert:
 
 
 def reason_of(instance: dg.DagsterInstance, run_id: str, fallback: str) -> str:
-    """Why a run failed: the first step that failed and the error at its root, or what Dagster says of the run."""
+    """Why a run failed: the first step that failed and the error at its root, or how its process died.
+
+    fallback: what Dagster says of the run, where neither is known.
+    """
     for record in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
         error = record.dagster_event.step_failure_data.error
         while error is not None and error.cause is not None:
             error = error.cause
         if error is not None:
             return f"{record.step_key}: {error.message.strip().splitlines()[0]}"
+    for record in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        if record.dagster_event.message.startswith(CRASHED):
+            return record.dagster_event.message.strip().splitlines()[0]
     return fallback
 
 

@@ -1,6 +1,5 @@
 """What Dagster would do tonight: definitions, schedule, daemon, and slots of the pools."""
 
-import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,9 +8,12 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from assets.definitions import build_definitions
+from assets.instance import home_instance
+from assets.lost_runs import UNDER_WAY, is_lost
 from assets.specs import ENGINE_POOL, TRAINER_POOL
 from pipelines.config import Settings
 from pipelines.diagnosis import ERROR, OK, WARNING, Finding
+from pipelines.errors import ConfigError
 
 HEARTBEAT_S = 300  # an older one is a daemon that has ended
 FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
@@ -45,16 +47,34 @@ def schedule_findings(settings: Settings) -> Iterator[Finding]:
 
 
 def instance_findings(settings: Settings) -> Iterator[Finding]:
-    """Daemon and pools of the instance of DAGSTER_HOME."""
-    if not os.environ.get("DAGSTER_HOME"):
+    """Daemon, runs and pools of the instance of DAGSTER_HOME."""
+    try:
+        found = home_instance()
+    except ConfigError as error:
+        yield Finding("daemon", ERROR, str(error), "mend DAGSTER_HOME")
+        return
+    if found is None:
         level = WARNING if settings.schedule.enabled else OK
         yield Finding("daemon", level, "DAGSTER_HOME is not set, so the Dagster instance cannot be asked",
                       "run it as `make ui` does: DAGSTER_HOME=$PWD/dagster_home reasonmill doctor")  # fmt: skip
         return
-    with dg.DagsterInstance.get() as instance:
+    with found as instance:
         yield daemon_finding(instance, is_needed=settings.schedule.enabled)
+        yield from queue_findings(instance)
         for pool in (ENGINE_POOL, TRAINER_POOL):
             yield pool_finding(instance, pool)
+
+
+def queue_findings(instance: dg.DagsterInstance) -> Iterator[Finding]:
+    """Runs that nobody works on any more, and whether slots of runs that end are freed."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
+    for run in runs:
+        if is_lost(instance, run.run_id):
+            yield Finding("runs", WARNING, f"the process of run {run.run_id} was killed",
+                          "the next night, or the sensor lost_runs, ends it and frees what it holds")  # fmt: skip
+    if not instance.run_monitoring_settings.get("free_slots_after_run_end_seconds"):
+        yield Finding("runs", WARNING, "pools keep the slots of cancelled runs",
+                      "set run_monitoring.free_slots_after_run_end_seconds as dagster_home does")  # fmt: skip
 
 
 def daemon_finding(instance: dg.DagsterInstance, *, is_needed: bool) -> Finding:
@@ -68,16 +88,22 @@ def daemon_finding(instance: dg.DagsterInstance, *, is_needed: bool) -> Finding:
 
 
 def pool_finding(instance: dg.DagsterInstance, pool: str) -> Finding:
-    """Slots of a pool that runs hold which have ended: they would keep tonight's steps waiting."""
-    storage = instance.event_log_storage
-    info = storage.get_concurrency_info(pool) if pool in storage.get_concurrency_keys() else None
-    claimed = [] if info is None else sorted({slot.run_id for slot in info.claimed_slots})
+    """How many steps a pool admits, and slots that runs hold which have ended: tonight's steps would wait for them."""
+    name = f"pool {pool}"
+    info = instance.event_log_storage.get_concurrency_info(pool)
+    if info.limit is None:
+        return Finding(name, WARNING, "has no limit, so two nights at once would start two engines on one machine",
+                       "set concurrency.pools.default_limit: 1 in dagster.yaml, as the shipped one does")  # fmt: skip
+    if info.limit < 1:
+        return Finding(name, ERROR, "admits no step, so tonight would wait without end",
+                       "give it a slot in the UI under Deployment, Concurrency")  # fmt: skip
+    claimed = sorted({slot.run_id for slot in info.claimed_slots})
     runs = {run_id: instance.get_run_by_id(run_id) for run_id in claimed}
     ended = [run_id for run_id, run in runs.items() if run is None or run.status in FINISHED]
     if ended:
-        return Finding(f"pool {pool}", ERROR, f"run {ended[0]} has ended and holds a slot",
+        return Finding(name, ERROR, f"run {ended[0]} has ended and holds a slot",
                        "the daemon frees it half a minute after a run's end; otherwise free it in the UI under "
                        "Deployment, Concurrency")  # fmt: skip
     if claimed:
-        return Finding(f"pool {pool}", OK, f"held by run {claimed[0]}, which is under way")
-    return Finding(f"pool {pool}", OK, "free")
+        return Finding(name, OK, f"held by run {claimed[0]}, which is under way")
+    return Finding(name, OK, f"free, {info.limit} at a time")

@@ -124,7 +124,7 @@ def sampling_config(settings: Settings, config: ReportsConfig) -> RolloutsConfig
     """The configuration of tonight's rollouts with the reports' own sizes and seed."""
     return settings.rollouts.model_copy(
         update={
-            "group_size": max(config.n_values),
+            "group_size": max(config.num_samples, *config.n_values),
             "num_simulations": config.num_simulations,
             "num_candidates": config.num_candidates,
             "seed": config.seed,

@@ -78,7 +78,7 @@ def lost_runs() -> dg.SensorDefinition:
     @dg.sensor(
         name="lost_runs",
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=15,
         description="Marks runs as failed whose process was killed, and frees their slots of the pools.",
     )
     def sense(context: dg.SensorEvaluationContext) -> dg.SkipReason:

@@ -5,7 +5,6 @@ the run is recorded there, so the UI shows it; otherwise nothing of it outlives 
 """
 
 import logging
-import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 
 from assets.alerts import night_succeeded, report_failure
 from assets.definitions import build_definitions
+from assets.instance import home_instance
 from assets.lost_runs import end_lost_runs, require_no_other, this_machine
 from assets.partitions import nightly_partitions
 from assets.promotion import PROMOTABLE
@@ -151,7 +151,7 @@ def require_night(settings: Settings, night: str) -> None:
 
 def instance_of_run() -> dg.DagsterInstance:
     """The instance of DAGSTER_HOME, or one in memory."""
-    return dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else dg.DagsterInstance.ephemeral()
+    return home_instance() or dg.DagsterInstance.ephemeral()
 
 
 def selected_keys(job: dg.JobDefinition, selection: str | None) -> list[dg.AssetKey] | None:

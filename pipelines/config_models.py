@@ -895,6 +895,9 @@ class ReportsConfig(Section):
     n_values: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
         (8,), min_length=1, description="samples per problem for majority and best of n"
     )
+    num_samples: int = Field(
+        16, ge=1, le=4096, description="samples per problem, for pass@1 to pass@16; more where n_values asks for more"
+    )
     num_simulations: int = Field(8, ge=1, le=100_000, description="simulations of the search with the critic")
     num_candidates: int = Field(8, ge=1, le=64, description="steps proposed per expansion of that search")
     aggregate: Literal["mean", "min", "product", "last"] = Field(

@@ -4,6 +4,7 @@ Every check is a function to findings; none changes anything. An `error` is some
 something that somebody should know, `ok` what was looked at and is well.
 """
 
+import asyncio
 import contextlib
 import fcntl
 import importlib.metadata
@@ -18,7 +19,7 @@ from pathlib import Path
 from pipelines.config import FileSource, Settings
 from pipelines.errors import ReasonmillError
 from pipelines.inference.engine_flags import engine_version, is_cuda
-from pipelines.inference.session import model_folder
+from pipelines.inference.session import model_folder, offered_policy
 from pipelines.lake import Lake
 from pipelines.night_report.alerts import list_alerts
 from pipelines.policies import adopted, newest_usable
@@ -81,9 +82,7 @@ def engine_findings(settings: Settings) -> Iterator[Finding]:
     """What would answer, and engines of earlier runs that still hold the machine."""
     engine = settings.engine
     if engine.mode == "url":
-        urls = [str(url) for url in (engine.urls or (engine.url,)) if url]
-        yield Finding("engine", OK if urls else ERROR, redacted(f"servers of yours: {', '.join(urls) or 'none named'}"),
-                      "" if urls else "set engine.url")  # fmt: skip
+        yield from _servers(settings)
     else:
         version = engine_version()
         device = "cuda" if is_cuda(engine) else "cpu"
@@ -93,6 +92,18 @@ def engine_findings(settings: Settings) -> Iterator[Finding]:
                       "set it where the night is started, the daemon included")  # fmt: skip
     for path in sorted((settings.state_dir / "engines").glob("*.json")):
         yield _engine_state(path)
+
+
+def _servers(settings: Settings) -> Iterator[Finding]:
+    """Servers of the user's: whether they answer now, and offer the policy."""
+    try:
+        name, unreachable = asyncio.run(offered_policy(settings))
+    except ReasonmillError as error:
+        yield Finding("engine", ERROR, redacted(str(error)), "start the server, or mend engine.url")
+        return
+    yield Finding("engine", OK, redacted(f"{name} at {', '.join(settings.engine.addresses)}"))
+    for reason in unreachable:
+        yield Finding("engine", WARNING, redacted(reason), "the night begins without it")
 
 
 def _engine_state(path: Path) -> Finding:

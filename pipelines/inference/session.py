@@ -82,6 +82,16 @@ def model_folder(model: str) -> Path:
     return folder
 
 
+async def offered_policy(settings: Settings) -> tuple[str, list[str]]:
+    """What the user's servers call the policy, and why those that do not answer do not.
+
+    Raises EngineDeadError where none answers, ServerError or ConfigError where they offer something else.
+    """
+    served = await _served(settings.engine.addresses, settings.engine.api_key_env)
+    name, _ = _same_model(served, settings.engine.served_model_name or settings.policy.model)
+    return name, [str(found) for found in served.values() if isinstance(found, EngineDeadError)]
+
+
 def context_length(settings: Settings, folder: Path) -> int:
     """Tokens of context to serve: the configured length, or the model's own where that is shorter."""
     return min(settings.policy.max_model_len, max_model_len(folder) or settings.policy.max_model_len)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipelines.datasets.diff import VersionDiff
 from pipelines.night_report.alarms import Alarm
 from pipelines.night_report.facts import NightFacts
 
@@ -14,12 +15,13 @@ class Material:
     Attributes:
         facts: what the lake says.
         alarms: what has changed too much.
-        manifest, before: of the night's dataset version and of the one before it; None where there is none.
+        manifest: of the night's dataset version; None where there is none.
+        difference: from the version before it; a sentence where they could not be compared, None without one of them.
         links: where trees can be looked at: tree id -> address of its page.
     """
 
     facts: NightFacts
     alarms: Sequence[Alarm]
     manifest: Mapping[str, object] | None
-    before: Mapping[str, object] | None
+    difference: VersionDiff | str | None
     links: Mapping[str, str]

@@ -120,7 +120,7 @@ def what_changed(material: Material) -> str:
         return out + empty("This is the first night that is recorded, so nothing has changed.")
     if not found:
         return out + empty(
-            f"Nothing has changed since {log[-2]['night']}: configuration, code, model and critic are the same."
+            f"Nothing has changed since {log[-2]['night']}: configuration, code, engine, model and guide are the same."
         )
     rows = [[one.what, code(one.before), code(one.after)] for one in found]
     return out + f"<h3>Since {log[-2]['night']}</h3>" + table(["changed", "before", "now"], rows)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from pipelines.datasets.diff import VersionDiff
 from pipelines.night_report.html import Raw, code, empty, figure, paragraph, share, side_by_side, table
 from pipelines.night_report.material import Material
 from pipelines.night_report.sankey import Link, sankey
@@ -20,6 +21,7 @@ from pipelines.night_report.svg import (
     plot,
 )
 
+MIN_SHIFT, MAX_SHIFTS = 0.1, 12  # of the distributions that are told
 FLOW_COLUMNS = ("problems", "answered by", "grade", "filter", "training sets")
 FLOW_ORDER = (
     "problems", "samples", "search", "right", "wrong", "not_graded", "kept", "tree_paths", "refinements",
@@ -96,7 +98,41 @@ def changes(material: Material) -> str:
     parts.append(table(["set", "rows", "rows the night before", "new", "gone"], body))
     if material.facts.previous is None:
         parts.append(empty("This is the first night of the lake, so there is no version to compare with."))
+    else:
+        parts.append(_shifts(material.difference))
     return "".join(parts) + "<h3>Contamination certificate</h3>" + _certificate(material.manifest)
+
+
+def _shifts(found: VersionDiff | str | None) -> str:
+    """Columns whose distribution has moved by MIN_SHIFT and more since the version before."""
+    if found is None:
+        return empty("No version was published on an earlier night, so there are no distributions to compare with.")
+    if isinstance(found, str):
+        return empty(f"The version before could not be compared with: {found}")
+    moved = [(one.name, shift) for one in found.sets for shift in one.shifts if (shift.distance or 0.0) >= MIN_SHIFT]
+    moved.sort(key=lambda item: -item[1].distance)
+    title = f"<h3>Shifts since {escape(found.old)}</h3>"
+    if not moved:
+        return title + empty(f"No column's distribution has moved by {MIN_SHIFT} or more.")
+    body = [
+        [code(name), code(shift.column), f"{shift.distance:.2f}", _middle(shift.old_quantiles, shift.old_shares),
+         _middle(shift.new_quantiles, shift.new_shares)]
+        for name, shift in moved[:MAX_SHIFTS]
+    ]  # fmt: skip
+    note = (
+        "Distance: 0 where both versions are alike, 1 where they share nothing (Kolmogorov-Smirnov for numbers, total "
+        "variation for words)."
+    )
+    rest = f"<p>All of it: {code(f'reasonmill datasets diff {found.old} {found.new}').html}</p>"
+    return title + table(["set", "column", "distance", "before", "now"], body) + paragraph(note) + rest
+
+
+def _middle(quantiles: Sequence[float], shares: Sequence[tuple[str, float]]) -> str:
+    """The median and what 90 % lie between, or the commonest words."""
+    if quantiles:
+        low, middle, high = quantiles
+        return f"{middle:.3g} ({low:.3g} to {high:.3g})"
+    return ", ".join(f"{word} {share(part, 0)}" for word, part in shares[:3])
 
 
 def _certificate(manifest: Mapping[str, object] | None) -> str:

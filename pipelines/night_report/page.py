@@ -7,6 +7,7 @@ from pathlib import Path
 from string import Template
 
 from pipelines.config_models import NightReportConfig, PromotionConfig
+from pipelines.datasets.diff import VersionDiff
 from pipelines.night_report.alarms import Alarm, find_alarms
 from pipelines.night_report.facts import NightFacts
 from pipelines.night_report.html import share
@@ -37,17 +38,18 @@ def to_html(
     *,
     failure: str | None = None,
     manifest: Mapping[str, object] | None = None,
-    before: Mapping[str, object] | None = None,
+    difference: VersionDiff | str | None = None,
     links: Mapping[str, str] | None = None,
 ) -> str:
     """The report of a night.
 
-    failure: why the night failed, None where it did not. manifest, before: of the night's dataset version and of the
-    one before. links: tree id -> address of its page, relative to the report.
+    failure: why the night failed, None where it did not. manifest: of the night's dataset version. difference: of that
+    version from the one before, or why they could not be compared. links: tree id -> address of its page, relative to
+    the report.
     """
     alarms = alarms_of(facts, config)
     verdict = verdict_of(next(iter(facts.rows["night_trial"]), None), failure, promotion)
-    sections = all_sections(Material(facts, alarms, manifest, before, links or {}))
+    sections = all_sections(Material(facts, alarms, manifest, difference, links or {}))
     return Template(_page()).substitute(
         night=escape(facts.night),
         kind=verdict.kind,
@@ -86,7 +88,7 @@ def _subtitle(facts: NightFacts) -> str:
 
 def _tile(facts: NightFacts, metric: str, name: str, is_share: bool) -> str:
     value = facts.numbers[metric]
-    shown = share(value) if is_share else (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3f}")
+    shown = share(value) if is_share else f"{value:,.0f}" if value.is_integer() or abs(value) >= 100 else f"{value:.3f}"
     before = facts.metrics.get(facts.previous, {}).get(metric) if facts.previous else None
     change = ""
     if before is not None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipelines.config import Settings
+from pipelines.datasets.diff import VersionDiff, diff_versions
 from pipelines.datasets.manifest import source_digest
 from pipelines.datasets.versions import PublishedVersion, list_versions
-from pipelines.errors import LakeError
+from pipelines.errors import LakeError, ReasonmillError
 from pipelines.lake import Lake, rows_to_table
 from pipelines.night_report.alerts import read_alert
 from pipelines.night_report.facts import NightFacts, audited, numbers_of, read_facts
@@ -89,6 +90,16 @@ def version_of(settings: Settings, night: str, before: bool = False) -> Publishe
     return max(chosen, key=lambda one: str(one.manifest.get("created_at")), default=None)
 
 
+def difference(before: PublishedVersion | None, version: PublishedVersion | None) -> VersionDiff | str | None:
+    """How the night's dataset version differs from the one before, or why they could not be compared."""
+    if before is None or version is None:
+        return None
+    try:
+        return diff_versions(before, version)
+    except ReasonmillError as error:
+        return redacted(str(error))
+
+
 def write_report(settings: Settings, lake: Lake, night: str, *, is_under_way: bool = False) -> tuple[Path, NightFacts]:
     """Writes the page of a night from what the lake holds, whatever of it there is; LakeError where that fails.
 
@@ -104,7 +115,7 @@ def write_report(settings: Settings, lake: Lake, night: str, *, is_under_way: bo
         facts, settings.night_report, settings.promotion,
         failure=alert.reason if alert else None,
         manifest=version.manifest if version else None,
-        before=before.manifest if before else None,
+        difference=difference(before, version),
         links=links,
     )  # fmt: skip
     try:

@@ -1,6 +1,7 @@
 """`reasonmill nights`: the log of nights, their reports, and nights run one after the other."""
 
 import json
+from collections.abc import Sequence
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -80,15 +81,30 @@ def run(
 ) -> None:
     """Run a range of nights, one after the other, the earliest first; a night that fails ends the range."""
     from pipelines.config import load_settings
+    from pipelines.errors import ReasonmillError
     from pipelines.lake import Lake
     from reasonmill.cli.demo import run_night
 
     settings = load_settings()
     wanted = nights_between(first, last)
     done = set(Lake(settings.lake_url).partitions("night_log")) if missing else set()
-    for night in wanted:
-        if night not in done:
+    for index, night in enumerate(wanted):
+        if night in done:
+            continue
+        try:
             run_night(settings, night, select)
+        except ReasonmillError as error:
+            raise ReasonmillError(what_is_left(night, wanted[index + 1 :], select, error)) from error
+
+
+def what_is_left(night: str, later: Sequence[str], select: str | None, error: Exception) -> str:
+    """Why a night of a range failed, and how the range goes on."""
+    if not later:
+        return f"The night {night} failed: {error}"
+    return (
+        f"The night {night} failed: {error}\nNot begun: {', '.join(later)}. When the cause is mended: "
+        f"reasonmill nights run --from {night} --to {later[-1]}{f' --select {select}' if select else ''}"
+    )
 
 
 def nights_between(first: str, last: str) -> list[str]:

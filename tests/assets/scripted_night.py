@@ -46,7 +46,13 @@ def small_settings(root: Path, **sections: dict) -> Settings:
         "critiques": {"num_rollouts": 8},
         "new_problems": {"methods": [{"method": name, "num_sources": 4, "num_variants": 2} for name in POSING]},
         "process_critic": {"steps": 4, "batch_size": 16, "eval_every": 2, "init": str(random_model(root / "model"))},
-        "reports": {"num_problems": 4, "n_values": [4], "num_simulations": 2, "num_bootstrap": 100},
+        "reports": {
+            "num_problems": 4,
+            "n_values": [4],
+            "num_samples": 4,
+            "num_simulations": 2,
+            "num_bootstrap": 100,
+        },
         "tree_extracts": {"min_completions": 1, "min_value_gap": -1.0, "min_right_value": 0.0},
         "preference_pairs": {"min_margin": 0.0},
     }

@@ -4,9 +4,17 @@ import time
 
 import dagster as dg
 import pytest
+from dagster._core.events import EngineEventData
 from dagster._daemon.types import DaemonHeartbeat
 
-from assets.diagnosis import daemon_finding, definitions_findings, instance_findings, pool_finding, schedule_findings
+from assets.diagnosis import (
+    daemon_finding,
+    definitions_findings,
+    instance_findings,
+    pool_finding,
+    queue_findings,
+    schedule_findings,
+)
 from pipelines.config import Settings
 
 
@@ -34,9 +42,9 @@ def test_a_daemon_that_is_not_there_is_an_error_only_where_the_schedule_needs_it
 
 
 def test_a_slot_of_a_run_that_has_ended_would_keep_tonight_waiting(instance):
-    assert pool_finding(instance, "engine").text == "free"
     storage = instance.event_log_storage
     storage.set_concurrency_slots("engine", 1)
+    assert pool_finding(instance, "engine").text == "free, 1 at a time"
     run = instance.add_run(dg.DagsterRun(job_name="night", status=dg.DagsterRunStatus.STARTED))
     storage.claim_concurrency_slot("engine", run.run_id, "rollouts")
     assert pool_finding(instance, "engine").level == "ok"
@@ -49,3 +57,24 @@ def test_without_an_instance_the_doctor_says_how_to_ask_it(monkeypatch):
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     (finding,) = instance_findings(Settings())
     assert finding.level == "ok" and "DAGSTER_HOME" in finding.advice
+
+
+def test_a_pool_without_a_limit_is_a_warning_and_one_that_admits_nothing_an_error(instance):
+    assert pool_finding(instance, "engine").level == "warning"
+    instance.event_log_storage.set_concurrency_slots("engine", 0)
+    assert pool_finding(instance, "engine").level == "error"
+
+
+def test_a_run_whose_process_was_killed_is_told(instance):
+    run = instance.add_run(dg.DagsterRun(job_name="night", status=dg.DagsterRunStatus.STARTED))
+    pid = dg.MetadataValue.text(str(2**22 + 1))  # beyond the highest
+    instance.report_engine_event("Executing steps", run, EngineEventData({"pid": pid}))
+    first, second = queue_findings(instance)
+    assert run.run_id in first.text and "free_slots_after_run_end_seconds" in second.advice
+
+
+@pytest.mark.parametrize("home", ["/no/such/home", "relative"])
+def test_a_dagster_home_that_is_none_is_an_error(monkeypatch, home):
+    monkeypatch.setenv("DAGSTER_HOME", home)
+    (finding,) = instance_findings(Settings())
+    assert finding.level == "error" and home in finding.text

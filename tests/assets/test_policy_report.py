@@ -6,9 +6,9 @@ import random
 import pytest
 from scripted_night import small_settings, write_reply
 
-from assets.evaluation import evaluation_problems, measure, strategies
+from assets.evaluation import evaluation_problems, measure, sampling_config, strategies
 from critics.score import StepOpinion
-from pipelines.config import Settings
+from pipelines.config import ReportsConfig, Settings
 from pipelines.errors import ConfigError
 from pipelines.inference.scripted import ScriptedModel
 from pipelines.problems import load_problems
@@ -48,7 +48,14 @@ def drawn(model, request):
 
 
 def with_votes(tmp_path, *votes: str, **reports) -> Settings:
-    own = {"num_problems": 2, "n_values": [4], "num_simulations": 1, "num_candidates": 2, "extra_votes": votes}
+    own = {
+        "num_problems": 2,
+        "n_values": [4],
+        "num_samples": 4,
+        "num_simulations": 1,
+        "num_candidates": 2,
+        "extra_votes": votes,
+    }
     return small_settings(tmp_path, reports=own | reports)
 
 
@@ -71,3 +78,8 @@ def test_votes_by_what_the_policy_says_of_its_samples_are_in_the_report_where_th
 def test_verdicts_that_are_no_single_tokens_of_the_policy_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="have 7 and 7 tokens"):
         measured(with_votes(tmp_path, "self_prm"))
+
+
+@pytest.mark.parametrize(("n_values", "num_samples"), [((8,), 16), ((8, 32), 32)])
+def test_every_evaluation_problem_is_sampled_often_enough_for_pass_at_16(n_values, num_samples):
+    assert sampling_config(Settings(), ReportsConfig(n_values=n_values)).group_size == num_samples

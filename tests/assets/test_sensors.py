@@ -112,6 +112,14 @@ def failure(settings: Settings, instance: dg.DagsterInstance) -> str:
     return result.run_id
 
 
+def test_the_reason_of_a_run_whose_process_died_is_how_it_died():
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.add_run(dg.DagsterRun(job_name="night", status=dg.DagsterRunStatus.STARTED))
+        assert reason_of(instance, run.run_id, "from outside") == "from outside"
+        instance.report_engine_event("Run execution process for x was terminated by signal 9.\nMore.", run)
+        assert reason_of(instance, run.run_id, "from outside").endswith("was terminated by signal 9.")
+
+
 def test_a_failed_night_leaves_an_alert_with_its_reason_and_no_credentials(tmp_path):
     settings = settings_of(tmp_path)
     with dg.DagsterInstance.ephemeral() as instance:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipelines.config import load_settings
 from tests.benchmarks import (
     agents,
+    backfill,
     busy,
     changed_filter,
     cloud,
@@ -51,6 +52,7 @@ MODULES = {
     "resume": resume,
     "dagster_share": dagster_share,
     "killed_night": killed_night,
+    "backfill": backfill,
     "memory": memory,
     "judges": judges,
     "step_judges": judges,

@@ -41,7 +41,9 @@ RUN_ID = "benchmark-critic"
 
 async def run_benchmark(settings: Settings, num_problems: int, num_seeds: int, n_values: Sequence[int]) -> dict:
     """All seeds; the result is plain JSON data."""
-    config = settings.reports.model_copy(update={"num_problems": num_problems, "n_values": tuple(n_values)})
+    config = settings.reports.model_copy(
+        update={"num_problems": num_problems, "n_values": tuple(n_values), "num_samples": 1}
+    )
     settings = settings.model_copy(update={"reports": config})
     problems = load_problems(settings)
     by_seed: list[list[StrategyResult]] = []

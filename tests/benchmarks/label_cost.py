@@ -88,7 +88,9 @@ def run(arguments: argparse.Namespace) -> None:
 async def measured(settings: Settings, arguments: argparse.Namespace) -> list[Result]:
     """Every critic of every seed; samples of the held-out problems are drawn once."""
     problems = load_problems(settings)
-    reports = settings.reports.model_copy(update={"num_problems": arguments.problems, "n_values": (GROUP_SIZE,)})
+    reports = settings.reports.model_copy(
+        update={"num_problems": arguments.problems, "n_values": (GROUP_SIZE,), "num_samples": 1}
+    )
     frozen, results = evaluation_problems(problems, reports), []
     async with generate_session(settings, run_id=RUN_ID) as session:
         known = {"grade": graders_of(settings), "extract_answer": extract_answer}

@@ -91,7 +91,9 @@ def recipes_compared() -> list[Recipe]:
 
 async def run_benchmark(settings: Settings, num_problems: int, num_seeds: int, budgets: Sequence[int]) -> dict:
     """All seeds; the result is plain JSON data."""
-    config = settings.reports.model_copy(update={"num_problems": num_problems, "n_values": (max(GROUP_SIZES),)})
+    config = settings.reports.model_copy(
+        update={"num_problems": num_problems, "n_values": (max(GROUP_SIZES),), "num_samples": 1}
+    )
     settings = settings.model_copy(update={"reports": config})
     problems = load_problems(settings)
     chosen = evaluation_problems(problems, config)

@@ -41,6 +41,7 @@ eval_every = 5
 [reports]
 num_problems = 8
 n_values = [4]
+num_samples = 4
 num_simulations = 2
 num_bootstrap = 100
 """

@@ -11,6 +11,7 @@ from pipelines.config import Settings
 from pipelines.diagnosis import ERROR, OK, WARNING, Finding, diagnose
 from pipelines.lake import Lake
 from pipelines.night_report.alerts import Alert, write_alert
+from tests.pipelines.inference.fake_server import ok, serving
 
 
 def settings_of(root: Path, **sections: dict) -> Settings:
@@ -38,12 +39,33 @@ def test_a_problem_file_that_is_missing_is_an_error(tmp_path):
     assert found(diagnosis.problems_findings, settings) == [("problems", OK)]
 
 
-def test_a_key_that_is_not_set_is_an_error_and_urls_hide_their_passwords(tmp_path, monkeypatch):
+def test_a_key_that_is_not_set_is_an_error(tmp_path, monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
-    engine = {"mode": "url", "url": "https://ann:secret@host:8000/v1", "api_key_env": "NO_SUCH_KEY"}
-    first, key = diagnosis.engine_findings(settings_of(tmp_path, engine=engine))
-    assert first.level == OK and "secret" not in first.text and "***@host" in first.text
-    assert (key.name, key.level) == ("engine key", ERROR)
+    engine = {"mode": "url", "url": "http://127.0.0.1:1", "api_key_env": "NO_SUCH_KEY"}
+    assert ("engine key", ERROR) in found(diagnosis.engine_findings, settings_of(tmp_path, engine=engine))
+
+
+def test_a_server_that_does_not_answer_is_an_error_and_its_password_is_not_told(tmp_path):
+    engine = {"mode": "url", "url": "http://ann:secret@127.0.0.1:1/v1"}  # nothing listens there
+    (finding,) = diagnosis.engine_findings(settings_of(tmp_path, engine=engine))
+    assert finding.level == ERROR and "secret" not in finding.text and "***@127.0.0.1:1" in finding.text
+
+
+@pytest.mark.parametrize(("offered", "level"), [("starter", OK), ("another", ERROR)])
+def test_a_server_must_offer_the_policy(tmp_path, offered, level):
+    with serving(lambda body: None, ok({"data": [{"id": offered}]})) as server:
+        engine = {"mode": "url", "urls": [server.url]}
+        (finding,) = diagnosis.engine_findings(settings_of(tmp_path, engine=engine))
+    assert finding.level == level and offered in finding.text
+
+
+def test_one_of_two_servers_that_does_not_answer_is_a_warning(tmp_path):
+    with serving(lambda body: None, ok({"data": [{"id": "starter"}]})) as server:
+        engine = {"mode": "url", "urls": [server.url, "http://127.0.0.1:1"]}
+        assert found(diagnosis.engine_findings, settings_of(tmp_path, engine=engine)) == [
+            ("engine", OK),
+            ("engine", WARNING),
+        ]
 
 
 @pytest.mark.parametrize(("free_gib", "level"), [(0.5, ERROR), (3, WARNING), (50, OK)])

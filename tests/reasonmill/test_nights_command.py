@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from pipelines.config import load_settings
 from pipelines.errors import ConfigError, LakeError
 from pipelines.lake import Lake, rows_to_table
+from pipelines.night_report.alerts import list_alerts
 from reasonmill.cli.main import app
 from reasonmill.cli.nights import known_night, nights_between
 
@@ -76,6 +77,20 @@ def test_a_night_that_is_not_there_is_named_with_near_ones(two_nights):
 def test_a_range_has_every_day_from_first_to_last():
     assert nights_between("2026-02-27", "2026-03-01") == ["2026-02-27", "2026-02-28", "2026-03-01"]
     assert nights_between(N1, N1) == [N1]
+
+
+def test_a_night_that_fails_ends_the_range_and_says_how_it_goes_on(workspace):
+    """The server of the configuration is not there, so the first of three nights fails."""
+    (workspace / "reasonmill.toml").write_text(
+        '[engine]\nmode = "url"\nurl = "http://127.0.0.1:1"\n[schedule]\nretries = 0\n'
+    )
+    ended = invoke("nights", "run", "--from", N1, "--to", "2026-01-03", "--select", "problems,rollouts")
+    said = str(ended.exception)
+    assert said.startswith(f"The night {N1} failed: No server answers at http://127.0.0.1:1")
+    assert f"Not begun: {N2}, 2026-01-03." in said
+    assert said.endswith(f"reasonmill nights run --from {N1} --to 2026-01-03 --select problems,rollouts")
+    (alert,) = list_alerts(workspace / "state")
+    assert (alert.night, alert.kind) == (N1, "night_failed") and "No server answers" in alert.reason
 
 
 @pytest.mark.parametrize(("first", "last"), [(N2, N1), ("yesterday", N1), ("2026-02-30", "2026-03-01")])

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from pipelines.config import NightReportConfig, PromotionConfig, Settings
+from pipelines.datasets.diff import SetDiff, Shift, VersionDiff
 from pipelines.lake import Lake, rows_to_table
 from pipelines.night_report.alerts import Alert, clear_alert, list_alerts, read_alert, write_alert
 from pipelines.night_report.facts import read_facts
@@ -181,3 +182,45 @@ def test_alerts_are_kept_until_they_are_cleared_and_hold_no_credentials(tmp_path
     clear_alert(tmp_path, N1)
     clear_alert(tmp_path, N1)
     assert read_alert(tmp_path, N1) is None
+
+
+CERTIFICATE = {
+    "by_problem": {"sft": {"num_held_out": 0, "num_evaluation": 3}},
+    "n": 13,
+    "min_words": 6,
+    "by_words": [
+        {"items": [{"name": name, "num_items": 10, "num_too_short": 4}],
+         "sets": {"sft": {"num_rows": 9, "num_tested": 8, "num_contaminated": found}}}
+        for name, found in (("held-out problems", 1), ("a benchmark", 2))
+    ],
+}  # fmt: skip
+
+
+def version_section(**known: object) -> str:
+    sets = {"sft": [{"rollout_id": "p-0-" + N2, "night": N2}]}
+    return re.search(r'<section id="changes">(.*?)</section>', page(world() | sets, **known), re.DOTALL)[1]
+
+
+def test_the_certificate_is_a_row_per_set_with_the_worst_of_all_lists():
+    body = version_section(manifest={"version": "v2", "contamination": CERTIFICATE})
+    assert re.findall(r"<td [^>]*>(\d+)</td>", body.partition("Contamination")[2]) == ["0", "3", "8", "2"]
+    assert "held-out problems (10 texts, 4 too short to test); a benchmark" in body
+
+
+def test_distributions_that_moved_are_told_largest_first_and_small_moves_are_not():
+    shifts = (
+        Shift("num_tokens", 0.25, 0.0, 0.0, (1.0, 36.0, 40.0), (2.0, 48.0, 50.0)),
+        Shift("source", 0.5, 0.0, 0.0, (), (), (("a", 1.0),), (("a", 0.5), ("b", 0.5))),
+        Shift("reward", 0.09, 0.0, 0.0, (0.0, 0.0, 1.0), (0.0, 1.0, 1.0)),
+    )
+    of_set = SetDiff("sft", 1, 1, 0, 0, 0, 1, 1, 1, 1, (), (), (), (), (), (), shifts)
+    body = version_section(difference=VersionDiff("v1", "v2", (of_set,), (), ()))
+    assert body.index("0.50") < body.index("0.25") and "reward" not in body
+    assert "36 (1 to 40)" in body and "48 (2 to 50)" in body and "a 50 %, b 50 %" in body
+    assert "cannot be read" in version_section(difference="the version v1 cannot be read")
+
+
+def test_a_count_on_a_tile_is_a_whole_number():
+    sets = {"sft": [{"rollout_id": f"p-{index}-{N2}", "night": N2} for index in range(7)]}
+    usage = [{"problem_id": "p", "stage": "samples", "completion_tokens": 7, "night": N2}]
+    assert "<span>rows for training</span><b>7</b>" in page(world() | sets | {"token_usage": usage})
