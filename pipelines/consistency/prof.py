@@ -184,11 +184,16 @@ def _floats(values: pa.Array) -> np.ndarray:
 
 
 def _group_numbers(ids: pa.ChunkedArray) -> tuple[np.ndarray, int]:
-    """(number of every row's group, or NO_GROUP; how many groups there are)."""
-    encoded = ids.dictionary_encode().unify_dictionaries()
-    numbers = [chunk.indices.fill_null(NO_GROUP).to_numpy().astype(np.int64) for chunk in encoded.chunks]
-    num_groups = len(encoded.chunk(0).dictionary) if encoded.num_chunks else 0
-    return np.concatenate([np.zeros(0, np.int64), *numbers]), num_groups
+    """(number of every row's group, or NO_GROUP; how many groups there are).
+
+    Rows of a group mostly follow each other, so that only the first id of every run has to be looked up.
+    """
+    runs = [pc.run_end_encode(chunk) for chunk in ids.chunks]
+    firsts = pa.chunked_array([run.values for run in runs], pa.string()).cast(pa.large_string()).combine_chunks()
+    found = firsts.dictionary_encode()
+    numbers = found.indices.fill_null(NO_GROUP).to_numpy().astype(np.int64)
+    lengths = [np.diff(run.run_ends.to_numpy(), prepend=0) for run in runs]
+    return np.repeat(numbers, np.concatenate([np.zeros(0, np.int64), *lengths])), len(found.dictionary)
 
 
 def _exclusions(steps: _Steps, groups: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
@@ -266,7 +271,7 @@ def _places(
     Side and order number are one integer, so that one sort does it; ids are looked at only where those are equal.
     """
     keys = sides * (order_numbers.max(initial=0) + 1) + order_numbers
-    order = np.argsort(keys)
+    order = np.argsort(keys, kind="stable")  # merges runs, of which rows that come group by group have many
     is_as_before = np.diff(keys[order], prepend=-1) == 0
     tied = np.flatnonzero(is_as_before | np.append(is_as_before[1:], False))
     if len(tied):
