@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -482,6 +483,8 @@ class _ParquetFile:
         self.bloom_filters = dict(bloom_filters) if bloom_filters else None
         self.num_rows = self.num_bytes = 0
         self.digest = hashlib.sha256()
+        self.hashing = ThreadPoolExecutor(1)  # beside the next column's encoding
+        self.hashed: Future[None] | None = None  # the last bytes that were handed to it
         self.failure: OSError | None = None
         self.closed = False
 
@@ -506,11 +509,14 @@ class _ParquetFile:
         """Appends one row group."""
         self.writer.write_table(group, row_group_size=max(1, group.num_rows))
         self.num_rows += group.num_rows
+        if self.hashed is not None:
+            self.hashed.result()
         self._raise_failure()
 
     def close(self, is_complete: bool) -> None:
         """Ends the file; LakeError where a complete one is not on disk."""
         self.writer.close()
+        self.hashing.shutdown()
         try:
             if is_complete and self.failure is None:
                 self.file.flush()
@@ -526,7 +532,7 @@ class _ParquetFile:
         if self.failure is None:
             try:
                 self.file.write(data)
-                self.digest.update(data)
+                self.hashed = self.hashing.submit(self.digest.update, data)
                 self.num_bytes += len(data)
             except OSError as error:
                 self.failure = error

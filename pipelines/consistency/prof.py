@@ -56,6 +56,7 @@ REASONS = [
 ]  # fmt: skip
 KEPT = -1  # in place of a number of REASONS
 NO_GROUP = -1
+PIECE = 65_536  # samples scored at a time: what comes between stays in the processor's cache
 
 
 class ProfVariantParams(Section):
@@ -114,9 +115,12 @@ def _decide(
         numbering = pool.submit(_group_numbers, rows["group_id"])
         steps = _measured(rows["step_values"], params.aggregation, pool)
         groups, num_groups = numbering.result()
-    outcomes = np.concatenate([np.zeros(0), *map(_floats, rows["outcome_reward"].chunks)])
+        outcomes = np.concatenate([np.zeros(0), *map(_floats, rows["outcome_reward"].chunks)])
+        centre = _centre(steps, groups != NO_GROUP)
+        pieces = [slice(first, first + PIECE) for first in range(0, len(outcomes), PIECE)]
+        scored = pool.map(lambda piece: _scores(steps, outcomes, centre, params, piece), pieces)
+        scores = np.concatenate([np.zeros(0), *scored])
     reasons = _exclusions(steps, groups, outcomes)
-    scores = _scores(steps, outcomes, groups != NO_GROUP, params)
     is_judged = reasons == KEPT
     members = np.flatnonzero(is_judged)
     is_wrong = outcomes[members] == 0.0
@@ -180,11 +184,16 @@ def _floats(values: pa.Array) -> np.ndarray:
 
 
 def _group_numbers(ids: pa.ChunkedArray) -> tuple[np.ndarray, int]:
-    """(number of every row's group, or NO_GROUP; how many groups there are)."""
-    encoded = ids.dictionary_encode().unify_dictionaries()
-    numbers = [chunk.indices.fill_null(NO_GROUP).to_numpy().astype(np.int64) for chunk in encoded.chunks]
-    num_groups = len(encoded.chunk(0).dictionary) if encoded.num_chunks else 0
-    return np.concatenate([np.zeros(0, np.int64), *numbers]), num_groups
+    """(number of every row's group, or NO_GROUP; how many groups there are).
+
+    Rows of a group mostly follow each other, so that only the first id of every run has to be looked up.
+    """
+    runs = [pc.run_end_encode(chunk) for chunk in ids.chunks]
+    firsts = pa.chunked_array([run.values for run in runs], pa.string()).cast(pa.large_string()).combine_chunks()
+    found = firsts.dictionary_encode()
+    numbers = found.indices.fill_null(NO_GROUP).to_numpy().astype(np.int64)
+    lengths = [np.diff(run.run_ends.to_numpy(), prepend=0) for run in runs]
+    return np.repeat(numbers, np.concatenate([np.zeros(0, np.int64), *lengths])), len(found.dictionary)
 
 
 def _exclusions(steps: _Steps, groups: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
@@ -200,17 +209,21 @@ def _exclusions(steps: _Steps, groups: np.ndarray, outcomes: np.ndarray) -> np.n
     return reasons
 
 
-def _scores(steps: _Steps, outcomes: np.ndarray, is_in_group: np.ndarray, params: ProfVariantParams) -> np.ndarray:
-    """The consistency score of every sample; of samples that take no part it means nothing."""
-    is_centred = is_in_group & np.isfinite(steps.totals)
-    num_steps = steps.counts.sum(where=is_centred)
-    centre = steps.totals.sum(where=is_centred) / num_steps if num_steps else 0.0
-    is_unusual = (steps.counts < params.min_steps) | (steps.counts > params.max_steps)
+def _centre(steps: _Steps, is_in_group: np.ndarray) -> float:
+    """The mean of all step scores; 0 where there is none."""
+    is_counted = is_in_group & np.isfinite(steps.totals)
+    num_steps = steps.counts.sum(where=is_counted)
+    return float(steps.totals.sum(where=is_counted) / num_steps) if num_steps else 0.0
+
+
+def _scores(steps: _Steps, outcomes: np.ndarray, centre: float, params: ProfVariantParams, piece: slice) -> np.ndarray:
+    """The consistency scores of a piece of the samples; of samples that take no part they mean nothing."""
+    counts, consistency = steps.counts[piece], steps.aggregates[piece]
+    is_unusual = (counts < params.min_steps) | (counts > params.max_steps)
     with np.errstate(invalid="ignore", over="ignore"):
-        consistency = steps.aggregates
         if params.aggregation == "mean":
-            consistency = np.where(steps.counts > 0, 2 * (consistency - centre), 0.0)
-        return _to_nine_digits(consistency * (2 * outcomes - 1) - params.length_penalty * is_unusual)
+            consistency = np.where(counts > 0, 2 * (consistency - centre), 0.0)
+        return _to_nine_digits(consistency * (2 * outcomes[piece] - 1) - params.length_penalty * is_unusual)
 
 
 def _to_nine_digits(numbers: np.ndarray) -> np.ndarray:
@@ -258,7 +271,7 @@ def _places(
     Side and order number are one integer, so that one sort does it; ids are looked at only where those are equal.
     """
     keys = sides * (order_numbers.max(initial=0) + 1) + order_numbers
-    order = np.argsort(keys)
+    order = np.argsort(keys, kind="stable")  # merges runs, of which rows that come group by group have many
     is_as_before = np.diff(keys[order], prepend=-1) == 0
     tied = np.flatnonzero(is_as_before | np.append(is_as_before[1:], False))
     if len(tied):
