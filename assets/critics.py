@@ -1,6 +1,7 @@
 """Assets `process_critic` and `step_scores`."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from assets.specs import TRAINER_POOL, Pipeline, asset_traits
 from assets.writing import lineage_of, read_night, write_night
 from critics.calibrated import CalibratedScorer, CalibrationName, calibrated
 from critics.errors import CheckpointError
+from critics.examples import StepExamples
 from critics.generative import generative_scorer, judge_model
 from critics.label_sources import build_examples, tables_read
 from critics.registry import CriticSet, Member, current_before, current_set, promoted_paths, trained_set
@@ -54,7 +56,8 @@ SCORING_SOURCES = (
     "critics/registry.py", "critics/ensembles.py", "critics/head_registry.py", "critics/heads.py",
     "critics/generative.py", "pipelines/self_verdicts.py",
 )  # fmt: skip
-MADE_WITH_CRITICS = ("step_scores", "preference_pairs")  # tonight's depend on tonight's critics
+STORED_PAIRS, FIRST_PAIRS = "preference_pairs", "siblings"  # before there are stored ones, siblings of trees
+MADE_WITH_CRITICS = ("step_scores", STORED_PAIRS)  # tonight's depend on tonight's critics
 
 
 def critic_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -69,7 +72,8 @@ def _process_critic(settings: Settings) -> dg.AssetsDefinition:
     Launchpad = launchpad_config(settings.process_critic)
     configured = settings.process_critic
     reads = tables_read(configured.labels, configured.attributes, configured.reviewed_weight)
-    inputs = tuple(table for table in reads if table not in (*MADE_WITH_CRITICS, *BY_PEOPLE))
+    reads += tables_read(FIRST_PAIRS) if STORED_PAIRS in reads else ()
+    inputs = tuple(table for table in dict.fromkeys(reads) if table not in (*MADE_WITH_CRITICS, *BY_PEOPLE))
 
     @dg.asset(
         pool=TRAINER_POOL,
@@ -86,18 +90,12 @@ def _process_critic(settings: Settings) -> dg.AssetsDefinition:
         night = context.partition_key
         chosen = pipeline_config(config, CriticConfig)
         with lake.lease(f"process_critic/{night}"):
-            read = tables_read(chosen.labels, chosen.attributes, chosen.reviewed_weight)
-            tables = {table: label_rows(lake, table, night) for table in read}
-            reviews = reviews_until(lake, night) if "human_labels" in read else {}
-            examples = build_examples(
-                chosen.labels, tables, prompts_of(settings).verify_prompt, attributes=chosen.attributes,
-                reviewed_weight=chosen.reviewed_weight,
-            )  # fmt: skip
+            chosen, examples, earlier = examples_of(lake, chosen, prompts_of(settings).verify_prompt, night)
             init = initial_folder(settings, chosen)
             folder = checkpoint_folder(settings.checkpoints_dir, night, examples, chosen, init)
             trained = train_critics(
                 examples, chosen, init, folder,
-                data_version=json.dumps({**lineage_of(lake, inputs, night), **reviews}),
+                data_version=json.dumps({**lineage_of(lake, inputs, night), **earlier}),
                 on_progress=services.progress(context),
             )  # fmt: skip
             rows = critic_rows(trained, settings.root, night)
@@ -105,7 +103,7 @@ def _process_critic(settings: Settings) -> dg.AssetsDefinition:
             numbers = {"critic": str(trained[None].folder), **trained[None].metrics, **calibration}
             result = write_night(
                 lake, "critics", rows, night, upstream=inputs, numbers=numbers, asset_key="process_critic",
-                also_from=reviews,
+                also_from=earlier,
             )  # fmt: skip
             if current_before(lake, night) is None:  # the first critics are the current ones at once
                 context.log_event(changed(trained_set(rows), night))
@@ -164,27 +162,49 @@ def generative_section(settings: Settings) -> tuple[BaseModel, ...]:
     return (settings.generative_critic,) if settings.process_critic.kind == "generative" else ()
 
 
+def examples_of(
+    lake: Lake, config: CriticConfig, verify_prompt: Callable[[Mapping], str], night: str
+) -> tuple[CriticConfig, StepExamples, dict[str, str]]:
+    """(configuration, examples, `table/night` -> generation of what other nights and people gave to them).
+
+    Where labels are stored pairs and no night before made any, pairs of siblings of tonight's trees stand in.
+    """
+    read = tables_read(config.labels, config.attributes, config.reviewed_weight)
+    tables = {table: label_rows(lake, table, night) for table in read}
+    examples = build_examples(
+        config.labels, tables, verify_prompt, attributes=config.attributes, reviewed_weight=config.reviewed_weight
+    )
+    if STORED_PAIRS in read and examples.num_pairs == 0:
+        return examples_of(lake, config.model_copy(update={"labels": FIRST_PAIRS}), verify_prompt, night)
+    return config, examples, earlier_inputs(lake, read, night)
+
+
 def label_rows(lake: Lake, table: str, night: str) -> pa.Table:
     """The rows that labels are made from: tonight's, or of a table that critics had a hand in, the night's before.
 
     What people reviewed counts from every night up to this one.
     """
-    if table in BY_PEOPLE:
-        nights = [partition for partition in lake.partitions(table) if partition <= night]
-        return pa.concat_tables([SCHEMAS[table].empty_table(), *(lake.read(table, one) for one in nights)])
-    if table not in MADE_WITH_CRITICS:
+    nights = nights_read(lake, table, night)
+    if nights is None:
         return read_night(lake, table, night)
-    earlier = [partition for partition in lake.partitions(table) if partition < night]
-    return lake.read(table, earlier[-1]) if earlier else SCHEMAS[table].empty_table()
+    return pa.concat_tables([SCHEMAS[table].empty_table(), *(lake.read(table, one) for one in nights)])
 
 
-def reviews_until(lake: Lake, night: str) -> dict[str, str]:
-    """`table/night` -> generation of what people added about this night and those before it."""
+def nights_read(lake: Lake, table: str, night: str) -> list[str] | None:
+    """The nights whose rows of a table labels are made from; None: tonight's."""
+    if table in BY_PEOPLE:
+        return [partition for partition in lake.partitions(table) if partition <= night]
+    if table in MADE_WITH_CRITICS:
+        return [partition for partition in lake.partitions(table) if partition < night][-1:]
+    return None
+
+
+def earlier_inputs(lake: Lake, tables: Sequence[str], night: str) -> dict[str, str]:
+    """`table/night` -> generation of what labels are made from besides tonight's tables."""
     return {
-        f"{one.table}/{one.partition}": one.generation
-        for table in BY_PEOPLE
-        for one in lake.manifests(table)
-        if one.partition <= night
+        f"{table}/{one}": lake.generation(table, one)
+        for table in tables
+        for one in nights_read(lake, table, night) or ()
     }
 
 

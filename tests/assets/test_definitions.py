@@ -67,7 +67,7 @@ def test_the_graph_is_the_expected_one(specs):
         ("judge", {"problems", "rollouts", "verdicts"}),
         ("td_lambda", {"problems", "search_nodes", "node_values"}),
         ("consensus", {"problems", "rollouts", "verdicts", "first_errors"}),
-        ("preference_pairs", {"problems"}),
+        ("preference_pairs", {"problems", "search_nodes"}),
     ],
 )
 def test_the_critic_is_made_from_what_its_labels_read_and_never_from_what_critics_made_tonight(labels, upstream):

@@ -10,8 +10,10 @@ import pytest
 from scripted_night import NIGHT, ScriptedServices
 from test_rebuild import session_from
 
+from assets.critics import examples_of
 from assets.policy_shift import earlier_policy
 from assets.rebuild import rebuild_version
+from assets.resources import prompts_of
 from assets.run import materialize_night
 from pipelines.config import Settings
 from pipelines.datasets.published import read_version
@@ -98,3 +100,18 @@ def test_a_second_night_learns_from_people_replays_the_first_and_is_made_again_b
     assert [file.path for file in made.files if not file.is_same] == []
     assert made.num_model_calls == 0
     assert made.version.manifest["models"] == version.manifest["models"]  # the critic was trained to the same weights
+
+
+@pytest.mark.slow
+def test_a_reward_model_of_pairs_begins_with_siblings_and_goes_on_with_the_pairs_of_the_night_before(night, tmp_path):
+    settings = copied(night, tmp_path / "workspace", process_critic={"labels": "policy_shift"})
+    lake, verify_prompt = Lake(settings.lake_url), prompts_of(settings).verify_prompt
+    config, examples, earlier = examples_of(lake, settings.process_critic, verify_prompt, NIGHT)
+    assert (config.labels, earlier) == ("siblings", {}) and examples.num_pairs > 0
+    config, examples, earlier = examples_of(lake, settings.process_critic, verify_prompt, SECOND)
+    ranked = pc.equal(lake.read("preference_pairs", NIGHT)["kind"], "rollout")
+    assert config.labels == "policy_shift" and examples.num_pairs == pc.sum(ranked).as_py() > 0
+    assert earlier == {f"preference_pairs/{NIGHT}": lake.generation("preference_pairs", NIGHT)}
+    shutil.rmtree(tmp_path / "workspace" / "checkpoints")
+    run = materialize_night(settings, NIGHT, selection="process_critic", services=ScriptedServices(settings))
+    assert run.success and {row["kind"] for row in lake.read("critics", NIGHT).to_pylist()} == {"preference"}
