@@ -5,8 +5,9 @@
 
 Held-out dial problems of m choices and a level, in three worlds with few, some and many flawed-but-right answers: the
 starter has about 10 % of them at m = 10, level 1, temperature 0.7, 25 % at m = 4, level 2, temperature 1, and 40 to
-45 % at m = 2, level 2, temperature 1 (which problems were drawn moves each by some points). 16 samples each, 8 removed, in every seed of sampling. Samples that the engine failed to give, and those without a grade or gold steps, are
-counted beside each world; more failures than engine.max_error_fraction end the benchmark. Critics: the trained one;
+45 % at m = 2, level 2, temperature 1 (which problems were drawn moves each by some points). 16 samples each, 8 removed,
+in every seed of sampling. Samples that the engine failed to give, and those without a grade or gold steps, are counted
+beside each world; more failures than engine.max_error_fraction end the benchmark. Critics: the trained one;
 `perfect` (1 for a right step, 0 for a wrong one); `noisy a` is logistic(2 * gold - 1 + s * z) with a normal z of the
 problem and the text up to the step (equal prefixes have equal scores), and s found by bisection, so that the AUROC of
 single steps, up to the first wrong one, is a. Flawed share: of the right answers, those with a wrong step.
