@@ -230,8 +230,7 @@ def _pairs(
         chosen, rejected = by_id.get(found["chosen_id"]), by_id.get(found["rejected_id"])
         if chosen is not None and rejected is not None:
             yield {
-                "pair_id": stable_digest("critique_pair", found["method"], chosen["critique_id"],
-                                         rejected["critique_id"]),
+                "pair_id": found["pair_id"],
                 "place": place, "method": found["method"], "problem_id": chosen["problem_id"],
                 "prompt": critic.prompt_of(chosen | {"agent": None}), "chosen": chosen["text"],
                 "rejected": rejected["text"], "chosen_score": found["chosen_score"],
@@ -240,7 +239,7 @@ def _pairs(
 
 
 def _mined(pairs: pa.Table) -> list[Row]:
-    """The pairs of critiques among tonight's preference pairs, with the mean grades of their refinements."""
+    """The pairs of critiques among tonight's preference pairs, with their ids and their refinements' mean grades."""
     return pairs.filter(pc.fill_null(pc.equal(pairs["kind"], "critique"), False)).to_pylist()
 
 
@@ -248,7 +247,8 @@ def _judgment_pairs(said: pa.Table) -> list[Row]:
     """A judgment that is the grade against one that is not, scores 1 and 0; their own words are put in by id."""
     agents = said.filter(pc.is_valid(said["agent"]))
     found = JUDGMENT_PAIRS.run(_judgments(agents), JUDGMENT_PAIRS.params(kinds=("critique",))).to_pylist()
-    return [one | {"method": JUDGMENTS, "chosen_score": 1.0, "rejected_score": 0.0} for one in found]
+    known = {"method": JUDGMENTS, "chosen_score": 1.0, "rejected_score": 0.0}
+    return [one | known | {"pair_id": stable_digest(JUDGMENTS, one["chosen_id"], one["rejected_id"])} for one in found]
 
 
 # judge prompts among prompts ----------------------------------------------------------------------

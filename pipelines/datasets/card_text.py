@@ -35,7 +35,8 @@ COLUMNS = {
     "soft_label": "probability that chosen is better, 0.5 to 1; null = taken for certain",
     "weight": "factor of the pair's loss",
     "method": "the catalogue's name of what made the pair",
-    "origin": "consistent_rollouts (kept by the filter), search (tree paths) or refinements (after a critique)",
+    "origin": "consistent_rollouts (kept by the filter), search (tree paths) or refinements (after a critique); of a "
+    "row that trains a critic, what made it",
     "reference_answer": "what the answer is graded against",
     "family": "kind of problem",
     "difficulty": "1 (easy) upwards; null = the source does not say",

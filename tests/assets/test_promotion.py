@@ -29,7 +29,7 @@ MADE = (
     "critic_trials,critic_promotions"
 )
 FILTERED = {
-    "step_scores", "consistency_results", "consistent_rollouts", "preference_pairs",
+    "step_scores", "consistency_results", "consistent_rollouts", "preference_pairs", "pair_results",
     "sft", "preference", "stepwise", "prompts", "rl_groups",
 }  # fmt: skip
 

@@ -133,8 +133,8 @@ def test_pairs_come_from_refinements_from_the_grade_and_from_other_methods():
     pairs = [marv, pair("step", "a", "b")]
     found = {"preference_pairs": pairs, "critique_records": [record("r", rejected="worse")], **SAID}
     sets, counts = build(critique_preference=("marv_pairs",), **found)
-    assert [(row["prompt"], row["chosen"], row["margin"], row["method"]) for row in sets["preference"]] == [
-        (BAD_PROMPT, "0 wrong\n1 right\nverdict 0\n", 0.5, "marv_critique_pairs")
+    assert [(row["prompt"], row["chosen"], row["margin"], row["pair_id"]) for row in sets["preference"]] == [
+        (BAD_PROMPT, "0 wrong\n1 right\nverdict 0\n", 0.5, marv["pair_id"])
     ]
     sets, counts = build(critique_preference=("judgment_pairs", "critique_records"), **found)
     assert [(row["chosen"], row["rejected"], row["margin"]) for row in sets["preference"]] == [
