@@ -355,10 +355,10 @@ EXPLANATIONS = (
         "self_explanation.run",
         "Where no sample is right the policy explains the given answer; kept where that makes the answer likelier than "
         "its wrong samples do (the paper's conditions from its abstract, their comparison and bounds ours).",
-        measured="demo lake, starter on vLLM, the 19 of 400 sampled problems without a right sample x 4: 15 of 76 kept, "
-        "of 13 problems, all steps right in 14; 50 wrong answers, 11 repeated; mean gain 14.5 nats. The starter does not "
-        "use the answer, only its role of refining: told 0 in its place it has 15 kept, told the answer 16 (both "
-        "through transformers)",
+        measured="demo lake, starter on vLLM, the 19 of 400 sampled problems without a right sample x 4: 15 of 76 "
+        "kept, of 13 problems, all steps right in 14; 50 wrong answers, 11 repeated; mean gain 14.5 nats. The starter "
+        "does not use the answer, only its role of refining: told 0 in its place it has 15 kept, told the answer 16 "
+        "(both through transformers)",
     ),
     _agents(
         "egsr",
