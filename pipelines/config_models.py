@@ -110,7 +110,10 @@ class ProblemsConfig(Section):
     """Where problems come from and how they are split."""
 
     sources: tuple[SourceConfig, ...] = Field(
-        DEFAULT_SOURCES, min_length=1, description="the problem sources, one [[problems.sources]] table each"
+        DEFAULT_SOURCES,
+        min_length=1,
+        description="the problem sources, one [[problems.sources]] table each; kind: starter, jsonl, parquet, plugin, "
+        "or new_problems for what the policy posed on other nights",
     )
     held_out_fraction: float = Field(
         0.2, ge=0.0, le=0.9, description="share of your own sources' problems that is never trained on"
@@ -411,7 +414,8 @@ class CritiquesConfig(Section):
     )
     methods: tuple[AgentMethodConfig, ...] = Field(
         (AgentMethodConfig(method="multi_critique"), AgentMethodConfig(method="unary_feedback")),
-        description="the methods, one [[critiques.methods]] table each; all but multi_critique write critique_records",
+        description="the methods, one [[critiques.methods]] table each; all but multi_critique write critique_records; "
+        "expo and egsr explain what no sample has solved (training_sets.sft_from)",
     )
     wrong_threshold: float = Field(
         0.5, gt=0.0, le=1.0, description="weighted share of agents that must say wrong for the verdict wrong"
@@ -609,7 +613,9 @@ class NewProblemsConfig(Section):
     """New problems that the policy poses, graded and tested; a source of the kind new_problems trains on them."""
 
     methods: tuple[NewProblemMethodConfig, ...] = Field(
-        (), description="the methods, one [[new_problems.methods]] table each; none: no problem is posed"
+        (),
+        description="the methods, tt_si and imagination, one [[new_problems.methods]] table each with `method`, "
+        "`num_sources`, `num_variants` and `parameters`; none: no problem is posed",
     )
     temperature: float = Field(1.0, ge=0.0, le=10.0, description="sampling temperature of statements and grades")
     max_tokens: int = Field(256, ge=1, le=1_048_576, description="tokens per statement, grade or solution")

@@ -15,8 +15,9 @@ is one of theirs; what is asked depends on the configured seed, the night, the s
 
 import asyncio
 import hashlib
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -45,6 +46,7 @@ from pipelines.warehouse import Warehouse
 
 STAGE = MADE
 CANDIDATES_IN_FLIGHT = 256  # the session bounds the requests; this bounds the memory of waiting candidates
+ROWS_PER_BATCH = 256
 FAILED = "request_failed"
 VERIFIER, CONSENSUS = "verifier", "consensus"
 
@@ -134,15 +136,27 @@ def choose_sources(
     Without words only problems of the starter families. A method for uncertain problems takes the most uncertain ones,
     the others draw by a hash of night, seed, method and id. Evaluation problems never come in.
     """
-    usable = [row for row in problems.to_pylist() if row["split"] == "train" and not row["is_evaluation"]]
-    by_id = {row["problem_id"]: row for row in usable if has_words or exact.is_exact(row)}
-    if not chosen.method.is_for_uncertain:
-        drawn = sorted(by_id, key=lambda problem_id: (stable_digest(seed, night, chosen.name, problem_id), problem_id))
-        return [(by_id[problem_id], None) for problem_id in drawn[: chosen.num_sources]]
-    with Warehouse.over({"problems": problems, "rollouts": rollouts}) as warehouse:
-        found = warehouse.named("new_problems/uncertain_problems", threshold=chosen.params.threshold).to_pylist()
-    uncertain = [(by_id[row["problem_id"]], row["answer_margin"]) for row in found if row["problem_id"] in by_id]
-    return uncertain[: chosen.num_sources]
+    is_closed = pc.or_(pc.not_equal(problems["split"], "train"), pc.fill_null(problems["is_evaluation"], False))
+    usable = problems.filter(pc.invert(is_closed))
+    ids = usable["problem_id"].to_pylist()
+    margins: dict[str, float] = {}
+    if chosen.method.is_for_uncertain:
+        with Warehouse.over({"problems": problems, "rollouts": rollouts}) as warehouse:
+            found = warehouse.named("new_problems/uncertain_problems", threshold=chosen.params.threshold).to_pylist()
+        margins = {row["problem_id"]: row["answer_margin"] for row in found}
+        places = {problem_id: place for place, problem_id in enumerate(margins)}
+        order = sorted((index for index, one in enumerate(ids) if one in places), key=lambda index: places[ids[index]])
+    else:
+        digests = {one: stable_digest(seed, night, chosen.name, one) for one in ids}
+        order = sorted(range(len(ids)), key=lambda index: (digests[ids[index]], ids[index]))
+    rows = (row for row in _rows_at(usable, order) if has_words or exact.is_exact(row))
+    return [(row, margins.get(row["problem_id"])) for row in itertools.islice(rows, chosen.num_sources)]
+
+
+def _rows_at(table: pa.Table, indices: Sequence[int]) -> Iterator[Row]:
+    """The rows at these places, in their order, few of them Python objects at a time."""
+    for start in range(0, len(indices), ROWS_PER_BATCH):
+        yield from table.take(pa.array(indices[start : start + ROWS_PER_BATCH], pa.int64())).to_pylist()
 
 
 def known_problems(problems: pa.Table, made_before: pa.Table | None) -> pa.Table:

@@ -370,6 +370,10 @@ EXPLANATIONS = (
         "self_explanation.run",
         "Where no sample is right the policy explains the given answer; kept where that makes the answer likelier than "
         "its wrong samples do (the paper's conditions from its abstract, their comparison and bounds ours).",
+        measured="demo lake, starter on vLLM, the 19 of 400 sampled problems without a right sample x 4: 15 of 76 "
+        "kept, of 13 problems, all steps right in 14; 50 wrong answers, 11 repeated; mean gain 14.5 nats. The starter "
+        "does not use the answer, only its role of refining: told 0 in its place it has 15 kept, told the answer 16 "
+        "(both through transformers)",
     ),
     _agents(
         "egsr",
@@ -378,6 +382,8 @@ EXPLANATIONS = (
         "self_reformulation.run",
         "Where no sample is right the policy writes a solution of the search trees again in its own way; kept where it "
         "is likelier per token than that solution (from the paper's abstract; what an expert is, is ours).",
+        measured="demo lake, starter on vLLM, the 13 of 19 unsolved problems that a tree has solved x 4: 0 of 52 kept, "
+        "37 copied, 15 wrong answers: the starter was taught to repeat what it is told is right",
     ),
 )
 
