@@ -6,6 +6,8 @@ members leaves one M-th of the problems out of its loss. The functions below it 
     mean        mean of the members' means
     min         the lowest of the members' means: over-scoring by one member cannot raise it
     truncated   TQC (arXiv 2005.04269): pool the members' atoms, drop the highest share, take the mean of the rest
+    quantiles   mean of the members' quantile functions by `member_weights` (Vincent averaging): the belief is as wide
+                as a member's, where the members' atoms together (the other poolings) are as wide as their disagreement
 
 Disagreement is the variance of the members' means, in [0, 1/4]: epistemic, it shrinks where data make members agree.
 The spread of one member's own belief is something else (two members that both say Beta(50, 50) have spread and no
@@ -21,8 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from critics.heads import Head, Labels, cvar_of_atoms
+from critics.heads import Head, Labels, cvar_of_atoms, quantile_of_atoms
+from critics.losses import even_levels
 
+NUM_LEVELS = 25  # at which quantile functions are averaged
 INITIAL_NOISE = 0.1  # of the initial weights' size; the first member starts without
 
 
@@ -33,6 +37,7 @@ class EnsembleHead:
     members: tuple[Head, ...]
     pooling: str = "mean"  # of POOLINGS
     dropped: float = 0.08  # truncated: highest share of the pooled belief; TQC drops 2 of 25 atoms per network
+    member_weights: tuple[float, ...] = ()  # quantiles: one per member, at least 0 and not all 0; empty: all alike
 
     name: ClassVar[str] = "ensemble"
 
@@ -65,11 +70,10 @@ class EnsembleHead:
         return torch.stack([m.logit(part) for m, part in zip(self.members, parts, strict=True)]).mean(0)
 
     def atoms(self, outputs_NK: Tensor) -> tuple[Tensor, Tensor]:
-        """The members' atoms together, each member with the same total probability."""
+        """The belief of all members."""
         parts = self.outputs_of_members(outputs_NK)
         pairs = [member.atoms(part) for member, part in zip(self.members, parts, strict=True)]
-        values, probabilities = zip(*pairs, strict=True)
-        return torch.cat(values, -1), torch.cat(probabilities, -1) / len(self.members)
+        return BELIEFS.get(self.pooling, _together)(pairs, self.member_weights or (1.0,) * len(self.members))
 
     def disagreement(self, outputs_NK: Tensor) -> Tensor:
         """(N,): variance of the members' means."""
@@ -89,8 +93,36 @@ POOLINGS: dict[str, Callable[[EnsembleHead, Tensor], Tensor]] = {
     "mean": lambda head, outputs_NK: head.means(outputs_NK).mean(0),
     "min": lambda head, outputs_NK: head.means(outputs_NK).min(0).values,
     "truncated": lambda head, outputs_NK: cvar_of_atoms(*head.atoms(outputs_NK), 1 - head.dropped),
+    "quantiles": lambda head, outputs_NK: head.atoms(outputs_NK)[0].mean(-1),
 }
 """Name in the configuration -> one score per node. Truncated: the mean of the lowest 1 - dropped of the pool."""
+
+
+Atoms = tuple[Tensor, Tensor]  # values, probabilities
+
+
+def _together(pairs: Sequence[Atoms], weights: Sequence[float]) -> Atoms:
+    """The members' atoms side by side, each member with the same total probability."""
+    values, probabilities = zip(*pairs, strict=True)
+    return torch.cat(values, -1), torch.cat(probabilities, -1) / len(pairs)
+
+
+def _averaged(pairs: Sequence[Atoms], weights: Sequence[float]) -> Atoms:
+    """`weighted_quantiles` of the members at even levels, as atoms of equal probability."""
+    levels = even_levels(NUM_LEVELS, pairs[0][0].device).tolist()
+    total = sum(weights)
+    quantiles_NL = torch.stack(
+        [
+            sum(weight / total * quantile_of_atoms(*atoms, tau) for weight, atoms in zip(weights, pairs, strict=True))
+            for tau in levels
+        ],
+        dim=-1,
+    )
+    return quantiles_NL, torch.full_like(quantiles_NL, 1 / NUM_LEVELS)
+
+
+BELIEFS: dict[str, Callable[[Sequence[Atoms], Sequence[float]], Atoms]] = {"quantiles": _averaged}
+"""Pooling -> the belief of all members; those that are not here take the atoms of all."""
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,15 @@ def head_of(config: CriticConfig) -> Head:
     if not config.ensemble:
         return _single(config.head, config)
     members = tuple(_single(name, config) for name in config.ensemble)
-    return EnsembleHead(members, config.pooling, config.dropped)
+    return EnsembleHead(members, config.pooling, config.dropped, config.member_weights)
 
 
 def head_as_json(head: Head) -> dict[str, object]:
     """Name and fields."""
     if isinstance(head, EnsembleHead):
         members = [head_as_json(member) for member in head.members]
-        return {"name": head.name, "members": members, "pooling": head.pooling, "dropped": head.dropped}
+        stored = {"name": head.name, "members": members, "pooling": head.pooling, "dropped": head.dropped}
+        return stored | ({"member_weights": head.member_weights} if head.member_weights else {})
     return {"name": head.name, **dataclasses.asdict(head)}
 
 
@@ -49,7 +50,7 @@ def head_from_json(stored: Mapping[str, object] | None) -> Head:
     fields.pop("name", None)
     if stored.get("name") == EnsembleHead.name:
         members = tuple(head_from_json(member) for member in fields["members"])
-        return EnsembleHead(members, fields["pooling"], fields["dropped"])
+        return EnsembleHead(members, fields["pooling"], fields["dropped"], fields.get("member_weights", ()))
     head = HEADS.get(stored.get("name"))
     if head is None or set(fields) != {field.name for field in dataclasses.fields(head)}:
         raise CheckpointError(f"the head {dict(stored)} is none of {', '.join(HEADS)} with the fields of this version")

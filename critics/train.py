@@ -81,8 +81,9 @@ OnMetrics = Callable[[int, Metrics], None]
 CONFIG_FIELDS = (
     "steps", "batch_size", "learning_rate", "weight_decay", "contrast_weight", "anchor_weight", "num_folds",
     "validation_fraction", "eval_every", "patience", "packing", "precision", "gradient_checkpointing", "lora_rank",
-    "seed", "labels", "head", "ensemble", "pooling", "dropped", "num_bins", "num_quantiles", "num_grades", "read_off",
-    "risk_level", "value_weight", "label_smoothing", "pair_loss", "bag_pooling", "read_at", "attributes",
+    "seed", "labels", "head", "ensemble", "pooling", "dropped", "member_weights", "num_bins", "num_quantiles",
+    "num_grades", "read_off", "risk_level", "value_weight", "label_smoothing", "pair_loss", "bag_pooling", "read_at",
+    "attributes",
 )  # fmt: skip  # what training reads of its configuration, so what decides whether a state can be taken up
 
 

@@ -468,7 +468,12 @@ class CriticConfig(Section):
         (), max_length=10, description="labels that the head attributes learns beside `labels`"
     )
     ensemble: tuple[HeadName, ...] = Field((), max_length=20, description="heads side by side; empty: `head` alone")
-    pooling: Literal["mean", "min", "truncated"] = Field("mean", description="how an ensemble's opinions become one")
+    pooling: Literal["mean", "min", "truncated", "quantiles"] = Field(
+        "mean", description="how an ensemble's opinions become one; quantiles: weighted mean of quantile functions"
+    )
+    member_weights: tuple[float, ...] = Field(
+        (), max_length=20, description="weight of each member of the ensemble for pooling = quantiles; empty: all alike"
+    )
     dropped: float = Field(0.08, ge=0.0, le=0.9, description="highest share of the belief that truncated pooling drops")
     num_bins: int = Field(51, ge=6, le=1001, description="bins of hl_gauss and two_hot")
     num_quantiles: int = Field(25, ge=2, le=1001, description="quantiles of the heads quantile and iqn")
@@ -524,6 +529,18 @@ class CriticConfig(Section):
     calibration: Literal["none", "temperature", "isotonic"] = Field(
         "none", description="map of the scores in `step_scores`, fitted on training's validation problems"
     )
+
+    @model_validator(mode="after")
+    def _weights_are_of_the_members(self) -> "CriticConfig":
+        weights = self.member_weights
+        if weights and (self.pooling != "quantiles" or len(weights) != len(self.ensemble)):
+            raise ValueError(
+                f"member_weights has {len(weights)} numbers for {len(self.ensemble)} members of `ensemble` and "
+                f'pooling = "{self.pooling}"; give pooling = "quantiles" and one per member, or none'
+            )
+        if weights and (min(weights) < 0 or not 0 < sum(weights) < float("inf")):
+            raise ValueError(f"member_weights = {list(weights)}: each must be at least 0, and not all 0")
+        return self
 
     @model_validator(mode="after")
     def _attributes_have_their_head(self) -> "CriticConfig":

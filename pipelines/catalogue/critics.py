@@ -239,6 +239,11 @@ ENSEMBLES = (
         "ensembles.truncated_mean",
     ),
     _head(
+        "averaged_quantiles", "Reasonmill (Vincent averaging)", None,
+        "pooling = quantiles: the members' quantile functions, averaged by member_weights.",
+        "ensembles.weighted_quantiles",
+    ),
+    _head(
         "pair_strength_votes", "Secrets of RLHF in Large Language Models Part II: Reward Modeling", "2401.06080",
         "Mean and spread of several critics' gaps on a pair, here from Python; the members of `ensemble` are stored as "
         "step_scores.member_scores, by which the pair method preference_strength votes every night. The paper takes "

@@ -81,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lake", type=Path, help="a lake with problems and search_nodes; default: grow trees")
     parser.add_argument("--trees", type=int, default=40, help="trees, at most")
     parser.add_argument("--simulations", type=int, default=128, help="simulations of a tree that is grown")
+    parser.add_argument("--evaluations", type=int, default=1, help="completions per node; more label more nodes")
     parser.add_argument("--candidates", type=int, default=8, help="steps proposed per expansion; equal ones merge")
     parser.add_argument("--family", default="countdown", help="starter family of the problems that trees are grown for")
     parser.add_argument("--level", type=int, default=3, help="their level; trees of easier problems hardly branch")
@@ -98,11 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
         grown_for = StarterSource(family=arguments.family, level=arguments.level, count=200)
         settings = settings.model_copy(update={"problems": ProblemsConfig(sources=(grown_for,))})
-        fixed = {
-            "recipe": "puct",
-            "seed": arguments.seed,
-            "num_evaluations": 1,
-        }  # what a label is worth is no matter here
+        fixed = {"recipe": "puct", "seed": arguments.seed, "num_evaluations": arguments.evaluations}
         config = settings.rollouts.model_copy(update=fixed | search)
         problems, nodes = grown(settings, config, arguments.trees)
     else:

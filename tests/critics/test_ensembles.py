@@ -10,7 +10,9 @@ from critics.ensembles import (
     vote_on_pairs,
     weighted_quantiles,
 )
+from critics.head_registry import head_as_json, head_from_json
 from critics.heads import BceHead, BetaHead, QuantileHead, cvar
+from pipelines.config import CriticConfig
 from tests.critics.test_heads import make_labels, outputs_for
 
 LN3 = math.log(3)
@@ -24,6 +26,35 @@ def test_three_poolings_of_two_point_heads():
     assert EnsembleHead(members, "min").mean(outputs).item() == pytest.approx(0.25)
     # the highest fifth is dropped: (0.5 * 1/4 + 0.3 * 3/4) / 0.8
     assert EnsembleHead(members, "truncated", 0.2).mean(outputs).item() == pytest.approx((0.125 + 0.225) / 0.8)
+
+
+def test_quantile_functions_of_the_members_are_averaged_by_weight():
+    # points at 3/4 and 1/4, the first three times as heavy: a point at 5/8, where the atoms together are two points
+    outputs = torch.tensor([[LN3, -LN3]])
+    head = EnsembleHead((BceHead(), BceHead()), "quantiles", member_weights=(3.0, 1.0))
+    assert head.mean(outputs).item() == pytest.approx(0.625)
+    assert cvar(head, outputs, 0.1).item() == pytest.approx(0.625)
+    assert EnsembleHead(head.members, "quantiles").mean(outputs).item() == pytest.approx(0.5)
+    assert cvar(EnsembleHead(head.members, "mean"), outputs, 0.1).item() == pytest.approx(0.25)
+
+
+def test_averaged_quantile_heads_are_the_average_of_their_quantiles():
+    members = (QuantileHead(num_quantiles=25), QuantileHead(num_quantiles=25))
+    outputs = torch.randn(1, 50, generator=torch.Generator().manual_seed(1))
+    head = EnsembleHead(members, "quantiles", member_weights=(3.0, 1.0))
+    values = [member.values(part)[0].tolist() for member, part in zip(members, outputs.split(25, -1), strict=True)]
+    assert head.atoms(outputs)[0][0].tolist() == pytest.approx(weighted_quantiles(values, [3.0, 1.0]), abs=1e-6)
+    assert head_from_json(head_as_json(head)) == head
+
+
+def test_weights_of_members_need_their_pooling_and_one_per_member():
+    ensemble = {"ensemble": ("bce", "beta"), "pooling": "quantiles"}
+    assert CriticConfig(**ensemble, member_weights=(2.0, 0.0)).member_weights == (2.0, 0.0)
+    for wrong in ({"member_weights": (1.0,)}, {"member_weights": (1.0, 1.0), "pooling": "mean"}):
+        with pytest.raises(ValueError, match="numbers for 2 members"):
+            CriticConfig(**ensemble | wrong)
+    with pytest.raises(ValueError, match="each must be at least 0, and not all 0"):
+        CriticConfig(**ensemble, member_weights=(0.0, 0.0))
 
 
 def test_truncated_pooling_of_quantile_heads_is_tqc_on_their_atoms():

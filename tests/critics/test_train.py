@@ -235,8 +235,8 @@ def test_torchs_own_error_of_a_full_memory_on_the_cpu_is_recognised_and_others_a
 ):
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**50)
-    assert critics.train._is_out_of_memory(caught.value)
-    assert not critics.train._is_out_of_memory(RuntimeError("shapes do not fit"))
+    assert critics.train.is_out_of_memory(caught.value)
+    assert not critics.train.is_out_of_memory(RuntimeError("shapes do not fit"))
     monkeypatch.setattr(critics.train, "outputs_at", without_memory_for(100, RuntimeError))
     critic = train_process_critic(examples, make_config(steps=1), language_model, tmp_path / "c")
     assert critic.metrics["last_step"] == 1
