@@ -32,7 +32,7 @@ fast: $(STAMP)
 # a code server that is being restarted must not end a backfill that is under way
 ui: export DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR := 1
 ui: $(STAMP)
-	$(BIN)/dagster dev
+	@$(BIN)/reasonmill nights serve & pages=$$!; trap "kill $$pages 2>/dev/null" EXIT; $(BIN)/dagster dev
 
 starter: $(STAMP)
 	$(BIN)/python -m pipelines.starter.train --out pipelines/starter/weights

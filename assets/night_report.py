@@ -13,6 +13,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.links import page_link
 from assets.metadata import rejected_preview
 from assets.specs import Pipeline, asset_traits, table_specs
 from assets.writing import read_night, write_night
@@ -90,7 +91,7 @@ def night_report_assets(settings: Settings, others: Sequence[dg.AssetsDefinition
                 asset_key=REPORT,
                 metadata={
                     "report": dg.MetadataValue.path(str(path)),
-                    "report_page": dg.MetadataValue.url(path.as_uri()),
+                    "report_page": page_link(settings, path),
                     "verdict": verdict_line(verdict_of(trial, None, settings.promotion)),
                     "num_alarms": len(alarms),
                     "alarms": dg.MetadataValue.md("\n".join(f"* {alarm.text}" for alarm in alarms) or "*none*"),

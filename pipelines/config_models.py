@@ -942,6 +942,12 @@ class ReportsConfig(Section):
 class NightReportConfig(Section):
     """The report of a night, and when it alarms."""
 
+    pages_url: str = Field(
+        "http://127.0.0.1:3001",
+        pattern=r"^https?://[^\s]*[^\s/]$",
+        description="where `reasonmill nights serve`, or a web server of yours, shows the state folder; the UI's links "
+        "to reports and trees begin with it, because browsers follow none to a file",
+    )
     num_audited: int = Field(200, ge=2, le=10_000_000, description="right answers in the audited sample, about")
     audited_by: Literal["people_first", "people", "generator"] = Field(
         "people_first",

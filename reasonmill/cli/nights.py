@@ -97,6 +97,34 @@ def run(
             raise ReasonmillError(what_is_left(night, wanted[index + 1 :], select, error)) from error
 
 
+@nights_app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="address to listen at; others than this machine's own see all reports")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int | None, typer.Option(help="default: that of night_report.pages_url")] = None,
+) -> None:
+    """Show reports and trees to a browser until interrupted, so that the links of Dagster's UI lead to them."""
+    from urllib.parse import urlsplit
+
+    from pipelines.config import load_settings
+    from pipelines.errors import ReasonmillError
+    from reasonmill.cli.night_server import page_server
+
+    settings = load_settings()
+    chosen = port if port is not None else urlsplit(settings.night_report.pages_url).port or 80
+    try:
+        server = page_server(settings.state_dir, host, chosen)
+    except OSError as error:
+        raise ReasonmillError(
+            f"Port {chosen} of {host} cannot be used ({error.strerror or error}). Give another --port, and the same in "
+            "night_report.pages_url, so that the links of the UI find it."
+        ) from error
+    typer.echo(f"Reports and trees of {settings.state_dir}: http://{host}:{server.server_address[1]}")
+    with server:
+        server.serve_forever()
+
+
 def what_is_left(night: str, later: Sequence[str], select: str | None, error: Exception) -> str:
     """Why a night of a range failed, and how the range goes on."""
     if not later:

@@ -4,6 +4,7 @@ import random
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dagster as dg
 import pyarrow.compute as pc
@@ -173,9 +174,9 @@ def test_dagster_shows_row_counts_schema_tokens_and_a_small_preview(night, insta
 def test_dagster_links_pages_of_exemplary_trees_with_kept_pairs(night, instance_of_night, table):
     event = instance_of_night.get_latest_materialization_event(dg.AssetKey(table))
     metadata = event.asset_materialization.metadata
-    paths = [metadata[f"tree_page_{number}"].value for number in (1, 2, 3)]
-    assert paths == [str(night.settings.state_dir / "trees" / NIGHT / f"tree_{number}.html") for number in (1, 2, 3)]
-    pages = [Path(path).read_text(encoding="utf-8") for path in paths]
+    links = [metadata[f"tree_page_{number}"].value for number in (1, 2, 3)]
+    assert links == [f"http://127.0.0.1:3001/trees/{NIGHT}/tree_{number}.html" for number in (1, 2, 3)]
+    pages = [(night.settings.state_dir / urlsplit(link).path[1:]).read_text(encoding="utf-8") for link in links]
     trees = {row["tree_id"] for row in night.lake.read("search_nodes").to_pylist()}
     assert all(any(f"<code>{tree_id}</code>" in page for tree_id in trees) for page in pages)
     assert any("chosen over" in page for page in pages)

@@ -1,0 +1,13 @@
+"""Links of the UI to pages of the workspace: a browser that shows Dagster follows none to a file."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from pipelines.config import Settings
+
+
+def page_link(settings: Settings, page: Path) -> dg.UrlMetadataValue:
+    """The address of a page of the state folder, where `reasonmill nights serve` or the user's own server shows it."""
+    inside = page.absolute().relative_to(settings.state_dir.absolute())
+    return dg.MetadataValue.url(f"{settings.night_report.pages_url}/{inside.as_posix()}")
