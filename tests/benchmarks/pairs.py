@@ -9,6 +9,7 @@ cycles found is compared with the number that was planted.
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = measured[-1].pop("num_removed")
     result = record.provenance() | {
         "size": arguments.size,
+        "load": os.getloadavg()[0],
         "num_planted": planted,
         "num_found": found,
         "rows": measured,
@@ -89,8 +91,10 @@ def _measured(name: str, source: Path, repeats: int) -> dict[str, object]:
         made = pq.read_table(target)
         copying.append(_timed(lambda: duckdb.execute(f"copy (from '{source}') to '{target}' (format parquet)")))
     num_rows = pq.read_metadata(source).num_rows
-    took, copied = statistics.median(seconds), statistics.median(copying)
+    took, cpu_s = (statistics.median(column) for column in zip(*seconds, strict=True))
+    copied, copied_cpu_s = (statistics.median(column) for column in zip(*copying, strict=True))
     one = {"method": name, "num_rows": num_rows, "seconds": took, "copy_seconds": copied, "rows_per_s": num_rows / took}
+    one |= {"cpu_s": cpu_s, "copy_cpu_s": copied_cpu_s, "share_of_copy": copied_cpu_s / cpu_s}
     one |= {"times_copy": took / copied, "num_made": made.num_rows}
     return one | ({"num_removed": made["kept"].to_pylist().count(False)} if "kept" in made.column_names else {})
 
@@ -105,18 +109,21 @@ def _apply(name: str, source: Path, target: Path) -> None:
     pq.write_table(curation.run(table, curation.params()), target)
 
 
-def _timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def _timed(work: Callable[[], object]) -> tuple[float, float]:
+    """(seconds, seconds of processor time)."""
+    started, cpu_started = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - cpu_started
 
 
 def _as_markdown(result: dict) -> list[str]:
     rows = [
         [one["method"], f"{one['num_rows']:,}", f"{one['num_made']:,}", f"{one['seconds']:.2f}",
-         f"{one['rows_per_s']:,.0f}", f"{one['times_copy']:.1f}"]
+         f"{one['cpu_s']:.2f}", f"{one['rows_per_s']:,.0f}", f"{one['times_copy']:.1f}", f"{one['share_of_copy']:.3f}"]
         for one in result["rows"]
     ]  # fmt: skip
-    header = ["method", "rows in", "rows out", "seconds", "rows/s", "times DuckDB's copy"]
+    header = ["method", "rows in", "rows out", "seconds", "of processor time", "rows/s"]
+    header += ["times DuckDB's copy", "share of its speed, by processor time"]
+    load = f"Load of the machine at the end: {result['load']:.1f}."
     found = f"Pairs on planted cycles: {result['num_planted']:,}; found: {result['num_found']:,}."
-    return [*record.heading(result), *record.table(header, rows), "", found]
+    return [*record.heading(result), load, "", *record.table(header, rows), "", found]
