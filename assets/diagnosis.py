@@ -88,7 +88,7 @@ def daemon_finding(instance: dg.DagsterInstance, *, is_needed: bool) -> Finding:
 
 
 def pool_finding(instance: dg.DagsterInstance, pool: str) -> Finding:
-    """How many steps a pool admits, and slots that runs hold which have ended: tonight's steps would wait for them."""
+    """How many steps a pool admits, and slots that runs hold which have ended."""
     name = f"pool {pool}"
     info = instance.event_log_storage.get_concurrency_info(pool)
     if info.limit is None:
@@ -101,9 +101,8 @@ def pool_finding(instance: dg.DagsterInstance, pool: str) -> Finding:
     runs = {run_id: instance.get_run_by_id(run_id) for run_id in claimed}
     ended = [run_id for run_id, run in runs.items() if run is None or run.status in FINISHED]
     if ended:
-        return Finding(name, ERROR, f"run {ended[0]} has ended and holds a slot",
-                       "the daemon frees it half a minute after a run's end; otherwise free it in the UI under "
-                       "Deployment, Concurrency")  # fmt: skip
+        return Finding(name, WARNING, f"run {ended[0]} has ended and holds a slot",
+                       "the next night, or the sensor lost_runs, frees it")  # fmt: skip
     if claimed:
         return Finding(name, OK, f"held by run {claimed[0]}, which is under way")
     return Finding(name, OK, f"free, {info.limit} at a time")

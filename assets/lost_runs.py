@@ -32,7 +32,7 @@ def this_machine() -> dict[str, str]:
 
 
 def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Marks lost runs as failed, ends what is left of their steps, frees their slots; the ids of these runs."""
+    """Marks lost runs as failed, ends what is left of their steps, frees all slots of ended runs; ids of the lost."""
     lost = [run for run in _runs_of_this_machine(instance) if is_lost(instance, run.run_id)]
     for run in lost:
         for process in step_processes(instance, run.run_id):
@@ -43,8 +43,19 @@ def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
             instance.report_run_canceled(run, said)
         else:
             instance.report_run_failed(run, said)
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    free_left_slots(instance)
     return [run.run_id for run in lost]
+
+
+def free_left_slots(instance: dg.DagsterInstance) -> None:
+    """Frees what runs hold that have ended, which Dagster leaves to a daemon that need not be there."""
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return
+    for run_id in storage.get_concurrency_run_ids():
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            storage.free_concurrency_slots_for_run(run_id)
 
 
 def is_lost(instance: dg.DagsterInstance, run_id: str) -> bool:

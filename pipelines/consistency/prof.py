@@ -259,7 +259,9 @@ def _order_numbers(scores: np.ndarray, limit: int) -> np.ndarray:
 def _lots(rows: pa.Table, salt: str) -> np.ndarray:
     """The rank of every row's lot."""
     with Warehouse.over({"samples": rows}) as warehouse:
-        lots = warehouse.named("consistent_rollouts/lots", salt=salt)["lot"].to_numpy()
+        by_position = warehouse.named("consistent_rollouts/lots", salt=salt)["lot"].to_numpy()
+    lots = np.empty_like(by_position)
+    lots[np.argsort(rows["position"].to_numpy(), kind="stable")] = by_position
     return np.unique(lots, return_inverse=True)[1]
 
 

@@ -108,3 +108,11 @@ def test_a_run_that_died_while_it_was_cancelled_is_cancelled(instance):
     with dg.build_sensor_context(instance) as context:
         assert run.run_id in lost_runs()(context).skip_message
     assert status_of(instance, run) == dg.DagsterRunStatus.CANCELED
+
+
+def test_a_run_that_was_cancelled_gives_up_its_slot_without_a_daemon(instance, process):
+    run = started_run(instance, process.pid)
+    instance.report_run_canceled(run)
+    assert num_claimed(instance) == 1
+    assert end_lost_runs(instance) == []
+    assert num_claimed(instance) == 0

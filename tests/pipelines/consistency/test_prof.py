@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.config import ConsistencyConfig, ConsistencyMethodConfig
+from pipelines.consistency.prof import PROF, ProfParams
 from pipelines.consistency.scorer import required_scorer_version
 from pipelines.consistent_rollouts import filter_rollouts
 from pipelines.errors import ConfigError, ReasonmillError
@@ -195,6 +196,41 @@ def test_ties_do_not_depend_on_the_order_of_the_rows():
     rollouts, scores = tables({f"r{i}": (1.0, [0.5, 0.5]) for i in range(8)})
     backwards = rollouts.take(list(range(7, -1, -1)))
     assert prof(rollouts, scores, method(), night=NIGHT).equals(prof(backwards, scores, method(), night=NIGHT))
+
+
+def samples(*rows: tuple[str, str, float, list[float]]) -> pa.Table:
+    """(group, rollout id, outcome, step scores) in the columns that PROF reads, in two chunks."""
+    groups, ids, outcomes, scores = map(list, zip(*rows, strict=True))
+    columns = {
+        "position": range(len(rows)), "problem_id": groups, "rollout_id": ids, "outcome_reward": outcomes,
+        "step_values": pa.array(scores, pa.list_(pa.float64())), "group_id": groups,
+    }  # fmt: skip
+    table = pa.table(columns)
+    return pa.concat_tables([table.slice(0, 3), table.slice(3)])
+
+
+@pytest.mark.parametrize("mode", ["both", "correct_only", "incorrect_only"])
+def test_rows_of_a_group_need_neither_follow_each_other_nor_come_by_position(mode):
+    rows = samples(
+        ("g", "a", 1.0, [0.5, 0.5]), ("h", "b", 1.0, [0.25, 0.5]), ("g", "c", 0.0, [0.75, 0.5]),
+        ("h", "d", 1.0, [0.5, 0.25]), ("g", "e", 1.0, [0.0, 0.5]), ("h", "f", 0.0, [0.0, 0.0]),
+        ("g", "g", 0.0, [0.0, 0.0]), ("h", "h", 0.0, [1.0, 1.0]),
+    )  # fmt: skip
+    params = ProfParams(num_removed=2, mode=mode)
+    made = PROF.run(rows, params)
+    # either group has two right and two wrong, so one of each goes; b and d are equal, and b is the smaller id
+    assert [made["kept"][i].as_py() for i in (0, 4)] == [True, False] or mode == "incorrect_only"
+    assert [made["kept"][i].as_py() for i in (1, 3)] == [False, True] or mode == "incorrect_only"
+    assert [made["kept"][i].as_py() for i in (2, 6, 5, 7)] == [False, True, True, False] or mode == "correct_only"
+    mixed = PROF.run(rows.take([5, 0, 7, 2, 1, 6, 3, 4]), params)
+    assert mixed.sort_by("position").combine_chunks().equals(made.combine_chunks())
+
+
+def test_scores_too_large_to_count_in_billionths_are_ranked_all_the_same():
+    rows = samples(("g", "a", 1.0, [3e8]), ("g", "b", 1.0, [1e8]), ("g", "c", 1.0, [2e8]), ("g", "d", 1.0, [-1e15]))
+    made = PROF.run(rows, ProfParams(num_removed=2, aggregation="sum", min_steps=1))
+    assert made["kept"].to_pylist() == [True, False, True, False]
+    assert made["score"].to_pylist() == [3e8, 1e8, 2e8, -1e15]
 
 
 def test_the_variant_that_keeps_the_ratio_removes_in_proportion():
