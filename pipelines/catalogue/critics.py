@@ -292,6 +292,9 @@ CLOUD = (
         params=CloudCriticConfig,
         function="critics.cloud_train.train_cloud_critic",
         query="critics/critiqued_rollouts",
+        measured="learned from 1,178 graded rollouts of the demo's night: 0.78 of 61 pairs of whole rollouts of unseen "
+        "problems, the policy's own verdict 0.56; first-error F1 0.85, its own 0.87; without critiques the same steps "
+        "teach nothing (results/cloud.md)",
     ),
 )
 

@@ -167,7 +167,7 @@ def as_markdown(result: dict) -> list[str]:
         [
             name, *(_number(one[key]) for key in ("pair_accuracy_last", "pair_accuracy_min", "within_problem_auroc")),
             _number(one["f1"]), " to ".join(_number(bound) for bound in one["f1_interval"] or ()),
-            f"{one['training_cpu_s']:.0f}",
+            f"{one['training_cpu_s']:.0f}", _kept(one["training"]),
         ]
         for name, one in result["rows"].items()
     ]  # fmt: skip
@@ -177,9 +177,14 @@ def as_markdown(result: dict) -> list[str]:
         f"Learned from {result['num_learned']} graded rollouts of {result['num_learned_problems']} problems "
         f"({result['steps'][0]} steps on critiques, {result['steps'][1]} of the joint loss); judged on "
         f"{result['num_solutions']} samples of {result['num_problems']} others, {num_pairs} pairs of a right and a "
-        "wrong one of a problem, each problem counted once. The last column is CPU seconds of training."
+        "wrong one of a problem, each problem counted once. CPU seconds are of training; kept is the step of the joint "
+        "loss with the lowest loss on held-out problems: at 0 nothing was learned in so few steps."
     )
-    return [*record.heading(result), setting, "", *record.table([*header, "CPU s"], rows)]
+    return [*record.heading(result), setting, "", *record.table([*header, "CPU s", "kept"], rows)]
+
+
+def _kept(training: dict[str, float] | None) -> str:
+    return "–" if training is None else f"{training['best_step']:.0f} of {training['last_step']:.0f}"
 
 
 def _number(value: float | None) -> str:
