@@ -1,6 +1,7 @@
 """A backfill of nights as the UI starts it, with real processes that are killed, against the same nights undisturbed.
 
     python -m tests.benchmarks backfill
+    python -m tests.benchmarks backfill --nights 2 --select search_nodes,search_edges,rollouts,token_usage,gold_steps
 
 The webserver, the daemon and the code server run from `assets.definitions` with a DAGSTER_HOME of their own, and the
 model is a scripted server. The backfill is asked for as the page of the assets does it, by GraphQL.
@@ -91,13 +92,14 @@ FASTER = {"poll_interval_seconds: 30": "poll_interval_seconds: 2",
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--nights", type=int, choices=(2, 3), default=3, help="how many")
     parser.add_argument("--select", help="assets only, such as rollouts; default: the whole graph")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """The backfill with its kills; SystemExit where a row was lost, doubled or changed."""
     with tempfile.TemporaryDirectory() as folder:
-        result = record.provenance() | measure(Path(folder), NIGHTS, arguments.select)
+        result = record.provenance() | measure(Path(folder), NIGHTS[: arguments.nights], arguments.select)
     record.save("backfill", arguments.out, result, as_markdown(result))
     if result["complaint"]:
         raise SystemExit(result["complaint"])
