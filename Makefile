@@ -22,9 +22,10 @@ export DAGSTER_HOME := $(CURDIR)/dagster_home
 demo: $(STAMP)
 	$(BIN)/reasonmill demo
 
-# fast tests first, on all cores, so that a plain mistake shows before an engine has started; then those that need the machine
+# fast tests first, so that a plain mistake shows before an engine has started; an engine has the machine to itself
 test: $(STAMP) fast
-	$(BIN)/python -m pytest -m "vllm or slow"
+	$(BIN)/python -m pytest -n auto -m "slow and not vllm"
+	$(BIN)/python -m pytest -m vllm
 
 fast: $(STAMP)
 	$(BIN)/python -m pytest -n auto -m "not vllm and not slow"
