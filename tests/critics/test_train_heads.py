@@ -21,7 +21,8 @@ BASE = CriticConfig(
     num_bins=21, num_quantiles=9,
 )  # fmt: skip
 NIGHT = "n1"
-KINDS = {"outcome": "outcome", "outcome_classes": "outcome", "siblings": "preference", "preference_pairs": "preference"}
+KINDS = {"outcome": "outcome", "outcome_classes": "outcome"}
+KINDS |= dict.fromkeys(("siblings", "preference_pairs", "policy_shift"), "preference")
 QUICK_HEADS, QUICK_LABELS = ("quantile", "beta"), ("outcome_bag", "votes", "preference_pairs")
 
 
@@ -37,7 +38,7 @@ def night(toy_trees):
     tables = {name: schema.empty_table() for name, schema in SCHEMAS.items()}
     names = problems["problem_id"].to_pylist()
     statements = dict(zip(names, problems["prompt"].to_pylist(), strict=True))
-    leaves, rollouts, verdicts, critiques, pairs, formal, values = [], [], [], [], [], [], []
+    leaves, rollouts, verdicts, critiques, reviews, pairs, formal, values = [], [], [], [], [], [], [], []
     for row in nodes.to_pylist():
         leaves.append(row)
         values += [
@@ -58,13 +59,16 @@ def night(toy_trees):
             verdict, first = ("right", -1) if outcome else ("wrong", 0)
             verdicts.append(known | {"verdict": verdict, "first_error_step": first, "confidence": 1.0})
             critiques.append(known | {"critique_id": rollout_id, "agent": "x", "step_verdicts": [verdict] * 2})
+            review = {"review_id": rollout_id, "reviewer": "ana", "reviewed_on": "2026-11-01", "import_number": 1}
+            reviews.append(known | review | {"steps": steps, "first_error_step": first})
             formal.append(known | {"step": 0, "source": "formal", "scorer_version": "v", "score": outcome})
             formal.append(known | {"step": 0, "source": "monte_carlo", "scorer_version": "v", "score": outcome})
         pairs.append({"pair_id": name, "problem_id": name, "prompt": f"{statements[name]}\n", "chosen": "a1\n",
-                      "rejected": "b1\n", "margin": 0.5})  # fmt: skip
+                      "rejected": "b1\n", "margin": 0.5, "kind": "rollout"})  # fmt: skip
     return tables | {
         "problems": problems, "search_nodes": table("search_nodes", leaves), "rollouts": table("rollouts", rollouts),
         "verdicts": table("verdicts", verdicts), "critiques": table("critiques", critiques),
+        "human_labels": table("human_labels", reviews),
         "preference_pairs": table("preference_pairs", pairs), "step_scores": table("step_scores", formal),
         "node_values": table("node_values", values),
     }  # fmt: skip

@@ -97,7 +97,6 @@ def experiment(out: Path, plan: Plan = PLAN) -> Experiment:
 
 
 def main(out: Path, kill_at: int) -> None:
-    torch.set_num_threads(1)
     num_reports = 0
 
     def report(stage: str, done: int, total: int, numbers: Mapping[str, float]) -> None:

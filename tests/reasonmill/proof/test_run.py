@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from scripted_proof import KILLED, PLAN, experiment
 
 from pipelines.datasets.versions import resolve
@@ -81,7 +82,8 @@ def test_an_experiment_that_is_killed_goes_on_and_finds_the_same(
 ) -> None:
     script = Path(__file__).with_name("scripted_proof.py")
     out = tmp_path / "out"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    threads = str(torch.get_num_threads())  # weights are the same for as many threads
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": threads}
     killed = subprocess.run([sys.executable, script, out, str(kill_at)], env=environment, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     one = experiment(out, KILLED)
