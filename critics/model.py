@@ -159,7 +159,7 @@ def outputs_at(
         no_mask = torch.empty(1, 1, 1, 1, device=ids_BT.device)  # of four dimensions: transformers makes none itself
         outputs_BTK = critic(
             input_ids=ids_BT, position_ids=packing.positions_1U, attention_mask=no_mask,
-            visibility=packing.visibility, reads=positions_N.unique(), use_cache=False,
+            visibility=packing.visibility, use_cache=False,
         ).logits  # fmt: skip
     return outputs_BTK[rows_N, positions_N].float()
 

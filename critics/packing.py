@@ -16,9 +16,6 @@ attention is replaced, through transformers' own registry:
     flex     torch FlexAttention with a block mask of the rule above. torch 2.13 has no backward of it on the CPU, so
              that it trains on GPUs only; its values are tested, on the CPU, and no GPU was at hand for the rest.
 
-In the last layer no token reads another's output, so what stands behind its attention is computed only where a value
-is read (`reads`), where the layer is one of `LAYERS`.
-
 Degenerate case: a single row is plain causal attention. Values and gradients equal those of the rows evaluated one by
 one (float32, 1e-5), where a token that several rows share is one token. What else was tried is in the record of
 `python -m tests.benchmarks packing`.
@@ -26,7 +23,7 @@ one (float32, 1e-5), where a token that several rows share is one token. What el
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -41,8 +38,6 @@ from critics.errors import CheckpointError
 
 ATTENTION = "prefix_tree"  # its name in transformers' registry
 CHUNK = 64  # queries that share one path of keys
-LAYERS = {"LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer"}
-"""Those that are x + attention(norm(x)) and to that mlp(norm(.)), by these names of their parts."""
 
 
 @dataclass(frozen=True)
@@ -161,25 +156,6 @@ def allow_packing(critic: PreTrainedModel) -> None:
     AttentionInterface.register(ATTENTION, _attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     critic.set_attn_implementation(ATTENTION)
-    last = [None, *getattr(critic.base_model, "layers", ())][-1]
-    if type(last).__name__ in LAYERS and "forward" not in vars(last):
-        last.forward = partial(_last_layer, last, last.forward)
-
-
-def _last_layer(
-    layer: nn.Module,
-    forward: Callable[..., Tensor],
-    hidden_1UH: Tensor,
-    *,
-    reads: Tensor | None = None,
-    **others: object,
-) -> Tensor:
-    """The layer at the tokens `reads`, each given once; at other tokens what it was given, which nobody reads."""
-    if reads is None:
-        return forward(hidden_1UH, **others)
-    attended_1UH, _ = layer.self_attn(hidden_states=layer.input_layernorm(hidden_1UH), **others)
-    read_1RH = (hidden_1UH + attended_1UH).index_select(1, reads)
-    return hidden_1UH.index_copy(1, reads, read_1RH + layer.mlp(layer.post_attention_layernorm(read_1RH)))
 
 
 def hindrances(critic: PreTrainedModel) -> list[str]:

@@ -150,15 +150,6 @@ def test_gradient_checkpointing_does_not_change_a_packed_gradient():
     assert torch.allclose(gradients(critic, logits_of(critic, batch).square().sum()), plain, rtol=1e-4, atol=1e-5)
 
 
-def test_behind_its_attention_the_last_layer_computes_only_tokens_that_are_read():
-    critic, sizes = make_critic(), []
-    for layer in critic.model.layers:
-        layer.mlp.register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[1]))
-    unit = make_unit([[7, 1, 2], [7, 1, 3]], [0, 1, 1], [2, 2, 1], [0.0] * 3, [1.0] * 3)  # 7, 1, 2, 3: all but 7
-    logits_of(critic, collate([unit, unit], "chunks"))  # twice the same tree: no token more
-    assert sizes == [4, 3]
-
-
 @pytest.mark.parametrize("kind", [Qwen2Config, Qwen3Config, MistralConfig, GemmaConfig])
 def test_other_backbones_of_transformers_are_packed_as_they_are(kind):
     config = kind(num_attention_heads=4, num_key_value_heads=2, initializer_range=0.3, sliding_window=None, **SIZES)
