@@ -28,7 +28,7 @@ filter gains over it is what its scores know; what it gains over no filter is on
 ranks both together (their rounding and order are deduced, the paper's notes give none).
 
 Here stands NumPy and not a query because it is the one filter whose speed is promised: a sort of one integer per sample
-takes a third of the processor time that DuckDB's heaps per group take (`python -m tests.benchmarks prof_scale`).
+is faster than a query with DuckDB's heaps per group (`python -m tests.benchmarks prof_scale`).
 """
 
 from collections.abc import Callable
