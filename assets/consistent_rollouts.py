@@ -3,12 +3,14 @@
 from functools import partial
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.current_critic import current_critic_dep
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.partitions import last_night_and_tonight
 from assets.specs import Pipeline, asset_traits
-from assets.writing import read_night, write_tables
+from assets.writing import scan_night, write_tables
 from pipelines.config import ConsistencyConfig, Settings
 from pipelines.consistent_rollouts import ConsistentRollouts, filter_rollouts
 from pipelines.extensions import load_extension
@@ -24,13 +26,11 @@ DESCRIPTIONS = {
 
 def yields(made: ConsistentRollouts) -> dict[str, dict[str, float]]:
     """Share of the judged rollouts that each method kept, and how many go on."""
-    judged = made.consistency_results.select(["method", "kept", "group_id"]).to_pylist()
-    grouped = [row for row in judged if row["group_id"] is not None]
-    shares = {}
-    for method in sorted({row["method"] for row in grouped}):
-        kept = [row["kept"] for row in grouped if row["method"] == method]
-        shares[f"yield_{method}"] = sum(kept) / len(kept)
-    return {"consistency_results": shares}
+    results = made.consistency_results
+    judged = results.filter(pc.is_valid(results["group_id"])).select(["method", "kept"])
+    judged = judged.set_column(1, "kept", judged["kept"].cast(pa.float64()))
+    shares = judged.group_by("method").aggregate([("kept", "mean")]).sort_by("method").to_pylist()
+    return {"consistency_results": {f"yield_{row['method']}": row["kept_mean"] for row in shares}}
 
 
 def consistent_rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -58,7 +58,7 @@ def consistent_rollouts_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         """Judges tonight's rollouts by every configured method."""
         night = context.partition_key
         with lake.lease(f"consistent_rollouts/{night}"):
-            inputs = [read_night(lake, table, night) for table in INPUTS]
+            inputs = [scan_night(lake, table, night) for table in INPUTS]
             load_filter = partial(load_extension, settings, "filters")
             made = filter_rollouts(*inputs, pipeline_config(config, ConsistencyConfig), night, load_filter=load_filter)
             yield from write_tables(lake, vars(made), night, upstream=INPUTS, numbers=yields(made))

@@ -12,7 +12,7 @@ from assets.launchpad import launchpad_config, pipeline_config
 from assets.partitions import last_night_and_tonight
 from assets.resources import prompts_of
 from assets.specs import Pipeline, table_specs
-from assets.writing import read_night, write_tables
+from assets.writing import read_night, scan_night, write_tables
 from pipelines.agents.training_rows import Asking, CritiqueTables, with_critique_rows
 from pipelines.config import Settings, TrainingSetsConfig
 from pipelines.inference.session import model_folder
@@ -31,6 +31,7 @@ INPUTS = (
 )  # fmt: skip
 CRITIQUE_INPUTS = ("critiques", "critique_records")
 """Beside INPUTS, for what trains critics and judges; the records hold explanations of expo and egsr too."""
+LARGE = ("rollouts", "consistent_rollouts", "step_scores")  # left in their files until a query wants columns of them
 REPLAY = "replay"
 DESCRIPTIONS = {
     "sft": "One row per right solution for supervised fine-tuning (prompt, completion).",
@@ -80,7 +81,10 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         """Puts tonight's training data into the trainers' own columns."""
         night = context.partition_key
         with lake.lease(f"training_sets/{night}"):
-            inputs = {table: read_night(lake, table, night) for table in (*INPUTS, *CRITIQUE_INPUTS, REPLAY)}
+            inputs = {
+                table: (scan_night if table in LARGE else read_night)(lake, table, night)
+                for table in (*INPUTS, *CRITIQUE_INPUTS, REPLAY)
+            }
             chosen, chat_text = pipeline_config(config, TrainingSetsConfig), chat_text_of(settings)
             asking = Asking(prompts_of(settings), settings.critiques.agents, chat_text)
             own = [inputs[table] for table in INPUTS]

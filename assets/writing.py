@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.dataset
 
 from assets.column_lineage import column_lineage
 from assets.metadata import RowsSeen, data_version, table_metadata
@@ -24,6 +25,11 @@ def partition_of(table: str, night: str) -> str:
 def read_night(lake: Lake, table: str, night: str) -> pa.Table:
     """The rows that belong to a night; an unpartitioned table is the same every night."""
     return lake.read(table, partition_of(table, night))
+
+
+def scan_night(lake: Lake, table: str, night: str) -> pyarrow.dataset.Dataset:
+    """`read_night` of a table of millions of rows: queries read the columns that they need."""
+    return lake.dataset(table, partition_of(table, night))
 
 
 def lineage_of(lake: Lake, tables: Sequence[str], night: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ rollout for every beginning of the list. What the whole list kept becomes `consi
 the kept rollouts of each group only. Gold steps and Monte Carlo values are never read.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -13,14 +14,13 @@ import pyarrow as pa
 from pipelines.config import ConsistencyConfig
 from pipelines.config_models import CHAIN
 from pipelines.consistency.filters import Filter, LoadFilterFn, OwnInputs, filter_of, judge_in_turn
-from pipelines.consistency.scorer import required_scorer_version, scorer_version, scores_of
+from pipelines.consistency.scorer import required_scorer_version, scorer_version
 from pipelines.tables import SCHEMAS
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import Rows, Warehouse
 
-INPUT_COLUMNS = [
-    "rollout_id", "problem_id", "group_id", "policy_id", "steps", "answer", "outcome_reward", "num_tokens",
-    "sum_logprob", "finish_reason", "error",
-]  # fmt: skip
+SAMPLE_KEYS = (
+    "position", "rollout_id", "problem_id", "group_id", "outcome_reward", "exclusion", "score_exclusion",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,35 +32,42 @@ class ConsistentRollouts:
 
 
 def filter_rollouts(
-    rollouts: pa.Table,
-    step_scores: pa.Table,
+    rollouts: Rows,
+    step_scores: Rows,
     config: ConsistencyConfig,
     night: str,
     *,
     load_filter: LoadFilterFn | None = None,
 ) -> ConsistentRollouts:
-    """Run every configured method over one batch of rollouts.
+    """Run every configured method over one batch of rollouts; of both tables only the columns that they read.
 
     `load_filter` finds filters that are not built in; without it such a name is a ConfigError. Raises ReasonmillError
     when a method reads step scores and the configured scorer scored nothing, and WorkspaceError when a user's filter
     fails.
     """
     find_version = scorer_version(step_scores, config.source, config.scorer_version)
-    own = OwnInputs(rollouts.select(INPUT_COLUMNS), scores_of(step_scores, config.source, find_version))
+    own = OwnInputs(rollouts, step_scores, config.source, find_version)
     filters = {method.name: filter_of(method, load_filter, own) for method in config.methods}
-    if rollouts.num_rows == 0:
+    with Warehouse.over({"rollouts": rollouts, "step_scores": step_scores}) as warehouse:
+        samples = warehouse.named(
+            "consistent_rollouts/samples", _columns_read(filters.values()), source=config.source,
+            scorer_version=find_version or "",
+        )  # fmt: skip
+    if samples.num_rows == 0:
         empty = (SCHEMAS[name].empty_table() for name in ("consistency_results", "consistent_rollouts"))
         return ConsistentRollouts(*empty)
     if any(one.reads_scores for one in filters.values()):
         required_scorer_version(step_scores, config.source, config.scorer_version)
-    with Warehouse.over({"rollouts": own.rollouts, "step_scores": own.step_scores}) as warehouse:
-        version = find_version or ""
-        samples = warehouse.named("consistent_rollouts/samples", source=config.source, scorer_version=version)
     lists = dict.fromkeys([*((name,) for name in filters), *config.chains])
     results = pa.concat_tables([_results(samples, [filters[name] for name in names], night) for names in lists])
-    with Warehouse.over({"rollouts": own.rollouts, "consistency_results": results}) as warehouse:
+    with Warehouse.over({"rollouts": rollouts, "consistency_results": results}) as warehouse:
         kept = warehouse.named("consistent_rollouts/consistent_rollouts", method=config.used_method, night=night)
     return ConsistentRollouts(results, kept.cast(SCHEMAS["consistent_rollouts"]))
+
+
+def _columns_read(filters: Iterable[Filter]) -> list[str]:
+    """Columns of `samples` that these filters look at: texts of millions of rollouts alone would fill the memory."""
+    return list(dict.fromkeys([*SAMPLE_KEYS, *(name for one in filters for name in one.reads)]))
 
 
 def _results(samples: pa.Table, filters: list[Filter], night: str) -> pa.Table:

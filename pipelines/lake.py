@@ -210,6 +210,12 @@ class Lake:
         except (OSError, pa.ArrowInvalid) as error:
             raise LakeError(f"Table {table} cannot be read from {self.root}: {error}") from error
 
+    def dataset(self, table: str, partition: str | None = None) -> pyarrow.dataset.Dataset:
+        """What `read` gives, left in its files until somebody asks for columns of it."""
+        schema = schema_of(table)
+        files = self.files(table, partition)
+        return self._dataset(files, schema) if files else pyarrow.dataset.dataset(schema.empty_table())
+
     def stream(self, table: str, manifest: Manifest) -> Iterator[pa.Table]:
         """The rows of one committed manifest of a table, piece by piece and in order; few of them are in memory."""
         schema = schema_of(table)

@@ -17,20 +17,20 @@ from pipelines.config import TrainingSetsConfig
 from pipelines.reasoning.prompts import PromptStyle
 from pipelines.search.extraction import step_nodes
 from pipelines.tables import SCHEMAS, TRAINING_SETS
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import Rows, Warehouse
 
 NODE_COLUMNS = ["tree_id", "node_id", "parent_id", "depth", "node_kind", "step_text", "value", "visit_count"]
 
 
 def build_training_sets(
     problems: pa.Table,
-    rollouts: pa.Table,
+    rollouts: Rows,
     search_nodes: pa.Table,
     pairs: pa.Table,
-    consistent_rollouts: pa.Table,
+    consistent_rollouts: Rows,
     verdicts: pa.Table,
     refinements: pa.Table,
-    step_scores: pa.Table,
+    step_scores: Rows,
     prompts: PromptStyle,
     config: TrainingSetsConfig,
     night: str,

@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 import duckdb
 import fsspec
 import pyarrow as pa
+import pyarrow.dataset
 
 import sql as queries
 from pipelines.errors import LakeError, ReasonmillError
@@ -31,6 +32,9 @@ CATALOGUE_WORDS = {
     "pg_catalog",
     "sqlite_master",
 }
+Rows = pa.Table | pyarrow.dataset.Dataset
+"""Rows in memory, or in files of which every query reads the columns that it needs (`Lake.dataset`)."""
+
 UNKNOWN_TABLE = re.compile(r"Table with name (\S+) does not exist")
 UNKNOWN_COLUMN = re.compile(
     r'Referenced column "([^"]+)" not found|does not have a column named "([^"]+)"|Column "([^"]+)" does not exist'
@@ -60,8 +64,8 @@ class Warehouse:
             raise LakeError(f"A committed file of {lake.root} cannot be read: {error}") from error
 
     @classmethod
-    def over(cls, tables: Mapping[str, pa.Table]) -> "Warehouse":
-        """A warehouse of Arrow tables instead of files; tables of `SCHEMAS` that are not given are empty.
+    def over(cls, tables: Mapping[str, Rows]) -> "Warehouse":
+        """A warehouse of Arrow tables and datasets; tables of `SCHEMAS` that are not given are empty.
 
         An empty one is made when a query names it: making all of them takes as long as most queries.
         """
@@ -88,7 +92,7 @@ class Warehouse:
 
     def _open(
         self,
-        tables: Mapping[str, pa.Table],
+        tables: Mapping[str, Rows],
         views: Mapping[str, str],
         files: list[str],
         filesystem: fsspec.AbstractFileSystem | None,
@@ -137,8 +141,11 @@ class Warehouse:
         except (duckdb.Error, RuntimeError) as error:
             raise QueryError(self._explain(str(error), sql)) from error
 
-    def named(self, name: str, /, **params: object) -> pa.Table:
-        """The rows of a query file under `sql/`, such as "reports/error_depth"."""
+    def named(self, name: str, columns: Sequence[str] | None = None, /, **params: object) -> pa.Table:
+        """The rows of a query file under `sql/`, such as "reports/error_depth".
+
+        `columns`: those to make, the first of which orders the rows; None: all, in the query's own order.
+        """
         try:
             query = queries.read(name)
         except KeyError as error:
@@ -149,7 +156,10 @@ class Warehouse:
                 f"The query {name} takes the parameters {', '.join(sorted(needed)) or 'none'},"
                 f" but was given {', '.join(sorted(given)) or 'none'}."
             )
-        return self.query(query.text, **params)
+        if columns is None:
+            return self.query(query.text, **params)
+        chosen = ", ".join(f'"{column}"' for column in columns)
+        return self.query(f"select {chosen} from (\n{query.text}\n) order by 1", **params)
 
     def _make_views(self, sql: str) -> None:
         """Empty views of the tables that a statement names, or of all where it asks what there is."""

@@ -39,7 +39,7 @@ from pipelines.curation import Curation
 from pipelines.reasoning.prompts import CrucialInformation, PromptStyle
 from pipelines.records import stable_digest
 from pipelines.tables import RELATIONS, SCHEMAS
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import Rows, Warehouse
 
 FINAL, RATIONALES, PASSING, RECORDS = "final_critiques", "kept_rationales", "passing_critiques", "critique_records"
 MARV, JUDGMENTS = "marv_pairs", "judgment_pairs"
@@ -54,7 +54,7 @@ class CritiqueTables:
     """The tables that these rows are made from."""
 
     problems: pa.Table
-    rollouts: pa.Table
+    rollouts: Rows
     critiques: pa.Table
     verdicts: pa.Table
     refinements: pa.Table

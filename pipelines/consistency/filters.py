@@ -8,6 +8,7 @@ reads step scores. What it keeps without a grade is rejected as `ungraded`, beca
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +21,15 @@ from pipelines.consistency.own_filter import FilterFn, run_own_filter
 from pipelines.curation import DECISION, Curation
 from pipelines.errors import ConfigError, WorkspaceError
 from pipelines.tables import RELATIONS
+from pipelines.warehouse import Rows
 
 LoadFilterFn = Callable[[str], FilterFn | Curation]
 """A user's filter by its reference (`my_filters.py:function` or an installed name)."""
 
+INPUT_COLUMNS = [
+    "rollout_id", "problem_id", "group_id", "policy_id", "steps", "answer", "outcome_reward", "num_tokens",
+    "sum_logprob", "finish_reason", "error",
+]  # fmt: skip
 SAMPLE_COLUMNS = [name for name in RELATIONS["samples"].names if name != "position"]
 
 
@@ -33,15 +39,34 @@ class Filter:
 
     name: str
     judge: Callable[[pa.Table], pa.Table]
-    reads_scores: bool
+    reads: tuple[str, ...]  # columns of `samples` beside those that name a rollout and say whether it takes part
+
+    @property
+    def reads_scores(self) -> bool:
+        return "step_values" in self.reads
 
 
 @dataclass(frozen=True)
 class OwnInputs:
-    """What a plain function of the user's gets: rollouts, and the step scores of one scorer."""
+    """What a plain function of the user's gets: rollouts, and the step scores of one scorer. Read when it is called."""
 
-    rollouts: pa.Table
-    step_scores: pa.Table
+    all_rollouts: Rows
+    all_scores: Rows
+    source: str
+    scorer_version: str | None  # None: nothing was scored
+
+    @cached_property
+    def rollouts(self) -> pa.Table:
+        """INPUT_COLUMNS of all rollouts."""
+        rows = self.all_rollouts
+        return rows.select(INPUT_COLUMNS) if isinstance(rows, pa.Table) else rows.to_table(INPUT_COLUMNS)
+
+    @cached_property
+    def step_scores(self) -> pa.Table:
+        """The scores of the one scorer."""
+        is_its = (pc.field("source") == self.source) & (pc.field("scorer_version") == (self.scorer_version or ""))
+        rows = self.all_scores.filter(is_its)
+        return rows if isinstance(rows, pa.Table) else rows.to_table()
 
 
 def judging_methods() -> dict[str, Curation]:
@@ -95,7 +120,7 @@ def filter_of(method: ConsistencyMethodConfig, load_filter: LoadFilterFn | None,
             f'consistency method "{method.name}": the function {method.reference} takes no parameters; write a '
             "pipelines.curation.Curation to have some."
         )
-    return Filter(method.name, lambda samples: _judge_by_own(found, samples, own, method.name), reads_scores=False)
+    return Filter(method.name, lambda samples: _judge_by_own(found, samples, own, method.name), reads=())
 
 
 def _may_be_own(reference: str) -> bool:
@@ -115,7 +140,7 @@ def _catalogue_filter(method: ConsistencyMethodConfig, curation: Curation) -> Fi
         rows = rows.append_column("position", pa.array(np.arange(rows.num_rows)))
         return curation.run(rows, params).sort_by("position").select(DECISION.names).cast(DECISION)
 
-    return Filter(method.name, judge, reads_scores="step_values" in names)
+    return Filter(method.name, judge, tuple(name for name in names if name in SAMPLE_COLUMNS))
 
 
 def params_of(method: ConsistencyMethodConfig, model: type[BaseModel]) -> BaseModel:

@@ -22,6 +22,7 @@ import duckdb
 import pyarrow as pa
 
 from assets.resources import prompts_of
+from assets.training_sets import LARGE
 from pipelines.config import ConsistencyConfig, ConsistencyMethodConfig, PathsConfig, Settings
 from pipelines.consistent_rollouts import filter_rollouts
 from pipelines.lake import Lake
@@ -129,27 +130,34 @@ def published(folder: Path, num_removed: int) -> dict[str, object]:
         nonlocal clock
         seconds[name], clock = round(time.perf_counter() - clock, 2), time.perf_counter()
 
-    tables = {name: lake.read(name, "all" if name == "problems" else NIGHT) for name in (*UPSTREAM, *LATER)}
+    tables = {
+        name: (lake.dataset if name in LARGE else lake.read)(name, "all" if name == "problems" else NIGHT)
+        for name in (*UPSTREAM, *LATER)
+    }
     stage("read")
     made = filter_rollouts(tables["rollouts"], tables["step_scores"], config, NIGHT)
     stage("filter")
     for name, rows in vars(made).items():
         lake.write(name, rows, partition=NIGHT)
+    num_kept = made.consistent_rollouts.num_rows
+    del made
     stage("write results")
     inputs = [tables[name] for name in UPSTREAM]
     later = [tables[name] for name in LATER]
     sets = build_training_sets(
-        *inputs, made.consistent_rollouts, *later, prompts_of(settings), settings.training_sets, NIGHT
+        *inputs, lake.dataset("consistent_rollouts", NIGHT), *later, prompts_of(settings), settings.training_sets, NIGHT
     )
     for name, rows in sets.items():
         lake.write(name, rows, partition=NIGHT)
+    num_published = {name: rows.num_rows for name, rows in sets.items() if rows.num_rows}
+    del sets
     stage("training sets")
     version = publish(settings, lake, NIGHT, TRAINING_SETS)
     stage("publish")
     return {
         "version": version.version,
-        "num_kept": made.consistent_rollouts.num_rows,
-        "num_published": {name: rows.num_rows for name, rows in sets.items() if rows.num_rows},
+        "num_kept": num_kept,
+        "num_published": num_published,
         "seconds": seconds,
         "total_s": round(sum(seconds.values()), 2),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),

@@ -10,6 +10,7 @@ from pipelines.config_models import Section
 from pipelines.consistent_rollouts import filter_rollouts
 from pipelines.curation import DECISION, Column, Curation
 from pipelines.errors import ConfigError
+from pipelines.lake import Lake
 from pipelines.rows import rows_to_table
 from pipelines.tables import SCHEMAS
 
@@ -39,6 +40,30 @@ def test_advantages_are_computed_on_the_kept_rollouts_only():
     advantages = {row["rollout_id"]: row["group_advantage"] for row in made.consistent_rollouts.to_pylist()}
     assert advantages == pytest.approx({"r1": 1 / 3, "r2": 1 / 3, "w": -2 / 3})
     assert made.consistent_rollouts.schema == SCHEMAS["consistent_rollouts"]
+
+
+def test_tables_may_stay_in_the_lake(tmp_path):
+    def right_only(batch, scores):
+        assert set(scores["scorer_version"].to_pylist()) == {"v"}
+        is_right = [reward == 1.0 for reward in batch["outcome_reward"].to_pylist()]
+        reason = [None if right else "wrong_answer" for right in is_right]
+        return pa.table({"rollout_id": batch["rollout_id"], "kept": is_right, "reason": reason,
+                         "score": pa.nulls(len(reason), pa.float64())})  # fmt: skip
+
+    lake = Lake(tmp_path)
+    lake.write("rollouts", rollouts(), partition=NIGHT)
+    old = step_scores().set_column(3, "scorer_version", pa.array(["old"] * 8))
+    old = old.set_column(old.column_names.index("night"), "night", pa.array(["2026-11-02"] * 8))
+    lake.write("step_scores", pa.concat_tables([old, step_scores()]), partition=NIGHT)
+    methods = (PROF, ConsistencyMethodConfig(name="right", filter="mine.py:right_only"))
+    config, find = ConsistencyConfig(methods=methods, use=("prof", "right")), {"mine.py:right_only": right_only}.get
+    asked = [lake.dataset(table, NIGHT) for table in ("rollouts", "step_scores")]
+    from_files = filter_rollouts(*asked, config, NIGHT, load_filter=find)
+    in_memory = filter_rollouts(rollouts(), step_scores(), config, NIGHT, load_filter=find)
+    assert from_files == in_memory
+    assert from_files.consistent_rollouts["rollout_id"].to_pylist() == ["r1", "r2"]
+    nothing = [lake.dataset(table, "2026-11-04") for table in ("rollouts", "step_scores")]
+    assert filter_rollouts(*nothing, ConsistencyConfig(methods=(PROF,)), NIGHT).consistency_results.num_rows == 0
 
 
 def test_every_method_judges_every_rollout_and_the_one_in_use_is_taken():

@@ -75,6 +75,25 @@ def test_arrow_tables_stand_in_for_files_and_the_other_tables_are_empty():
         assert warehouse.query(f"select {counts} as n")["n"].to_pylist() == [2]
 
 
+def test_rows_may_stay_in_files_of_which_the_named_columns_are_made(tmp_path):
+    lake = lake_with_two_nights(tmp_path)
+    with Warehouse.over(
+        {"step_scores": lake.dataset("step_scores"), "rollouts": lake.dataset("rollouts")}
+    ) as warehouse:
+        rows = warehouse.named("consistent_rollouts/samples", ["rollout_id", "position"], source="", scorer_version="")
+        assert rows.column_names == ["rollout_id", "position"]
+        assert warehouse.query("select sum(score) as total from step_scores").to_pylist() == [{"total": 1.5}]
+
+
+def test_a_damaged_file_of_a_dataset_is_an_explained_error_with_its_path(tmp_path):
+    lake = lake_with_two_nights(tmp_path)
+    rows = lake.dataset("step_scores")
+    path = Path(lake.files("step_scores", "n1")[0])
+    path.write_bytes(path.read_bytes()[:-8] + b"rubbish!")
+    with Warehouse.over({"step_scores": rows}) as warehouse, pytest.raises(QueryError, match=re.escape(path.name)):
+        warehouse.query("select sum(score) from step_scores")
+
+
 def test_parameters_are_bound_and_sums_of_integers_are_integers():
     with Warehouse.over({"step_scores": score_rows(0.5, 0.25, 0.75)}) as warehouse:
         rows = warehouse.query("select sum(step) as total from step_scores where score >= $low", low=0.5)
