@@ -58,6 +58,7 @@ COMPUTED: Mapping[str, Mapping[str, Columns]] = {
         "chosen_policy": (("rollouts", "policy_version"),),
         "rejected_policy": (("rollouts", "policy_version"),),
     },
+    "pair_judgments": {"verdict": (("preference_pairs", "chosen"), ("preference_pairs", "rejected"))},
     "sft": {
         "prompt": (("problems", "prompt"),),
         "completion": (

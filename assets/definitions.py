@@ -17,6 +17,7 @@ from assets.critiques import critiques_assets
 from assets.current_critic import current_critic_spec
 from assets.new_problems import new_problems_assets
 from assets.night_report import night_report_assets
+from assets.pair_judgments import pair_judgments_assets
 from assets.partitions import nightly_partitions
 from assets.preference_pairs import preference_pairs_assets
 from assets.problems import problems_assets
@@ -44,6 +45,7 @@ PIPELINES = (
     new_problems_assets,
     critic_assets,
     preference_pairs_assets,
+    pair_judgments_assets,
     consistent_rollouts_assets,
     replay_assets,
     training_sets_assets,

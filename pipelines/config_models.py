@@ -626,6 +626,15 @@ class NewProblemMethodConfig(Section):
     parameters: dict[Name, ParameterValue] = Field({}, description="the method's own parameters")
 
 
+class PairJudgmentsConfig(Section):
+    """The policy as a judge of tonight's preference pairs, asked in both orders."""
+
+    num_pairs: int = Field(100, ge=0, le=1_000_000, description="pairs judged per night, at most; 0: none")
+    temperature: float = Field(0.0, ge=0.0, le=10.0, description="sampling temperature of judgments in words")
+    max_tokens: int = Field(512, ge=1, le=1_048_576, description="tokens per judgment in words")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of judgments in words")
+
+
 class NewProblemsConfig(Section):
     """New problems that the policy poses, graded and tested; a source of the kind new_problems trains on them."""
 
@@ -962,7 +971,11 @@ class NightReportConfig(Section):
         0.3, ge=0.0, lt=1.0, description="alarm where a filter keeps, or a token yields, less by more than this share"
     )
     max_judge_drift: float = Field(
-        0.1, ge=0.0, le=1.0, description="alarm where the share of critiques that say right moves further than this"
+        0.1,
+        ge=0.0,
+        le=1.0,
+        description="alarm where the share of critiques that say right, or of pairs judged otherwise in the other "
+        "order, moves further than this",
     )
     max_length_growth: float = Field(
         0.25, ge=0.0, le=100.0, description="alarm where rollouts get longer by more than this share"
@@ -1023,6 +1036,7 @@ class Settings(Section):
     retrieval: RetrievalConfig = Field(RetrievalConfig())
     critiques: CritiquesConfig = Field(CritiquesConfig())
     new_problems: NewProblemsConfig = Field(NewProblemsConfig())
+    pair_judgments: PairJudgmentsConfig = Field(PairJudgmentsConfig())
     process_critic: CriticConfig = Field(CriticConfig())
     generative_critic: GenerativeCriticConfig = Field(GenerativeCriticConfig())
     cloud_critic: CloudCriticConfig = Field(CloudCriticConfig())

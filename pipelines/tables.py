@@ -689,6 +689,22 @@ SCHEMAS: dict[str, pa.Schema] = {
         score=FLOAT,  # the number that decided; null = none, or kept
         night=STRING,
     ),
+    # one row per (pair, order): what a judge says of tonight's preference pairs
+    "pair_judgments": _schema(
+        pair_id=STRING,
+        problem_id=STRING,
+        method=STRING,  # that mined the pair
+        judge=STRING,  # name of the model
+        judge_version=STRING,
+        shown_first=STRING,  # chosen | rejected
+        verdict=STRING,  # first | second | tie, as shown; null = none could be read
+        p_first=FLOAT,  # probabilities of the labels where the judge says them in place, else null
+        p_second=FLOAT,
+        p_tie=FLOAT,
+        request_id=STRING,  # null: read in place
+        error=STRING,
+        night=STRING,
+    ),
     # one row per (rollout, method): kept or why not
     "consistency_results": _schema(
         rollout_id=STRING,

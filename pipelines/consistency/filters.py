@@ -52,8 +52,8 @@ class OwnInputs:
 
     all_rollouts: Rows
     all_scores: Rows
-    source: str
-    scorer_version: str | None  # None: nothing was scored
+    source: str = ""
+    scorer_version: str | None = None  # None: nothing was scored
 
     @cached_property
     def rollouts(self) -> pa.Table:

@@ -4,7 +4,11 @@ The definition stands in `sql/judges/position_consistency.sql`; it is the consis
 the positional agreement of LLMBar (arXiv 2310.07641), told as its complement (both from memory).
 """
 
+from collections.abc import Mapping
+
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.config import Section
 from pipelines.curation import Column, Curation
@@ -29,6 +33,22 @@ def run(table: pa.Table, params: PositionParams) -> pa.Table:
     """One row per judge."""
     with Warehouse.over({"judge_verdicts": table}) as warehouse:
         return warehouse.named("judges/position_consistency").cast(WRITES)
+
+
+def by_judge(judgments: pa.Table) -> list[Mapping[str, object]]:
+    """One row per judge of rows of `pair_judgments`."""
+    is_chosen_first = pc.equal(judgments["shown_first"], "chosen")
+    verdicts = pa.table(
+        {
+            "position": pa.array(np.arange(judgments.num_rows)),
+            "judge": judgments["judge"],
+            "pair_id": judgments["pair_id"],
+            "first_id": pc.if_else(is_chosen_first, "chosen", "rejected"),
+            "second_id": pc.if_else(is_chosen_first, "rejected", "chosen"),
+            "verdict": judgments["verdict"],
+        }
+    )
+    return run(verdicts, PositionParams()).to_pylist()
 
 
 CURATION = Curation(

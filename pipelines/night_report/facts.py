@@ -10,6 +10,7 @@ import sql as queries
 from pipelines.audit.audited_sample import EstimateParams, SampleParams, draw, estimate
 from pipelines.config_models import NightReportConfig
 from pipelines.consistency.b_star import B_STAR_SEARCH, BStarSearchParams
+from pipelines.judges.position_consistency import by_judge
 from pipelines.warehouse import Warehouse
 
 Row = Mapping[str, object]
@@ -40,6 +41,7 @@ class NightFacts:
         log: rows of night_log up to this night, the earliest first.
         audit: measures of the audited sample (`audited_estimate`); empty without gold labels.
         balance: rows of B-STaR's search over thresholds; empty without scored samples.
+        flips: row per judge of pairs, how it agrees with itself in both orders; empty without judgments.
     """
 
     night: str
@@ -49,6 +51,7 @@ class NightFacts:
     log: Rows
     audit: Rows
     balance: Rows
+    flips: Rows
 
     @property
     def previous(self) -> str | None:
@@ -80,7 +83,8 @@ def read_facts(warehouse: Warehouse, night: str, config: NightReportConfig) -> N
     for known in nights:
         if known not in metrics:  # a night from before its numbers were recorded
             metrics[known] = numbers_of(warehouse, known, audited(warehouse, known, config))
-    return NightFacts(night, nights, rows, metrics, log, audit, balance_of(warehouse, night))
+    balance, flips = balance_of(warehouse, night), flips_of(warehouse, night)
+    return NightFacts(night, nights, rows, metrics, log, audit, balance, flips)
 
 
 def nights_until(warehouse: Warehouse, night: str) -> tuple[str, ...]:
@@ -102,8 +106,9 @@ def numbers_of(warehouse: Warehouse, night: str, audit: Rows) -> dict[str, float
     """Metric -> value of a night; `flawed_in_right_audit` comes from the audited sample."""
     numbers = {row["metric"]: row["value"] for row in _ask(warehouse, "night_numbers", {"night": night})}
     flawless = [row["doubly_robust"] for row in audit if row["measure"] == "right"]
-    known = [1.0 - value for value in flawless if value is not None]
-    return numbers | ({"flawed_in_right_audit": known[0]} if known else {})
+    numbers |= {"flawed_in_right_audit": 1.0 - flawless[0]} if flawless and flawless[0] is not None else {}
+    flips = [row["inconsistency"] for row in flips_of(warehouse, night) if row["inconsistency"] is not None]
+    return numbers | ({"position_inconsistency": flips[0]} if flips else {})
 
 
 def audited(warehouse: Warehouse, night: str, config: NightReportConfig) -> Rows:
@@ -146,6 +151,13 @@ def balance_of(warehouse: Warehouse, night: str) -> Rows:
         sample_counts=(max(counts),), min_threshold=0.0, max_threshold=1.2, threshold_step=0.1, by_all=True
     )
     return B_STAR_SEARCH.run(pool, params).to_pylist()
+
+
+def flips_of(warehouse: Warehouse, night: str) -> Rows:
+    """Per judge: pairs judged in both orders, how often it said the same, and how often it chose the chosen side."""
+    judgments = warehouse.named("reports/pair_judgments", night=night)
+    preferred = {row["judge"]: row["chosen_share"] for row in _ask(warehouse, "preferred_sides", {"night": night})}
+    return [row | {"chosen_share": preferred.get(row["judge"])} for row in by_judge(judgments)]
 
 
 def _ask(warehouse: Warehouse, name: str, given: Mapping[str, object]) -> Rows:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from pipelines.budget import wilson_interval
 from pipelines.night_report.facts import NightFacts
 from pipelines.night_report.html import Raw, code, empty, figure, paragraph, share, side_by_side, table
 from pipelines.night_report.material import Material
@@ -116,6 +117,10 @@ def depth(material: Material) -> str:
 
 
 def judges(material: Material) -> str:
+    return _agreement(material) + _flips(material)
+
+
+def _agreement(material: Material) -> str:
     rows = material.facts.rows["judge_agreement"]
     if not rows:
         return empty("No two agents criticised the same rollout on this night, so agreement is not measured.")
@@ -125,10 +130,34 @@ def judges(material: Material) -> str:
         for row in rows
     ]  # fmt: skip
     heads = ["agent", "other agent", "rollouts", "same verdict", "kappa", "steps", "same on a step"]
-    flips = (
-        "Position flips: not measured. The agents of a night judge one solution at a time and compare no two of them."
+    return table(heads, body)
+
+
+def _flips(material: Material) -> str:
+    rows = material.facts.flips
+    if not rows:
+        return empty("Position flips: no pair of this night was judged in both orders (pair_judgments.num_pairs).")
+    body = [
+        [row["judge"], row["num_pairs"], _rate(row["num_consistent"], row["num_pairs"]), row["num_first_twice"],
+         row["num_second_twice"], row["num_half_ties"], row["num_unreadable"], share(row["chosen_share"])]
+        for row in rows
+    ]  # fmt: skip
+    heads = [
+        "judge of pairs", "pairs", "same in both orders", "first one twice", "second one twice", "tie in one order",
+        "not read", "prefers the chosen side",
+    ]  # fmt: skip
+    note = (
+        "The policy is shown tonight's pairs in both orders. A judge that names the same place twice follows the "
+        "position; the last column leaves ties out and counts both orders. In brackets: 95 % (Wilson)."
     )
-    return table(heads, body) + empty(flips)
+    return table(heads, body) + paragraph(note)
+
+
+def _rate(count: int, total: int) -> str:
+    if not total:
+        return "not known"
+    low, high = wilson_interval(count, total)
+    return f"{share(count / total)} ({share(low)} to {share(high)})"
 
 
 def disagreements(material: Material) -> str:

@@ -3,7 +3,7 @@
 -- in:  problems, search_nodes, search_edges, rollouts, gold_steps, step_scores, critiques, verdicts, refinements,
 --      preference_pairs, consistency_results, consistent_rollouts, critics, rl_groups, node_values, first_errors,
 --      splices, reflections, token_scores, token_usage, evaluation_rollouts, critic_trials, critic_promotions,
---      critique_units, critique_records, replay, new_problems
+--      critique_units, critique_records, replay, new_problems, pair_judgments
 -- out: offending rows (table_name, row_id, night, what), one per repeated key
 -- note: night is that of the last of the rows that share the key.
 
@@ -36,6 +36,8 @@ with keys as (
     select 'refinements', refinement_id, night from refinements
     union all
     select 'preference_pairs', pair_id, night from preference_pairs
+    union all
+    select 'pair_judgments', pair_id || ' ' || shown_first || ' ' || judge_version, night from pair_judgments
     union all
     select 'consistency_results', rollout_id || ' ' || method, night from consistency_results
     union all

@@ -31,6 +31,7 @@ GRAPH = {
         ("preference_pairs", "pair_results"),
         {"problems", "search_nodes", "rollouts", "step_scores", "current_critic"},
     ),
+    "pair_judgments": {"problems", "preference_pairs"},
     "consistency_results": {"rollouts", "step_scores", "current_critic"},
     "consistent_rollouts": {"rollouts", "step_scores", "current_critic"},
     **dict.fromkeys(

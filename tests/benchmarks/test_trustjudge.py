@@ -2,16 +2,12 @@ import math
 
 import pytest
 
-from tests.benchmarks.trustjudge import Judged, Pair, aggregated, as_markdown, both_orders, labels, measured, scores
+from pipelines.judges.pair_reader import Reading
+from tests.benchmarks.trustjudge import Judged, Pair, aggregated, as_markdown, both_orders, measured, scores
 
 
 def make_judged(name, p, is_flawless=False):
-    return Judged(name, "p", ("a",), is_flawless, 0, (math.log(p), math.log(1 - p)))
-
-
-def test_a_pairs_labels_are_which_of_the_two_is_right_alone():
-    assert labels(0.9, 0.5) == pytest.approx({"first": 0.45, "second": 0.05, "tie": 0.5})
-    assert sum(labels(0.3, 0.8).values()) == pytest.approx(1.0)
+    return Judged(name, "p", is_flawless, Reading(("a",), 0, (math.log(p), math.log(1 - p))))
 
 
 def test_what_is_shown_first_wins_before_and_loses_its_place_after():

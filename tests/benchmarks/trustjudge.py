@@ -2,12 +2,8 @@
 
     python -m tests.benchmarks trustjudge --config demo.toml
 
-The judge is the starter's verify role, which says <right> or <wrong> in place after a step. Alone: a rollout's grade is
-the pair of probabilities after its telling step, the one with the smallest p = P(right) / (P(right) + P(wrong)); 2 is
-right, 1 is wrong. On a pair it reads one rollout and then the other in one context, with the telling steps of the
-single readings: a and b are its p there, and the labels' probabilities a (1 - b) for the one shown first, (1 - a) b for
-the second, the rest for a tie. The second rollout is read with the first before it, which the judge was never taught:
-this is where positions matter.
+The judge is the starter's verify role, which says <right> or <wrong> in place after a step, and reads a rollout alone
+(2 is right, 1 is wrong) or two in one context (`pipelines/judges/pair_reader.py`).
 
 Before: the likeliest grade; the likeliest label in both orders, a tie where they differ. After: `trustjudge_scores` and
 `trustjudge_pairs` (likelihood). The tolerance says below which difference scores count as equal. Rates are
@@ -25,12 +21,11 @@ import pyarrow.compute as pc
 from assets.resources import prompts_of
 from pipelines.config import Settings, load_settings
 from pipelines.inference.engine_service import stop_engine
-from pipelines.inference.score import ScoringSession, score_tokens
 from pipelines.inference.session import generate_session
 from pipelines.judges import position_consistency, score_comparison, transitivity, trustjudge_pairs, trustjudge_scores
+from pipelines.judges.pair_reader import LABELS, TURNED, PairReader, Reading, labels, likeliest
 from pipelines.lake import Lake
 from pipelines.reasoning.prompts import PromptStyle
-from pipelines.self_verdicts import VerdictTokens, share_of_right
 from tests.benchmarks import record
 from tests.benchmarks.judge_consistency import Rate, as_table, rate
 
@@ -38,10 +33,6 @@ RUN_ID = "benchmark-trustjudge"
 JUDGE = "verify role"
 GRADES = {"right": "2", "wrong": "1"}
 TOLERANCES = (0.0, 0.5)
-LABELS = ("first", "second", "tie")
-
-Logprobs = tuple[float, float]
-"""Of the verdicts right and wrong at one place."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +41,8 @@ class Judged:
 
     rollout_id: str
     problem_id: str
-    steps: tuple[str, ...]
     is_flawless: bool  # gold
-    telling: int  # the step with the smallest p
-    logprobs: Logprobs  # after it
-
-    @property
-    def p(self) -> float:
-        return share_of_right(*self.logprobs)
+    reading: Reading
 
 
 @dataclass(frozen=True)
@@ -71,22 +56,12 @@ class Pair:
 
     @property
     def given(self) -> dict[str, float]:
-        return labels(self.first.p, self.p_second)
+        return labels(self.first.reading.p, self.p_second)
 
     @property
     def swapped(self) -> dict[str, float]:
         """In the swapped order, `first` is the one shown first there."""
-        return labels(self.second.p, self.p_first_swapped)
-
-
-def labels(a: float, b: float) -> dict[str, float]:
-    """Label -> probability, of the one shown first with a, the other with b; they add up to 1."""
-    return {"first": a * (1 - b), "second": (1 - a) * b, "tie": a * b + (1 - a) * (1 - b)}
-
-
-def likeliest(probabilities: Mapping[str, float]) -> str:
-    """Of equally likely labels the first in the order first, second, tie."""
-    return max(LABELS, key=lambda label: probabilities[label])
+        return labels(self.second.reading.p, self.p_first_swapped)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,44 +84,26 @@ async def _judge(settings: Settings, num_problems: int) -> list[Pair]:
     prompts = prompts_of(settings)
     groups, asked = _rollouts(settings, prompts, num_problems)
     async with generate_session(settings, run_id=RUN_ID) as session:
-        reader = Reader(session, prompts.step_separator)
-        singles = await asyncio.gather(
-            *(reader.alone(asked[row["problem_id"]], row) for row in itertools.chain(*groups))
-        )
+        reader = PairReader(session, prompts.step_separator)
+        rows = list(itertools.chain(*groups))
+        readings = await asyncio.gather(*(reader.alone(asked[row["problem_id"]], row["steps"]) for row in rows))
+        singles = [
+            Judged(row["rollout_id"], row["problem_id"], row["is_flawless"], reading)
+            for row, reading in zip(rows, readings, strict=True)
+        ]
         by_problem: dict[str, list[Judged]] = {}
         for one in singles:
             by_problem.setdefault(one.problem_id, []).append(one)
         combined = [pair for group in by_problem.values() for pair in itertools.combinations(group, 2)]
-        return list(await asyncio.gather(*(reader.pair(asked[one.problem_id], one, other) for one, other in combined)))
+        return list(
+            await asyncio.gather(*(_pair(reader, asked[one.problem_id], one, other) for one, other in combined))
+        )
 
 
-class Reader:
-    """Asks the judge."""
-
-    def __init__(self, session: ScoringSession, separator: str):
-        self.session, self.separator = session, separator
-        self.verdicts = VerdictTokens().ids(session.tokenizer)
-
-    async def alone(self, prompt: str, row: Mapping[str, object]) -> Judged:
-        """Every step of a rollout."""
-        steps = tuple(row["steps"])
-        found = [await self.logprobs(prompt, steps[: end + 1]) for end in range(len(steps))]
-        telling = min(range(len(steps)), key=lambda step: (share_of_right(*found[step]), step))
-        return Judged(row["rollout_id"], row["problem_id"], steps, row["is_flawless"], telling, found[telling])
-
-    async def pair(self, prompt: str, one: Judged, other: Judged) -> Pair:
-        """The telling step of each, read after the whole of the other."""
-        after = await self.logprobs(prompt, one.steps + other.steps[: other.telling + 1])
-        before = await self.logprobs(prompt, other.steps + one.steps[: one.telling + 1])
-        return Pair(one, other, share_of_right(*after), share_of_right(*before))
-
-    async def logprobs(self, prompt: str, steps: Sequence[str]) -> Logprobs:
-        """Of both verdicts after the last step; the texts are tokenised on their own, as the role was taught."""
-        ids = list(self.session.tokenizer.encode(prompt))
-        for step in steps:
-            ids += self.session.tokenizer.encode(step + self.separator)
-        right, wrong = await score_tokens(self.session, [(*ids, verdict) for verdict in self.verdicts], "none")
-        return right.token_logprobs[-1], wrong.token_logprobs[-1]
+async def _pair(reader: PairReader, prompt: str, one: Judged, other: Judged) -> Pair:
+    """The telling step of each, read after the whole of the other."""
+    p_second = await reader.after(prompt, one.reading, other.reading)
+    return Pair(one, other, p_second, await reader.after(prompt, other.reading, one.reading))
 
 
 def _rollouts(
@@ -192,7 +149,7 @@ def measured(pairs: Sequence[Pair]) -> list[Rate]:
 
 def both_orders(pair: Pair) -> str:
     """The likeliest label where both orders agree, else a tie."""
-    turned = {"first": "second", "second": "first", "tie": "tie"}[likeliest(pair.swapped)]
+    turned = TURNED[likeliest(pair.swapped)]
     return turned if turned == likeliest(pair.given) else "tie"
 
 
@@ -212,7 +169,7 @@ def scores(pairs: Sequence[Pair]) -> dict[str, dict[str, float]]:
     rollouts = {one.rollout_id: one for pair in pairs for one in (pair.first, pair.second)}
     tops = [[[], list(GRADES.values()), []] for _ in rollouts]
     rows = [
-        {"tokens": ["[", GRADES["right"], "]"], "top_tokens": top, "top_logprobs": [[], list(one.logprobs), []]}
+        {"tokens": ["[", GRADES["right"], "]"], "top_tokens": top, "top_logprobs": [[], list(one.reading.logprobs), []]}
         for one, top in zip(rollouts.values(), tops, strict=True)
     ]
     params = trustjudge_scores.ScoreParams(min_score=1, max_score=2)
@@ -245,10 +202,9 @@ def comparison_rate(
     tolerance: float,
 ) -> Rate:
     """Pairs whose verdict contradicts the difference of the single scores."""
-    turned = {"first": "second", "second": "first", "tie": "tie"}
     rows = [
         {"score_first": grades[pair.first.rollout_id][which], "score_second": grades[pair.second.rollout_id][which],
-         "verdict": said, "verdict_swapped": turned[said]}
+         "verdict": said, "verdict_swapped": TURNED[said]}
         for pair, said in zip(pairs, verdicts, strict=True)
     ]  # fmt: skip
     params = score_comparison.ComparisonParams(tolerance=tolerance)

@@ -127,6 +127,27 @@ def test_without_gold_labels_nothing_is_audited_and_the_number_is_not_there():
     assert facts.audit == [] and "flawed_in_right_audit" not in facts.numbers
 
 
+def test_position_flips_are_counted_and_compared_over_nights():
+    # of three pairs one keeps its label, one follows the position, one is a tie in one order; a fourth cannot be read
+    said = {"a": ("first", "second"), "b": ("first", "first"), "c": ("second", "tie"), "d": ("first", None)}
+    judged = [
+        {"pair_id": pair, "judge": HOSTILE, "shown_first": side, "verdict": verdict, "night": N2}
+        for pair, verdicts in said.items() for side, verdict in zip(("chosen", "rejected"), verdicts, strict=True)
+    ]  # fmt: skip
+    tables = world() | {"pair_judgments": judged}
+    made = {table: rows_to_table(table, rows) for table, rows in tables.items()}
+    with Warehouse.over(made) as warehouse:
+        facts = read_facts(warehouse, N2, CONFIG)
+    (flips,) = facts.flips
+    counts = ("num_pairs", "num_consistent", "num_first_twice", "num_half_ties", "num_unreadable")
+    assert [flips[name] for name in counts] == [3, 1, 1, 1, 1]
+    assert flips["chosen_share"] == pytest.approx(4 / 6)  # a 2 of 2, b 1 of 2, c 0 of 1, d 1 of 1
+    assert facts.numbers["position_inconsistency"] == pytest.approx(2 / 3)
+    html = page(tables)
+    assert "33.3 % (6.1 % to 79.2 %)" in html and HOSTILE not in html
+    assert "no pair of this night was judged in both orders" in page(tables, N1)
+
+
 def test_a_night_knows_nothing_of_later_ones():
     made = {table: rows_to_table(table, rows) for table, rows in world().items()}
     with Warehouse.over(made) as warehouse:
