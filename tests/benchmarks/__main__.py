@@ -83,6 +83,8 @@ def main() -> None:
     arguments = _parser().parse_args()
     if arguments.benchmark is None:
         arguments = _parser().parse_args(["critic"])
+    if arguments.out is not None and arguments.out.is_dir():
+        arguments.out /= f"{arguments.benchmark}.json"
     if arguments.benchmark in MODULES:
         MODULES[arguments.benchmark].run(arguments)
         return
@@ -114,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, module in MODULES.items():
         module.add_arguments(benchmarks.add_parser(name, description=module.__doc__, formatter_class=plain))
     for one in benchmarks.choices.values():
-        one.add_argument("--out", type=Path, help="JSON file for the numbers; the tables go beside it")
+        one.add_argument("--out", type=Path, help="JSON file for the numbers, or a folder for it; the tables go beside it")
         one.add_argument("--config", help="reasonmill.toml to use (default: as `reasonmill` finds it)")
     return parser
 
