@@ -10,7 +10,8 @@ in every seed of sampling. Samples that the engine failed to give, and those wit
 beside each world; more failures than engine.max_error_fraction end the benchmark. Critics: the trained one;
 `perfect` (1 for a right step, 0 for a wrong one); `noisy a` is logistic(2 * gold - 1 + s * z) with a normal z of the
 problem and the text up to the step (equal prefixes have equal scores), and s found by bisection, so that the AUROC of
-single steps, up to the first wrong one, is a. Flawed share: of the right answers, those with a wrong step.
+single steps, up to the first wrong one, is a; `as verdicts` is 1 where the trained one's score is above 0.5, else 0.
+Flawed share: of the right answers, those with a wrong step.
 
 By lot is the expected value of `random_removal`, which removes as many right and wrong samples as PROF: in a group it
 changes no share, so in groups where a right sample went it differs from no filter by weight alone. Intervals: 95 %,
@@ -128,8 +129,8 @@ async def _dials(settings: Settings, arguments: argparse.Namespace) -> dict[str,
             made = scorer.score([asked[one.problem_id] for one in samples], [one.steps for one in samples])
             if unscored := sum(one is None for of_steps in made for one in of_steps):
                 lost[UNSCORED] = unscored
-            critics = {"trained": [[0.0 if one is None else one for one in of_steps] for of_steps in made]}
-            critics |= made_up_critics(samples)
+            trained = [[0.0 if one is None else one for one in of_steps] for of_steps in made]
+            critics = {"trained": trained, "trained, as verdicts": verdicts(trained), **made_up_critics(samples)}
             worlds.append({"m": m, "level": level, "temperature": heat, **world(samples), "lost": dict(lost)})
             rows += [
                 {"m": m, "level": level, **measured(name, samples, scores, aggregation, arguments.removed)}
@@ -196,6 +197,11 @@ def _reason(row: Mapping[str, object], gold: Mapping[str, list[bool]]) -> str | 
     if row["outcome_reward"] is None:
         return UNGRADED
     return None if row["rollout_id"] in gold else NO_GOLD
+
+
+def verdicts(scores: Scores) -> list[list[float]]:
+    """1 where a step is more likely right than wrong: what the critic says, without how sure it is of it."""
+    return [[float(one > 0.5) for one in of_steps] for of_steps in scores]
 
 
 def made_up_critics(samples: Sequence[Sample]) -> dict[str, list[list[float]]]:
