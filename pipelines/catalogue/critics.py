@@ -64,7 +64,8 @@ LABELS = (
         "Improving Multi-Step Reasoning Abilities of LLMs with Direct Advantage Policy Optimization (DAPO)",
         "2412.18279",
         "labels = advantage: child value minus parent value, moved to [0, 1]; regressed by a critic here, "
-        "while DAPO takes the difference of two predicted values.",
+        "while DAPO takes the difference of two predicted values. ReAd (arXiv 2405.14314) regresses the advantage of "
+        "each agent's action in a plan likewise.",
         function="labels.advantage_labels",
     ),
     _labels(
@@ -201,7 +202,8 @@ HEADS = (
     ),
     _head(
         "quantile_head", "Distributional Reinforcement Learning with Quantile Regression (QR-DQN)", "1710.10044",
-        "head = quantile: Huber quantile regression, quantiles that cannot cross; kappa 0.05 and not 1, see the code.",
+        "head = quantile: Huber quantile regression, quantiles that cannot cross; kappa 0.05 and not 1, see the code. "
+        "QRM (arXiv 2409.10164) has one such head per attribute, mixed by a gate on the prompt, which is not built.",
         "heads.QuantileHead",
     ),
     _head(

@@ -116,7 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, module in MODULES.items():
         module.add_arguments(benchmarks.add_parser(name, description=module.__doc__, formatter_class=plain))
     for one in benchmarks.choices.values():
-        one.add_argument("--out", type=Path, help="JSON file for the numbers, or a folder for it; the tables go beside it")
+        one.add_argument(
+            "--out", type=Path, help="JSON file for the numbers, or a folder for it; the tables go beside it"
+        )
         one.add_argument("--config", help="reasonmill.toml to use (default: as `reasonmill` finds it)")
     return parser
 

@@ -14,16 +14,17 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import torch
+from transformers import PreTrainedModel
 
 from assets.resources import prompts_of
 from critics.checkpoint import CriticManifest, save_critic
-from critics.model import initial_critic, load_encoder, load_network
-from critics.score import StepScorer, load_served_critic, packed_outputs, padded_outputs
+from critics.model import initial_critic, load_encoder, load_network, stored_head
+from critics.score import OutputsFn, StepScorer, load_served_critic, packed_outputs, padded_outputs
 from pipelines.config import Settings, load_settings
 from pipelines.grading import extract_answer, graders_of
 from pipelines.inference.engine_service import stop_engine
@@ -84,10 +85,7 @@ def compared(settings: Settings, problems: pa.Table, rollouts: pa.Table, repeats
         pooling = load_served_critic(checkpoint, settings, RUN_ID, os.getpid())
         engine_start_s = time.monotonic() - started
         in_process = {"PyTorch, padded batches": padded_outputs, "PyTorch, packed": packed_outputs}
-        scorers = {
-            name: StepScorer(outputs(load_network(checkpoint)), load_encoder(checkpoint), MANIFEST, frozenset())
-            for name, outputs in in_process.items()
-        }
+        scorers = {name: scorer_of(checkpoint, outputs) for name, outputs in in_process.items()}
         scorers["vLLM pooling"] = pooling
         seconds, scores = _measured(scorers, prompts, steps, repeats)
     encoder = load_encoder(policy)
@@ -99,6 +97,12 @@ def compared(settings: Settings, problems: pa.Table, rollouts: pa.Table, repeats
         "num_threads": torch.get_num_threads(), "engine_start_s": engine_start_s, "seconds": seconds,
         "largest_difference": {name: _largest_difference(of_one, reference) for name, of_one in scores.items()},
     }  # fmt: skip
+
+
+def scorer_of(checkpoint: Path, outputs: Callable[[PreTrainedModel], OutputsFn]) -> StepScorer:
+    """The critic of a folder, in this process."""
+    network = load_network(checkpoint)
+    return StepScorer(outputs(network), load_encoder(checkpoint), MANIFEST, frozenset(), stored_head(network))
 
 
 Scores = Sequence[Sequence[float | None]]

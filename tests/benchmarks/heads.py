@@ -13,7 +13,8 @@ with sibling pairs beside values.
 
 The same critics are judged in several settings: on the trained level, on its arithmetic alone, on held-out problems of
 a harder level, and on samples of another policy (a folder with a model), whose own log-probability is then the
-baseline. Scores are kept beside the checkpoints, so a run that was killed goes on after the last critic it scored.
+baseline. `times policy`: the critic's score of a step times the policy's row. Scores are kept beside the checkpoints,
+so a run that was killed goes on after the last critic it scored.
 """
 
 import argparse
@@ -71,6 +72,9 @@ CRITICS: dict[str, dict[str, object]] = {
     "ensemble min": {"ensemble": ("bce", "quantile", "beta"), "pooling": "min"},
 }
 """Row of the table -> what differs from the configured critic."""
+
+WITH_POLICY = ("head bce", "head grades", "labels outcome_bag", "ensemble mean")
+"""Critics that also have a row in which each step's score is multiplied by the policy's own probability of it."""
 
 
 Scores = Sequence[Sequence[float]]
@@ -255,9 +259,14 @@ def _scored(
 
 def _setting(name: str, samples: Sequence[Sample], scores: Mapping[str, Sequence[Scores]], aggregate: str) -> dict:
     policy = [[list(sample.logprob_scores) for sample in samples]]
+    products = {
+        f"{critic}, times policy": [_times(of_samples, policy[0]) for of_samples in scores[critic]]
+        for critic in WITH_POLICY
+        if critic in scores
+    }
     rows = [
         vars(measured(critic, samples, of_seeds, policy, aggregate))
-        for critic, of_seeds in {POLICY: policy, **scores}.items()
+        for critic, of_seeds in {POLICY: policy, **scores, **products}.items()
     ]
     outcomes = np.array([[max(group)] for group in _by_problem(samples, [one.outcome for one in samples])])
     firsts = [members[0] for members in _members(samples)]
@@ -272,6 +281,13 @@ def _setting(name: str, samples: Sequence[Sample], scores: Mapping[str, Sequence
         "pass_at_n": float(outcomes.mean()),
         "rows": rows,
     }
+
+
+def _times(scores: Scores, others: Scores) -> list[list[float]]:
+    return [
+        [one * other for one, other in zip(of_steps, of_other, strict=True)]
+        for of_steps, of_other in zip(scores, others, strict=True)
+    ]
 
 
 def _flawed_in_right(samples: Sequence[Sample]) -> float | None:

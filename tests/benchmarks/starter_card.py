@@ -22,7 +22,7 @@ from assets.evaluation import evaluation_problems
 from assets.resources import prompts_of
 from critics.checkpoint import CriticManifest
 from critics.metrics import auroc, within_group_auroc
-from critics.model import initial_critic, load_encoder
+from critics.model import initial_critic, load_encoder, stored_head
 from critics.score import StepScorer, packed_outputs, score_rollouts
 from pipelines.config import Settings
 from pipelines.critiques import Critiques, criticise
@@ -84,7 +84,8 @@ def untrained_scorer(settings: Settings) -> StepScorer:
         num_folds=1, training_problems_digest="", num_problems=0, num_nodes=0, num_pairs=0, config={}, metrics={},
         created_at="",
     )  # fmt: skip
-    return StepScorer(packed_outputs(initial_critic(folder, 0)), load_encoder(folder), manifest, frozenset())
+    critic = initial_critic(folder, 0)
+    return StepScorer(packed_outputs(critic), load_encoder(folder), manifest, frozenset(), stored_head(critic))
 
 
 def solving(at_zero: pa.Table, samples: pa.Table, scores: pa.Table, aggregate: str) -> dict[str, float]:
