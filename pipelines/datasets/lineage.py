@@ -2,6 +2,7 @@
 
     pair -> chosen, rejected -> rollout -> problem, decisions of the filters, critiques and refinements,
     scorers of its steps, path of the search tree -> request of every step -> model
+    problem that a policy posed -> the problem that it was made from, requests of its statement, grades and solutions
 
 A row of a training set is named by the id it carries (`rollout_id`, `pair_id`, `problem_id`); a critique, a
 refinement, a tree node (`tree_id:node_id`) or a problem may be named directly. Every query asks one column for one
@@ -30,7 +31,7 @@ MAX_TEXT = 300  # characters of a text that are shown
 ID_COLUMNS = ("rollout_id", "pair_id", "group_id", "critique_id", "refinement_id", "problem_id")
 TABLES = (
     "rollouts", "evaluation_rollouts", "preference_pairs", "critiques", "verdicts", "refinements", "problems",
-    "search_nodes", "consistency_results", "step_scores", "human_labels",
+    "search_nodes", "consistency_results", "step_scores", "human_labels", "new_problems",
 )  # fmt: skip
 Row = Mapping[str, object]
 LookUpRequest = Callable[[str], RequestRecord | None]
@@ -41,7 +42,7 @@ LookUpRequest = Callable[[str], RequestRecord | None]
 class Origin:
     """One thing that a row was made from, and what that was made from in turn."""
 
-    kind: str  # pair, rollout, node, critique, verdict, review, refinement, decision, scorer, request or problem
+    kind: str  # pair, rollout, node, critique, verdict, review, refinement, decision, scorer, request, problem, posed
     row_id: str  # "" where the thing has no id of its own
     facts: tuple[tuple[str, str], ...]  # what is known of it, as names and values; what is not known is left out
     role: str = ""  # what it is to the row above: chosen, rejected, ...
@@ -235,7 +236,16 @@ class Tracer:
         if not rows:
             return Origin("problem", problem_id, (("status", "not in the lake"),))
         names = ("family", "difficulty", "split", "reference_answer", "source", "source_line", "prompt")
-        return Origin("problem", problem_id, facts_of(rows[0], names))
+        posed = [self._posed(row) for row in self._rows("posed_problem", problem_id=problem_id)]
+        return Origin("problem", problem_id, facts_of(rows[0], names), sources=tuple(posed))
+
+    def _posed(self, row: Row) -> Origin:
+        """How a policy made a problem; it was made from a problem of an earlier night, which may be made itself."""
+        names = ("method", "answer_margin", "answered_by", "answerability", "faithfulness", "agreement", "night")
+        ids = (row["request_id"], *(row["request_ids"] or ()))
+        asked = [request for one in ids for request in self._request(one, "new_problems", row["night"])]
+        source = replace(self._problem(row["source_problem_id"]), role="made from")
+        return Origin("posed", row["candidate_id"], facts_of(row, names), sources=(source, *asked))
 
     def _rows(self, query: str, **params: object) -> list[Row]:
         key = (query, *params.items())

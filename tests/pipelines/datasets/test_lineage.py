@@ -203,6 +203,26 @@ def test_a_rollout_of_a_tree_leads_through_its_path_to_the_requests_in_the_store
     assert dict(request.facts)["model"] == "d1"
 
 
+def test_a_posed_problem_leads_to_the_one_it_was_made_from_and_to_the_requests_that_wrote_and_judged_it(tmp_path):
+    lake = Lake(tmp_path)
+    problems = [{"problem_id": name, "prompt": name} for name in ("p", "q", "r")]
+    lake.write("problems", rows_to_table("problems", problems), partition="all")
+    for night, made, of, others in (("2026-11-01", "q", "p", None), ("2026-11-02", "r", "q", ["q2", "q5"])):
+        posed = {"candidate_id": f"n-{made}", "method": "tt_si", "source_problem_id": of, "problem_id": made,
+                 "kept": True, "request_id": "q4", "request_ids": others, "night": night}  # fmt: skip
+        rejected = posed | {"candidate_id": "no", "kept": False, "reason": "duplicate"}
+        rows = rows_to_table("new_problems", [posed, rejected])
+        lake.write("new_problems", rows, partition=night, lineage={"engine": "vllm 1"})
+    (found,) = trace(lake, "r")
+    (posed,) = found.sources
+    assert (posed.kind, posed.row_id, dict(posed.facts)) == ("posed", "n-r", {"method": "tt_si", "night": "2026-11-02"})
+    assert named(posed) == [("problem", "q"), ("request", "q4"), ("request", "q2"), ("request", "q5")]
+    assert dict(posed.sources[2].facts)["engine"] == "vllm 1"
+    earlier = posed.sources[0].sources[0]
+    assert (posed.sources[0].role, earlier.row_id) == ("made from", "n-q")
+    assert named(earlier) == [("problem", "p"), ("request", "q4")] and earlier.sources[0].sources == ()
+
+
 def test_a_critique_and_a_refinement_lead_to_the_rollout_that_they_are_about(lake):
     for row_id in ("c", "f"):
         (origin,) = trace(lake, row_id)
