@@ -78,6 +78,7 @@ def compared(settings: Settings, problems: pa.Table, rollouts: pa.Table, repeats
     """Seconds of each, sizes and differences; plain data."""
     prompts, steps = _texts(settings, problems, rollouts)
     policy = model_folder(settings.policy.model)
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "critic"
         save_critic(initial_critic(policy, 0), policy, checkpoint, MANIFEST, frozenset())
@@ -94,7 +95,7 @@ def compared(settings: Settings, problems: pa.Table, rollouts: pa.Table, repeats
     reference = scores["PyTorch, padded batches"]
     return {
         "num_rollouts": len(prompts), "num_distinct": len(distinct), "num_tokens": num_tokens,
-        "num_threads": torch.get_num_threads(), "engine_start_s": engine_start_s, "seconds": seconds,
+        "num_threads": torch.get_num_threads(), "engine_start_s": engine_start_s, "load": load, "seconds": seconds,
         "largest_difference": {name: _largest_difference(of_one, reference) for name, of_one in scores.items()},
     }  # fmt: skip
 
@@ -155,8 +156,8 @@ def as_markdown(result: dict) -> list[str]:
     ]
     sizes = (
         f"{result['num_rollouts']} rollouts, {result['num_distinct']} distinct ones with {result['num_tokens']} "
-        f"tokens; {result['num_threads']} threads; the engine took {result['engine_start_s']:.0f} s to start. Other "
-        "work ran on the machine, on all sides alike."
+        f"tokens; {result['num_threads']} threads; the engine took {result['engine_start_s']:.0f} s to start; load "
+        f"average before it {result['load']:.1f}."
     )
     header = ["scorer", "s", "tokens/s", "times as fast", "largest difference of a score"]
     return [*record.heading(result), sizes, "", *record.table(header, rows)]
