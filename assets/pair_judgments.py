@@ -8,6 +8,7 @@ from assets.resources import RunServices, Work, prompts_of
 from assets.specs import ENGINE_POOL, Pipeline, asset_traits
 from assets.writing import read_night, write_night
 from pipelines.config import PairJudgmentsConfig, Settings
+from pipelines.errors import ConfigError
 from pipelines.inference.session import Session
 from pipelines.judges.position_consistency import by_judge
 from pipelines.lake import Lake
@@ -45,7 +46,10 @@ def yields(rows: pa.Table) -> dict[str, float]:
 
 
 def pair_judgments_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """The judgments, as one step on the run's engine; where no pair is wanted, no engine is asked."""
+    """The judgments, as one step on the run's engine; where no pair is wanted, no engine is asked.
+
+    A policy that can judge no pair (no `judge_pair` template, no verdict tokens) has none, and the log says so.
+    """
     config = (settings.pair_judgments, settings.policy)
     pipeline = Pipeline("pair_judgments", "1", SOURCES, config, workspace=("prompts",))
     Launchpad = launchpad_config(settings.pair_judgments)
@@ -67,8 +71,11 @@ def pair_judgments_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             rows, numbers, engine = SCHEMAS["pair_judgments"].empty_table(), {}, None
             inputs = [read_night(lake, table, night) for table in INPUTS]
             if chosen.num_pairs and inputs[-1].num_rows:
-                rows, use = services.generate(context, judging(settings, chosen, *inputs, night))
-                numbers, engine = use.numbers(), use.engine
+                try:
+                    rows, use = services.generate(context, judging(settings, chosen, *inputs, night))
+                    numbers, engine = use.numbers(), use.engine
+                except ConfigError as error:  # a night goes on without a measure of its judge
+                    context.log.warning(f"No pair is judged: {error}")
             return write_night(
                 lake, "pair_judgments", rows, night, upstream=INPUTS, numbers=yields(rows) | numbers, engine=engine
             )

@@ -5,6 +5,7 @@ requests have the same content hash; errors are the same classes. The log-probab
 and its certainties are constants and mean nothing; its scores of given tokens too, unless a second script gives them.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from pipelines.inference.errors import ServerError
@@ -23,6 +24,7 @@ from pipelines.inference.types import (
 )
 
 EOS_ID = 0
+FIRST_WORD_ID = 0x100000  # in a plane of private use
 SCRIPTED_LOGPROB = -0.5  # of every token: exact in float32
 SCRIPTED_ENTROPY = 0.25  # nats, of every token
 SCRIPTED_CERTAINTY = 1.5  # nats, of every token
@@ -38,18 +40,23 @@ def constant_scores(request: ScoreRequest) -> Sequence[float]:
 
 
 class CharTokenizer:
-    """One token per character: the id is the code point, 0 is EOS."""
+    """One token per character: the id is the code point, 0 is EOS. `words` are further tokens."""
 
     eos_ids = frozenset({EOS_ID})
     vocab_size = 0x110000
 
+    def __init__(self, words: Sequence[str] = ()) -> None:
+        self._ids = {word: FIRST_WORD_ID + index for index, word in enumerate(words)}
+        self._words = {token_id: word for word, token_id in self._ids.items()}
+        self._pieces = re.compile("|".join([*map(re.escape, words), "."]), re.DOTALL)
+
     def encode(self, text: str) -> list[int]:
-        """Code points of `text`."""
-        return [ord(character) for character in text]
+        """Words and code points of `text`."""
+        return [self._ids[piece] if piece in self._ids else ord(piece) for piece in self._pieces.findall(text)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The characters of `ids`, EOS left out."""
-        return "".join(chr(token_id) for token_id in ids if token_id != EOS_ID)
+        """The text of `ids`, EOS left out."""
+        return "".join(self._words.get(token_id, chr(token_id)) for token_id in ids if token_id != EOS_ID)
 
     def apply_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """`role: content` lines and the assistant's turn."""
@@ -60,17 +67,18 @@ class ScriptedModel:
     """A GenerateFn that returns `script(request)`: `sampling.n` texts, or an error that the script raises.
 
     `score_script` gives the log-probabilities of given tokens; entropies are constants, also where a real model of so
-    many tokens could give none.
+    many tokens could give none. `words` are one token each.
     """
 
     def __init__(
         self,
         script: Callable[[GenerationRequest], Sequence[str]],
         score_script: ScoreScript = constant_scores,
+        words: Sequence[str] = (),
     ) -> None:
         self._script = script
         self._score_script = score_script
-        self.tokenizer = CharTokenizer()
+        self.tokenizer = CharTokenizer(words)
         self.requests: list[GenerationRequest] = []  # in the order in which they were asked
         self.score_requests: list[ScoreRequest] = []
 

@@ -134,7 +134,7 @@ class ScriptedServices(RunServices):
     """The services of a run whose sessions answer from the script; `requests` are all that was asked."""
 
     def __init__(self, settings: Settings, write: WriteFn = write_reply, on_progress: ProgressFn | None = None) -> None:
-        self.model = ScriptedModel(partial(self._script, write))
+        self.model = ScriptedModel(partial(self._script, write), words=("<right>", "<wrong>"))
         self.requests = self.model.requests
         self.opened: list[str | None] = []  # the model of every session, None for the policy
         self._store_path = settings.response_store_path
