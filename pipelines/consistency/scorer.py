@@ -18,7 +18,8 @@ def scorer_version(step_scores: Rows, source: str, version: str = LATEST) -> str
             'consistency.source is "monte_carlo", but Monte Carlo step values are made from the outcomes of the same '
             "rollouts, so they always agree with the outcome and cannot test it; use critic, judge or formal."
         )
-    nights_of = {row["scorer_version"]: row["night"] for row in _scorers(step_scores) if row["source"] == source}
+    scorers = [row for row in _scorers(step_scores) if row["source"] == source]
+    nights_of = {row["scorer_version"]: row["night"] or "" for row in scorers}
     if version != LATEST:
         return version if version in nights_of else None
     if not nights_of:
