@@ -67,7 +67,7 @@ async def judge_pairs(
     judge = (
         _by_words(session, prompts, config, max_model_len)
         if TEMPLATE in prompts.roles
-        else _in_place(session, prompts, PairReader(session, prompts.step_separator))
+        else _in_place(prompts, PairReader(session, prompts.step_separator))
     )
     rows: list[dict[str, object]] = []
     num_done = num_failed = 0
@@ -92,7 +92,7 @@ async def judge_pairs(
     return rows_to_table("pair_judgments", rows)
 
 
-def _in_place(session: GenerationSession, prompts: PromptStyle, reader: PairReader) -> JudgeFn:
+def _in_place(prompts: PromptStyle, reader: PairReader) -> JudgeFn:
     async def judge(pair: Row) -> list[dict[str, object]]:
         prompt = prompts.verify_prompt({"prompt": pair["statement"]})
         read = {side: await reader.alone(prompt, pair[side], pair["given"]) for side in (CHOSEN, REJECTED)}
