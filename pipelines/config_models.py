@@ -864,6 +864,11 @@ class TrainingSetsConfig(Section):
         "critiques.methods has them",
     )
     max_sft_per_problem: int = Field(4, ge=1, description="solutions per problem in `sft`")
+    sft_per_problem: Literal["uniform", "difficulty"] = Field(
+        "uniform",
+        description="uniform: that many of every problem; difficulty: in proportion to the wrong share of tonight's "
+        "samples of the problem, at least one (Prop2Diff of DART-Math, arXiv 2407.13690)",
+    )
     min_step_score: float = Field(
         0.5,  # measured on the demo's lake: flawed solutions 6 to 1 % (arithmetic), 14 to 8 % (dial), a tenth left out
         ge=0.0,

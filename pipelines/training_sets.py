@@ -65,6 +65,7 @@ def build_training_sets(
         "sft": {
             "origins": list(config.sft_from), "max_per_problem": config.max_sft_per_problem, "separator": separator,
             "min_step_score": config.min_step_score, "replay_share": config.replay_share,
+            "by_difficulty": config.sft_per_problem == "difficulty",
         },
         "preference": {},
         "stepwise": {"step_threshold": config.step_threshold, "min_visits": config.min_step_visits},

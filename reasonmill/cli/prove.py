@@ -1,7 +1,7 @@
 """`reasonmill prove`: does the loop's data improve the policy, and more than simpler ways to choose it?"""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,10 @@ def prove(
     quick: Annotated[bool, typer.Option(help="one seed and smaller nights: at most 40 minutes on two cores")] = False,
     seeds: Annotated[int | None, typer.Option(min=1, help="seeds; default: 3, and 1 with --quick")] = None,
     nights: Annotated[int | None, typer.Option(min=1, help="nights; default: 3")] = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(help="arm beside the usual three: four_per_problem, by_difficulty (repeatable)"),
+    ] = None,
     report_only: Annotated[
         bool, typer.Option("--report", help="write the report of what is finished, run nothing")
     ] = False,
@@ -35,7 +39,7 @@ def prove(
     from reasonmill.proof.report import write_report
     from reasonmill.proof.run import Experiment, run_experiment
 
-    console, plan = Console(highlight=False), chosen_plan(quick, seeds, nights)
+    console, plan = Console(highlight=False), chosen_plan(quick, seeds, nights, arm or ())
     experiment = Experiment(load_settings(), plan, out.absolute(), display=lambda cell: _display(console, cell))
     if not report_only:
         update = lambda cell, result: write_report(experiment.out, plan, experiment.results())
@@ -46,12 +50,13 @@ def prove(
         console.print(str(path), soft_wrap=True)
 
 
-def chosen_plan(quick: bool, seeds: int | None, nights: int | None) -> "Plan":
+def chosen_plan(quick: bool, seeds: int | None, nights: int | None, more_arms: Sequence[str] = ()) -> "Plan":
     """The plan of the options."""
     from reasonmill.proof.plan import QUICK, Plan
 
     plan = QUICK if quick else Plan()
-    chosen = {"num_seeds": seeds, "num_nights": nights}
+    arms = tuple(dict.fromkeys((*plan.arms, *more_arms)))
+    chosen = {"num_seeds": seeds, "num_nights": nights, "arms": arms}
     return replace(plan, **{name: value for name, value in chosen.items() if value is not None})
 
 

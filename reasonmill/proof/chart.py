@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reasonmill.proof.statistics import Share
 
-COLOURS = ("#1b6ca8", "#c8553d", "#6b8e5a", "#8a6bb8")
+COLOURS = ("#1b6ca8", "#c8553d", "#6b8e5a", "#8a6bb8", "#b8860b")
 WIDTH, HEIGHT = 340, 250
 LEFT, RIGHT, TOP, BOTTOM = 42, 24, 28, 52
 LETTER = 5.6  # width of one in the legend, about

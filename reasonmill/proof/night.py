@@ -29,7 +29,7 @@ from pipelines.starter.fine_tune import Text
 from pipelines.tables import SCHEMAS, TRAINING_SETS
 from pipelines.training_sets import build_training_sets
 from pipelines.warehouse import Warehouse
-from reasonmill.proof.plan import FILTERED, RANDOM, Cell, Plan
+from reasonmill.proof.plan import LOOP_ARMS, RANDOM, Cell, Plan
 
 POOL = ("problems", "rollouts", "search_nodes", "gold_steps")
 
@@ -86,7 +86,7 @@ def select(
     """Writes the arm's training sets of tonight to its lake; their names. `num_rows`: of `random`, else not read."""
     for table, rows in vars(pool).items():
         lake.write(table, rows, partition="all" if table == "problems" else cell.label)
-    if cell.arm == FILTERED:
+    if cell.arm in LOOP_ARMS:
         made = filtered_sets(pool, settings, plan, cell, policy, lake, on_progress)
     else:
         size = num_rows if cell.arm == RANDOM else None

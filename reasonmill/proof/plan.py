@@ -5,20 +5,32 @@
     rejection_sampling   all right answers of the pool, as often as they were given
     random               one right answer per problem by lot, of as many problems as `filtered` has rows: a filter of
                          the same size that knows nothing of steps
+    four_per_problem     as `filtered`, with up to four distinct solutions of every problem
+    by_difficulty        as `filtered`, with up to four distinct solutions of a problem by how many of its samples were
+                         wrong, and one of a problem that is always solved (Prop2Diff of DART-Math, arXiv 2407.13690)
 
+The last two are run where `--arm` asks for them; the others always.
 Night 1's pool of rollouts is drawn by the untrained policy once per seed, and all arms share it. Every later pool of
 an arm is drawn by that arm's own policy of the night before, from the same problems with the same sizes and seeds. All
 arms train on the same number of completion tokens, from the weights of their own night before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipelines.config import ConsistencyConfig, ConsistencyMethodConfig, Settings, StarterSource
 from pipelines.config_models import DEFAULT_SOURCES
 
 FILTERED, REJECTION_SAMPLING, RANDOM = "filtered", "rejection_sampling", "random"
-ARMS = (FILTERED, REJECTION_SAMPLING, RANDOM)
+FOUR_PER_PROBLEM, BY_DIFFICULTY = "four_per_problem", "by_difficulty"
+LOOP_ARMS: Mapping[str, Mapping[str, object]] = {
+    FILTERED: {"max_sft_per_problem": 1},
+    FOUR_PER_PROBLEM: {"max_sft_per_problem": 4},
+    BY_DIFFICULTY: {"max_sft_per_problem": 4, "sft_per_problem": "difficulty"},
+}
+"""Arms that go through the loop, and what distinguishes their training sets."""
+USUAL_ARMS = (FILTERED, REJECTION_SAMPLING, RANDOM)
+ARMS = (*USUAL_ARMS, FOUR_PER_PROBLEM, BY_DIFFICULTY)
 BASE = "base"  # the arm of the untrained policy, night 0
 PATIENCE_S = 1800.0  # an experiment of hours waits for its engine on a busy machine, and an answer is not given up
 SOURCES = tuple(StarterSource(family=family, count=600) for family in ("arithmetic", "dial", "countdown"))
@@ -31,7 +43,7 @@ class Plan:
 
     num_seeds: int = 3
     num_nights: int = 3
-    arms: tuple[str, ...] = ARMS
+    arms: tuple[str, ...] = USUAL_ARMS
     num_search_problems: int = 200  # training problems with a tree, per night
     num_sample_problems: int = 400  # training problems with a group of samples, per night
     group_size: int = 8
@@ -90,8 +102,11 @@ def cells(plan: Plan) -> Iterator[Cell]:
             yield from (Cell(arm, seed, night) for night in range(1, plan.num_nights + 1))
 
 
-def settings_of(settings: Settings, plan: Plan, seed: int) -> Settings:
-    """The configuration with the experiment's sizes and this seed, for problems, rollouts, critic and evaluation."""
+def settings_of(settings: Settings, plan: Plan, seed: int, arm: str = FILTERED) -> Settings:
+    """The configuration with the experiment's sizes and this seed, for problems, rollouts, critic and evaluation.
+
+    The training sets are those of `arm`; arms outside the loop (LOOP_ARMS) do not read them.
+    """
 
     def updated(section: str, **values: object) -> object:
         return getattr(settings, section).model_copy(update=values)
@@ -108,8 +123,8 @@ def settings_of(settings: Settings, plan: Plan, seed: int) -> Settings:
                 "process_critic", seed=seed, steps=plan.critic_steps, eval_every=max(1, plan.critic_steps // 4)
             ),
             "training_sets": updated(
-                "training_sets", sft_from=("consistent_rollouts", "search"), max_sft_per_problem=1,
-                min_step_score=plan.threshold,
+                "training_sets", sft_from=("consistent_rollouts", "search"), min_step_score=plan.threshold,
+                **LOOP_ARMS.get(arm, {}),
             ),
             "consistency": consistency_of(plan),
             "publishing": updated("publishing", keep=1000),

@@ -9,7 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from reasonmill.proof.chart import Line, chart
-from reasonmill.proof.plan import BASE, FILTERED, RANDOM, REJECTION_SAMPLING, Cell, Plan
+from reasonmill.proof.plan import (
+    BASE,
+    BY_DIFFICULTY,
+    FILTERED,
+    FOUR_PER_PROBLEM,
+    LOOP_ARMS,
+    RANDOM,
+    REJECTION_SAMPLING,
+    Cell,
+    Plan,
+)
 from reasonmill.proof.statistics import MEASURES, Share, interval, resamples, shares
 
 ALL = "all"
@@ -19,8 +29,9 @@ TITLES = {
 }  # fmt: skip
 ARM_TITLES = {
     BASE: "untrained", FILTERED: "filtered", REJECTION_SAMPLING: "rejection sampling", RANDOM: "random, same size",
+    FOUR_PER_PROBLEM: "four per problem", BY_DIFFICULTY: "by difficulty",
 }  # fmt: skip
-AIMS = (  # what was hoped for, before it was measured: gain of `filtered` on its start, in points
+AIMS = (  # what was hoped for, before it was measured: gain of an arm of the loop on its start, in points
     ("pass1", "arithmetic", 15.0), ("pass1", "countdown", 8.0), ("greedy", ALL, 0.0), ("pass_n", ALL, -2.0),
 )  # fmt: skip
 RIVAL_AIM = ("pass1", "dial", 3.0)  # of `filtered` over rejection sampling, in points
@@ -88,10 +99,13 @@ def report_rows(plan: Plan, results: Mapping[Cell, Mapping]) -> list[Row]:
 def found_aims(plan: Plan, results: Mapping[Cell, Mapping]) -> list[Aim]:
     """The aims beside what was found after the last night, paired over problems and over the seeds that both have."""
     aims = []
-    for measure, family, wanted in AIMS:
-        text = f"{_title(measure, plan)}, {family}: filtered after night {plan.num_nights} against untrained"
-        last = (FILTERED, plan.num_nights)
-        aims.append(Aim(text, wanted, difference(plan, results, last, (BASE, 0), measure, family)))
+    for arm in [arm for arm in LOOP_ARMS if arm in plan.arms]:
+        for measure, family, wanted in AIMS:
+            text = (
+                f"{_title(measure, plan)}, {family}: {ARM_TITLES[arm]} after night {plan.num_nights} against untrained"
+            )
+            last = (arm, plan.num_nights)
+            aims.append(Aim(text, wanted, difference(plan, results, last, (BASE, 0), measure, family)))
     measure, family, wanted = RIVAL_AIM
     for rival in (REJECTION_SAMPLING, RANDOM):
         for night in range(1, plan.num_nights + 1):

@@ -72,7 +72,7 @@ class Experiment:
 
     def settings_of(self, cell: Cell) -> Settings:
         """The plan's configuration with the folders of the cell's arm and seed."""
-        chosen = settings_of(self.settings, self.plan, cell.seed)
+        chosen = settings_of(self.settings, self.plan, cell.seed, cell.arm)
         own = self.out / "runs" / cell.arm / f"seed-{cell.seed}"
         paths = chosen.paths.model_copy(
             update={

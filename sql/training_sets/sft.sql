@@ -6,13 +6,15 @@
 --         steps have a score and the lowest is above $min_step_score (0 = all). A problem takes at most
 --         $max_per_problem of them: in turn the best of every origin, where a solution that the agents' verdict calls
 --         wrong comes after those it does not, and a higher score (of consistency; for trees the lowest step value, for
---         explanations their gain) comes first.
+--         explanations their gain) comes first. With $by_difficulty (Prop2Diff of DART-Math, arXiv 2407.13690, sec. 3)
+--         a problem takes $max_per_problem times the wrong share of tonight's graded samples of it, rounded up, at
+--         least one; a problem without such samples takes $max_per_problem.
 --         Good rollouts of nights before (`replay`) join them, in the same limit and behind those of tonight, as far as
 --         they are no more than $replay_share of all rows; those of the problems with the lowest pass rate come first.
 -- in:     problems (training split, `prompt` = the exact policy prompt), rollouts, consistent_rollouts, refinements,
 --         verdicts, step_scores (of one scorer), critique_records, replay
--- params: $origins (list of the origins to take), $max_per_problem, $min_step_score, $replay_share, $separator (ends
---         every step), $night
+-- params: $origins (list of the origins to take), $max_per_problem, $by_difficulty, $min_step_score, $replay_share,
+--         $separator (ends every step), $night
 -- out:    one row per distinct solution of a problem
 -- note:   a solution is "right" by its graded answer alone; gold steps are never read. Text that the policy did not
 --         write (retrieved documents) is not to be imitated, so paths with given tokens are left out.
@@ -21,6 +23,18 @@ with lowest as (
     select rollout_id, count(score) as num_scored, min(score) as score
     from step_scores
     group by rollout_id
+),
+
+limits as (
+    select
+        problem_id,
+        greatest(1, ceil($max_per_problem * avg(1.0 - outcome_reward) - 1e-9))::bigint as max_per_problem
+    from rollouts
+    where $by_difficulty::boolean
+        and group_id is not null
+        and error is null
+        and outcome_reward is not null
+    group by problem_id
 ),
 
 trusted as (
@@ -150,11 +164,13 @@ ranked as (
 ),
 
 limited as (
-    select *
+    select ranked.*
     from ranked
+    left join limits on limits.problem_id = ranked.problem_id
     qualify row_number() over (
-        partition by problem_id order by is_replay, is_suspect, rank_in_origin, origin, solution_id
-    ) <= $max_per_problem
+        partition by ranked.problem_id
+        order by ranked.is_replay, ranked.is_suspect, ranked.rank_in_origin, ranked.origin, ranked.solution_id
+    ) <= coalesce(limits.max_per_problem, $max_per_problem)
 ),
 
 placed as (

@@ -1,5 +1,7 @@
 """Each training set from tables small enough to work out by hand."""
 
+from collections import Counter
+
 import pyarrow as pa
 import pytest
 
@@ -156,6 +158,32 @@ def test_sft_takes_the_best_of_each_origin_and_suspected_ones_last():
     }
     kept = build(TrainingSetsConfig(max_sft_per_problem=2, min_step_score=0.0), **made)["sft"]
     assert {row["completion"] for row in kept} == {"b\n", "c\n"}
+
+
+def test_hard_problems_give_more_solutions_by_difficulty_and_solved_ones_one():
+    problems = [PROBLEMS[0] | {"problem_id": name, "prompt": f"{name}+1"} for name in ("easy", "hard", "half", "tree")]
+    right = {"easy": 8, "hard": 2, "half": 4}
+    samples = [
+        make_rollout(f"{name}{i}", f"#### {i}", problem=name, group_id=name, reward=float(i < count))
+        for name, count in right.items()
+        for i in range(8)
+    ]
+    failed = make_rollout("failed", "#### 9", problem="easy", group_id="easy", reward=0.0, error="timeout")
+    ungraded = make_rollout("ungraded", "#### 9", problem="easy", group_id="easy", reward=None)
+    paths = [
+        make_rollout(f"{name}-path{i}", f"#### 1{i}", problem=name, tree_id="t", step_values=[1.0])
+        for name in ("hard", "tree")
+        for i in range(5)
+    ]
+    kept = [make_kept(one["rollout_id"], problem=one["problem_id"]) for one in samples if one["outcome_reward"]]
+    world = {"problems": problems, "rollouts": [*samples, failed, ungraded, *paths], "consistent_rollouts": kept}
+
+    def counts(**config: object) -> dict[str, int]:
+        found = build(TrainingSetsConfig(min_step_score=0.0, max_sft_per_problem=4, **config), **world)["sft"]
+        return Counter(row["problem_id"] for row in found)
+
+    assert counts() == {"easy": 4, "hard": 4, "half": 4, "tree": 4}
+    assert counts(sft_per_problem="difficulty") == {"easy": 1, "hard": 3, "half": 2, "tree": 4}  # 4 * 6/8, 4 * 4/8
 
 
 def test_sft_leaves_out_samples_and_tree_paths_with_a_step_that_the_critic_doubts():

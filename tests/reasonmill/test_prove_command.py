@@ -18,6 +18,11 @@ def test_quick_is_one_smaller_seed_and_the_full_run_three() -> None:
     assert chosen_plan(True, 2, 1).num_nights == 1
 
 
+def test_arms_come_beside_the_usual_three() -> None:
+    assert chosen_plan(True, None, None).arms == ("filtered", "rejection_sampling", "random")
+    assert chosen_plan(True, None, None, ["by_difficulty", "random"]).arms[2:] == ("random", "by_difficulty")
+
+
 def test_a_report_of_an_empty_folder_says_that_nothing_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,17 @@
 """The order of the cells, whose policy each starts from, and what belongs to one experiment."""
 
 from pipelines.config import Settings
-from reasonmill.proof.plan import BASE, FILTERED, RANDOM, REJECTION_SAMPLING, Cell, Plan, cells, settings_of
+from reasonmill.proof.plan import (
+    BASE,
+    FILTERED,
+    LOOP_ARMS,
+    RANDOM,
+    REJECTION_SAMPLING,
+    Cell,
+    Plan,
+    cells,
+    settings_of,
+)
 
 
 def test_the_first_night_starts_from_the_untrained_policy_and_every_other_from_the_night_before() -> None:
@@ -24,6 +34,16 @@ def test_a_seed_changes_problems_rollouts_and_critic() -> None:
     (prof,) = chosen.consistency.methods
     assert prof.parameters == {"num_removed": 3}
     assert chosen.training_sets.min_step_score == 0.5
+
+
+def test_the_arms_of_the_loop_differ_in_their_training_sets_alone() -> None:
+    chosen = {arm: settings_of(Settings(), Plan(), seed=0, arm=arm) for arm in LOOP_ARMS}
+    sets = {arm: one.training_sets for arm, one in chosen.items()}
+    assert [(one.max_sft_per_problem, one.sft_per_problem) for one in sets.values()] == [
+        (1, "uniform"), (4, "uniform"), (4, "difficulty"),
+    ]  # fmt: skip
+    others = [one.model_copy(update={"training_sets": sets[FILTERED]}) for one in chosen.values()]
+    assert all(one == chosen[FILTERED] for one in others)
 
 
 def test_the_problems_are_of_all_families_alike_unless_the_configuration_names_its_own() -> None:

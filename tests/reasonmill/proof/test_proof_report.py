@@ -1,9 +1,11 @@
 """Tables, aims and curves of made-up cells of four problems, two of a family, with two samples each."""
 
+from dataclasses import replace
+
 import pytest
 
 from reasonmill.proof.chart import Line, axis_range, chart, ticks
-from reasonmill.proof.plan import BASE, FILTERED, REJECTION_SAMPLING, Cell, Plan
+from reasonmill.proof.plan import BASE, BY_DIFFICULTY, FILTERED, REJECTION_SAMPLING, Cell, Plan
 from reasonmill.proof.report import as_html, as_markdown, difference, found_aims, report_rows
 from reasonmill.proof.statistics import Share
 
@@ -57,6 +59,16 @@ def test_the_aims_are_told_beside_what_was_found_and_what_was_not_measured_is_sa
     text = as_markdown(PLAN, RESULTS, report_rows(PLAN, RESULTS), list(aims.values()))
     assert "4 of 8 cells finished" in text
     assert "| not measured yet |" in text
+
+
+def test_other_arms_of_the_loop_have_the_same_aims() -> None:
+    plan = replace(PLAN, arms=(*PLAN.arms, BY_DIFFICULTY))
+    found = RESULTS | {Cell(BY_DIFFICULTY, 0, 1): result([2, 1, 1, 1])}
+    aims = {aim.text: aim for aim in found_aims(plan, found)}
+    gained = aims["pass@1, arithmetic: by difficulty after night 1 against untrained"]
+    assert (gained.wanted, gained.found.value) == (15.0, pytest.approx(1 / 2))
+    assert "| by difficulty | 1 | 1 |" in as_markdown(plan, found, report_rows(plan, found), list(aims.values()))
+    assert not any("by difficulty" in aim.text for aim in found_aims(PLAN, RESULTS))
 
 
 def test_without_a_cell_the_report_says_so() -> None:
