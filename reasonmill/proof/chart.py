@@ -10,6 +10,7 @@ from reasonmill.proof.statistics import Share
 COLOURS = ("#1b6ca8", "#c8553d", "#6b8e5a", "#8a6bb8", "#b8860b")
 WIDTH, HEIGHT = 340, 250
 LEFT, RIGHT, TOP, BOTTOM = 42, 24, 28, 52
+LEGEND_LEFT, ROW = 12.0, 16  # of the legend
 LETTER = 5.6  # width of one in the legend, about
 
 
@@ -36,6 +37,7 @@ def chart(title: str, lines: Sequence[Line]) -> str:
     for night in range(last + 1):
         label = "start" if night == 0 else f"night {night}"
         parts.append(f'<text x="{x(night):.1f}" y="{HEIGHT - 34}" text-anchor="middle" fill="#666">{label}</text>')
+    places = legend_places([line.name for line in lines])
     for index, line in enumerate(lines):
         colour = COLOURS[index % len(COLOURS)]
         upper = [f"{x(night):.1f},{y(share.high):.1f}" for night, share in line.points]
@@ -47,13 +49,27 @@ def chart(title: str, lines: Sequence[Line]) -> str:
             f'<circle cx="{x(night):.1f}" cy="{y(share.value):.1f}" r="3" fill="{colour}"/>'
             for night, share in line.points
         ]
-        at = 12 + sum(28 + LETTER * len(before.name) for before in lines[:index])
-        parts.append(f'<rect x="{at:.0f}" y="{HEIGHT - 18}" width="10" height="10" fill="{colour}"/>')
-        parts.append(f'<text x="{at + 14:.0f}" y="{HEIGHT - 9}" font-size="10.5">{html.escape(line.name)}</text>')
+        at, row = places[index]
+        below = HEIGHT + ROW * row
+        parts.append(f'<rect x="{at:.0f}" y="{below - 18}" width="10" height="10" fill="{colour}"/>')
+        parts.append(f'<text x="{at + 14:.0f}" y="{below - 9}" font-size="10.5">{html.escape(line.name)}</text>')
+    height = HEIGHT + ROW * max((row for _, row in places), default=0)
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title)}" font-size="11" '
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{html.escape(title)}" font-size="11" '
         f'font-family="system-ui, sans-serif">{"".join(parts)}</svg>'
     )
+
+
+def legend_places(names: Sequence[str]) -> list[tuple[float, int]]:
+    """Left end and row (from 0) of every name: side by side, in a new row where the width is used up."""
+    places, at, row = [], LEGEND_LEFT, 0
+    for name in names:
+        width = 28 + LETTER * len(name)
+        if at > LEGEND_LEFT and at + width > WIDTH:
+            at, row = LEGEND_LEFT, row + 1
+        places.append((at, row))
+        at += width
+    return places
 
 
 def axis_range(shares: Sequence[Share]) -> tuple[float, float]:

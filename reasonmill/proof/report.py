@@ -101,10 +101,8 @@ def found_aims(plan: Plan, results: Mapping[Cell, Mapping]) -> list[Aim]:
     aims = []
     for arm in [arm for arm in LOOP_ARMS if arm in plan.arms]:
         for measure, family, wanted in AIMS:
-            text = (
-                f"{_title(measure, plan)}, {family}: {ARM_TITLES[arm]} after night {plan.num_nights} against untrained"
-            )
             last = (arm, plan.num_nights)
+            text = f"{_title(measure, plan)}, {family}: {ARM_TITLES[arm]} after night {last[1]} against untrained"
             aims.append(Aim(text, wanted, difference(plan, results, last, (BASE, 0), measure, family)))
     measure, family, wanted = RIVAL_AIM
     for rival in (REJECTION_SAMPLING, RANDOM):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reasonmill.proof.chart import Line, axis_range, chart, ticks
+from reasonmill.proof.chart import Line, axis_range, chart, legend_places, ticks
 from reasonmill.proof.plan import BASE, BY_DIFFICULTY, FILTERED, REJECTION_SAMPLING, Cell, Plan
 from reasonmill.proof.report import as_html, as_markdown, difference, found_aims, report_rows
 from reasonmill.proof.statistics import Share
@@ -83,6 +83,14 @@ def test_an_axis_ends_at_whole_tens_round_all_intervals() -> None:
     assert axis_range([]) == (0.0, 100.0)
     assert ticks(40.0, 80.0) == [40.0, 50.0, 60.0, 70.0, 80.0]
     assert ticks(0.0, 100.0) == [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
+
+
+def test_a_legend_goes_on_in_a_new_row_where_the_width_is_used_up() -> None:
+    places = legend_places(["filtered", "rejection sampling", "random, same size", "by difficulty"])
+    assert [row for _, row in places] == [0, 0, 0, 1]
+    assert places[0][0] == places[3][0] < places[1][0] < places[2][0]
+    (only,) = legend_places(["a name that is wider than the whole picture, which has to stand somewhere all the same"])
+    assert only == places[0]
 
 
 def test_a_chart_draws_a_point_per_night_and_escapes_its_names() -> None:
