@@ -123,7 +123,7 @@ def show(settings: "Settings", basis: str, stages: "list[StageCosts]", rate: flo
 def _assumptions(settings: "Settings", stages: "list[StageCosts]", rate: float | None) -> list[str]:
     sentences = [
         "Units not measured are like those that were, and nothing is replayed.",
-        "Token scores, critics and reports come on top.",
+        "Token scores, posed problems, judged pairs, critics and reports come on top.",
     ]
     limit = settings.rollouts.max_total_tokens
     if limit is not None:

@@ -12,6 +12,9 @@ undisturbed night. Columns and folder names that name the attempt are left out (
 
 Further: a disk that is full (`RLIMIT_FSIZE` stands in: the kernel refuses to write more), and shards whose bytes were
 changed.
+
+The points come in a seeded random order and the kills among them, so that a run that is ended early (SIGTERM, or
+Ctrl-C) has tried a random part of both, and says how many.
 """
 
 import argparse
@@ -27,7 +30,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -83,23 +87,27 @@ def measure(folder: Path, every: int, num_kills: int, seed: int) -> dict[str, ob
     wanted = rows_of(whole)
     points = copies_at_points(night, folder / "copies", every)
     record.say(f"an undisturbed night: {whole_s:.1f} s, {len(points)} copies, {sum(map(len, wanted.values()))} rows")
-    deaths = []
-    for number, (copy, point) in enumerate(points):
-        shutil.rmtree(night)
-        copy.rename(night)
-        deaths.append(next_run(night, wanted, point))
-        _tell(deaths[-1], number, len(points))
-    moments = random.Random(seed)
-    for number in range(num_kills):
-        moment = moments.uniform(0.0, whole_s)
-        shutil.rmtree(night, ignore_errors=True)
-        in_process(night, at_moment(moment))
-        deaths.append(next_run(night, wanted, f"killed after {moment:.2f} s"))
-        _tell(deaths[-1], number, num_kills)
+    rng = random.Random(seed)
+    tries: list[tuple[Path, str] | float] = [*points, *(rng.uniform(0.0, whole_s) for _ in range(num_kills))]
+    rng.shuffle(tries)
+    tried, deaths = [], []
+    with until_ended() as is_ended:
+        for one in itertools.takewhile(lambda _: not is_ended(), tries):
+            shutil.rmtree(night, ignore_errors=True)
+            if isinstance(one, float):
+                at = f"killed after {one:.2f} s"
+                in_process(night, at_moment(one))
+            else:
+                copy, at = one
+                copy.rename(night)
+            deaths.append(next_run(night, wanted, at))
+            tried.append(one)
+            _tell(deaths[-1], len(tried), len(tries))
     return {
         "num_points": len(points) * every,
-        "num_crashes": len(points),
-        "num_kills": num_kills,
+        "num_crashes": sum(not isinstance(one, float) for one in tried),
+        "num_kills": sum(isinstance(one, float) for one in tried),
+        "num_untried": len(tries) - len(tried),
         "num_rows": sum(map(len, wanted.values())),
         "whole_s": whole_s,
         "complaints": [vars(death) for death in deaths if death.complaint],
@@ -109,8 +117,20 @@ def measure(folder: Path, every: int, num_kills: int, seed: int) -> dict[str, ob
 
 
 def _tell(death: Death, number: int, total: int) -> None:
-    if death.complaint or number % 20 == 0:
+    if death.complaint or number % 20 == 1:
         record.say(f"{number} of {total}: {death.at}: {death.complaint or 'nothing lost'}")
+
+
+@contextmanager
+def until_ended() -> Iterator[Callable[[], bool]]:
+    """Whether the process has been asked to end; who asks waits for the death that is being tried."""
+    asked = []
+    before = {one: signal.signal(one, lambda *_: asked.append(True)) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 # dying ------------------------------------------------------------------------------------------------
@@ -314,8 +334,9 @@ def corrupted(folder: Path, wanted: dict[str, list]) -> str:
 
 def as_markdown(result: dict) -> list[str]:
     """The table of a result."""
-    header = ["write and commit points", "crashes at them", "kills at random moments", "did harm"]
-    row = [result["num_points"], result["num_crashes"], result["num_kills"], len(result["complaints"])]
+    header = ["write and commit points", "crashes at them", "kills at random moments", "did harm", "not tried"]
+    names = ("num_points", "num_crashes", "num_kills")
+    row = [*(result[name] for name in names), len(result["complaints"]), result["num_untried"]]
     harm = [f"- {death['at']}: {death['complaint']}" for death in result["complaints"]]
     return [
         *record.heading(result),
