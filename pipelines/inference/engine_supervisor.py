@@ -16,6 +16,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from pipelines.inference.processes import ProcessId, end_group, group_members
 
 POLL_S = 0.25
 STOP_GRACE_S = 8.0
+SCRATCH = "reasonmill-"  # short: a socket's path has at most 107 characters
 PR_SET_PDEATHSIG = 1
 ENDED_BY_ITSELF = "the engine process ended by itself"  # the one end after which it may be started again
 
@@ -92,16 +94,18 @@ def _supervise(spec: EngineSpec) -> None:
     stops: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _frame: stops.append(received))
-    engine = _start(spec)
-    members = _members_of(engine.pid, ())
-    reason = None
-    while reason is None:
-        _write_state(spec, engine.pid, members, None)
-        reason = _wait_for_change(spec, engine, members, stops)
-        members = _members_of(engine.pid, members)
-    _write_state(spec, engine.pid, members, reason)
-    end_group(engine.pid, members, STOP_GRACE_S)
-    engine.wait()
+    # vLLM leaves its sockets and rendezvous files where it put them: in a folder that goes with it
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as scratch:
+        engine = _start(spec, scratch)
+        members = _members_of(engine.pid, ())
+        reason = None
+        while reason is None:
+            _write_state(spec, engine.pid, members, None)
+            reason = _wait_for_change(spec, engine, members, stops)
+            members = _members_of(engine.pid, members)
+        _write_state(spec, engine.pid, members, reason)
+        end_group(engine.pid, members, STOP_GRACE_S)
+        engine.wait()
 
 
 def _wait_for_change(
@@ -125,8 +129,10 @@ def _wait_for_change(
         time.sleep(POLL_S)
 
 
-def _start(spec: EngineSpec) -> subprocess.Popen:
+def _start(spec: EngineSpec, scratch: str) -> subprocess.Popen:
     parent = os.getpid()
+    compiled = f"{tempfile.gettempdir()}/torchinductor_{os.getuid()}"  # by default below TMPDIR; worth keeping
+    environment = {"TORCHINDUCTOR_CACHE_DIR": compiled} | spec.environment | {"TMPDIR": scratch}
 
     def in_child() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -136,7 +142,7 @@ def _start(spec: EngineSpec) -> subprocess.Popen:
     with open(spec.log_path, "ab") as log:
         return subprocess.Popen(
             spec.command,
-            env=spec.environment,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

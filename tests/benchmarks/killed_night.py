@@ -13,8 +13,8 @@ undisturbed night. Columns and folder names that name the attempt are left out (
 Further: a disk that is full (`RLIMIT_FSIZE` stands in: the kernel refuses to write more), and shards whose bytes were
 changed.
 
-The points come in a seeded random order and the kills among them, so that a run that is ended early (SIGTERM, or
-Ctrl-C) has tried a random part of both, and says how many.
+The points come in a seeded random order and the kills among them, so that a run that is ended early (SIGTERM)
+has tried a random part of both, and says how many.
 """
 
 import argparse
@@ -123,14 +123,13 @@ def _tell(death: Death, number: int, total: int) -> None:
 
 @contextmanager
 def until_ended() -> Iterator[Callable[[], bool]]:
-    """Whether the process has been asked to end; who asks waits for the death that is being tried."""
+    """Whether the process has been asked to end (SIGTERM); the death that is being tried is finished first."""
     asked = []
-    before = {one: signal.signal(one, lambda *_: asked.append(True)) for one in (signal.SIGTERM, signal.SIGINT)}
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
     try:
         yield lambda: bool(asked)
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        signal.signal(signal.SIGTERM, before)
 
 
 # dying ------------------------------------------------------------------------------------------------

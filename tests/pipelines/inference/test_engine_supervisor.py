@@ -122,6 +122,19 @@ def test_children_that_outlive_the_engine_are_ended_too(supervise):
     assert supervised.ended() == "the engine process ended by itself with signal SIGKILL"
 
 
+def test_what_the_engine_leaves_in_the_temporary_folder_goes_with_it(supervise, tmp_path):
+    said = tmp_path / "said"
+    script = f'touch "$TMPDIR/socket"; echo "$TMPDIR $TORCHINDUCTOR_CACHE_DIR" > {said}; sleep 600 & sleep 600'
+    supervised = supervise(command=["/bin/sh", "-c", script])
+    scratch, compiled = (Path(one) for one in said.read_text().split())
+    assert (scratch / "socket").exists()
+    assert scratch not in compiled.parents
+
+    supervised.process.terminate()
+    assert supervised.ended() == "it was told to stop"
+    assert not scratch.exists()
+
+
 @pytest.mark.slow
 def test_an_engine_that_ignores_sigterm_is_killed(supervise):
     supervised = supervise(command=["/bin/sh", "-c", "trap '' TERM; sleep 600 & sleep 600 & while :; do wait; done"])
