@@ -6,22 +6,31 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorStatus
 
 from assets.definitions import build_definitions
+from assets.guidance import current_guide
 from assets.instance import home_instance
 from assets.lost_runs import UNDER_WAY, is_lost
 from assets.specs import ENGINE_POOL, TRAINER_POOL
 from pipelines.config import Settings
 from pipelines.diagnosis import ERROR, OK, WARNING, Finding
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, ReasonmillError
+from pipelines.lake import Lake
 
+AFTER_ALL_NIGHTS = "9999-12-31"
 HEARTBEAT_S = 300  # an older one is a daemon that has ended
 FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 
 def diagnose_dagster(settings: Settings) -> list[Finding]:
     """Every finding of the graph and of the Dagster instance."""
-    return [*definitions_findings(settings), *schedule_findings(settings), *instance_findings(settings)]
+    return [
+        *definitions_findings(settings),
+        *guide_findings(settings),
+        *schedule_findings(settings),
+        *instance_findings(settings),
+    ]
 
 
 def definitions_findings(settings: Settings) -> Iterator[Finding]:
@@ -32,6 +41,21 @@ def definitions_findings(settings: Settings) -> Iterator[Finding]:
         yield Finding("graph", ERROR, str(error).splitlines()[0], "mend the configuration or the extension it names")
     else:
         yield Finding("graph", OK, "every asset, check and sensor loads")
+
+
+def guide_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether the critics that guide tonight's search can be loaded; nothing where the search is not guided."""
+    if not settings.rollouts.guided or settings.process_critic.kind == "generative":
+        return
+    try:
+        guide = current_guide(settings, Lake(settings.lake_url), AFTER_ALL_NIGHTS)
+    except ReasonmillError as error:
+        yield Finding("guide", ERROR, str(error), "bring the folder back, or reasonmill critic rollback")
+        return
+    if guide is None:
+        yield Finding("guide", OK, "no critic was promoted yet, so the search goes by graded completions")
+    else:
+        yield Finding("guide", OK, f"critics of {guide.night}, one per fold of {len(guide.scorers)}")
 
 
 def schedule_findings(settings: Settings) -> Iterator[Finding]:
@@ -59,10 +83,33 @@ def instance_findings(settings: Settings) -> Iterator[Finding]:
                       "run it as `make ui` does: DAGSTER_HOME=$PWD/dagster_home reasonmill doctor")  # fmt: skip
         return
     with found as instance:
+        yield from stopped_findings(instance, settings)
         yield daemon_finding(instance, is_needed=settings.schedule.enabled)
         yield from queue_findings(instance)
         for pool in (ENGINE_POOL, TRAINER_POOL):
             yield pool_finding(instance, pool)
+
+
+def stopped_findings(instance: dg.DagsterInstance, settings: Settings) -> Iterator[Finding]:
+    """The schedule and the sensors that the configuration wants and somebody has stopped in the UI or by command."""
+    stopped = {
+        state.instigator_name for state in instance.all_instigator_state() if state.status is InstigatorStatus.STOPPED
+    }
+    graph = build_definitions(settings).get_repository_def()
+    wanted = [one for one in graph.schedule_defs if one.default_status is dg.DefaultScheduleStatus.RUNNING]
+    wanted += [one for one in graph.sensor_defs if one.default_status is dg.DefaultSensorStatus.RUNNING]
+    for one in wanted:
+        if one.name not in stopped:
+            continue
+        is_schedule = isinstance(one, dg.ScheduleDefinition)
+        yield Finding(
+            f"{'schedule' if is_schedule else 'sensor'} {one.name}",
+            ERROR if is_schedule else WARNING,
+            "is stopped in this Dagster instance" + (", so no night begins by itself" if is_schedule else ""),
+            "turn it on in the UI under Automation, or set schedule.enabled = false if that is meant"
+            if is_schedule
+            else "turn it on in the UI under Automation",
+        )
 
 
 def queue_findings(instance: dg.DagsterInstance) -> Iterator[Finding]:

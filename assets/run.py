@@ -109,8 +109,9 @@ def materialize_night(
                 explained = explain_checks(events, night)
                 report_failure(settings, night, explained, run_id)
                 raise BlockedByCheckError(explained) from error
-        except ReasonmillError as error:
-            report_failure(settings, night, str(error), run_id)
+        except Exception as error:
+            words = str(error) if isinstance(error, ReasonmillError) else f"{type(error).__name__}: {error}"
+            report_failure(settings, night, words, run_id)
             raise
         finally:
             stop_engine(settings, run_id)

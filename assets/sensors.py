@@ -16,7 +16,7 @@ from pipelines.policies import Adoption, adopt
 
 EVERY_S = 60
 NIGHT_JOB, PROBLEMS_JOB = "night", "read_problems"
-CRITIC_HELD = "critic_held"
+CRITIC_HELD, PROBLEMS_FAILED = "critic_held", "problems_failed"
 BUSY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
@@ -32,7 +32,7 @@ def workspace_sensors(settings: Settings, whole_night: Collection[dg.AssetKey]) 
     return [
         new_policy(settings),
         new_problem_files(settings),
-        failed_night(settings),
+        failed_night(settings, whole_night),
         done_night(settings, whole_night),
         lost_runs(),
     ]
@@ -134,24 +134,28 @@ def new_problem_files(settings: Settings) -> dg.SensorDefinition:
 # nights -----------------------------------------------------------------------------------------
 
 
-def failed_night(settings: Settings) -> dg.SensorDefinition:
+def failed_night(settings: Settings, whole_night: Collection[dg.AssetKey]) -> dg.SensorDefinition:
     """Tells of a night that failed, with the reason; a critic that is held is told as such, and is no failure."""
 
     @dg.run_failure_sensor(
         name="failed_night",
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=EVERY_S,
-        description="Writes an alert for a night that failed, runs schedule.alert_command, and writes its page.",
+        description="Writes an alert for a night, or a reading of the problem files, that failed, runs "
+        "schedule.alert_command, and writes the night's page.",
     )
     def sense(context: dg.RunFailureSensorContext) -> None:
-        night = context.dagster_run.tags.get(PARTITION_TAG)
-        if night is None:
-            return
-        run_id = context.dagster_run.run_id
+        run_id, night = context.dagster_run.run_id, context.dagster_run.tags.get(PARTITION_TAG)
         reason = reason_of(context.instance, run_id, context.failure_event.message or "the run failed")
-        if is_only_held(context.instance, run_id):
-            moment = datetime.now(UTC).isoformat(timespec="seconds")
+        moment = datetime.now(UTC).isoformat(timespec="seconds")
+        if night is None:
+            is_reading = context.dagster_run.job_name == PROBLEMS_JOB
+            alert = Alert("", PROBLEMS_FAILED, reason, run_id, moment)
+            problems = [tell(settings, alert, PROBLEMS_FAILED)] if is_reading else []
+        elif is_only_held(context.instance, run_id):
             problems = [run_command(settings, Alert(night, CRITIC_HELD, reason, run_id, moment))]
+            if is_whole(context.dagster_run, whole_night):
+                night_succeeded(settings, night)
         else:
             problems = report_failure(settings, night, reason, run_id)
         for problem in filter(None, problems):
@@ -188,9 +192,17 @@ def done_night(settings: Settings, whole_night: Collection[dg.AssetKey]) -> dg.S
     )
     def sense(context: dg.RunStatusSensorContext) -> None:
         run = context.dagster_run
-        asked = run.asset_selection
-        is_whole = run.job_name == NIGHT_JOB if asked is None else asked >= frozenset(whole_night)
-        if (night := run.tags.get(PARTITION_TAG)) is not None and is_whole:
+        night = run.tags.get(PARTITION_TAG)
+        is_done = night is not None and is_whole(run, whole_night)
+        if is_done:
             night_succeeded(settings, night)
+        if is_done or run.job_name == PROBLEMS_JOB:
+            clear_alert(settings.state_dir, PROBLEMS_FAILED)
 
     return sense
+
+
+def is_whole(run: dg.DagsterRun, whole_night: Collection[dg.AssetKey]) -> bool:
+    """Whether a run was asked for the whole night: by the job, or by every asset of it."""
+    asked = run.asset_selection
+    return run.job_name == NIGHT_JOB if asked is None else asked >= frozenset(whole_night)

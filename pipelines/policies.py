@@ -102,14 +102,21 @@ def why_not(folder: Path, current: Path) -> str | None:
         check_model_folder(folder)
     except ModelFolderError as error:
         return str(error)
-    for file in sorted(folder.glob("*.safetensors")):
-        if (broken := _why_broken(file)) is not None:
-            return f"{file} cannot be loaded: {broken}."
+    if (broken := broken_weights(folder)) is not None:
+        return broken
     if not _same_tokenizer(folder, current):
         return (
             f"The tokenizer of {folder} is not that of the policy in {current}: tokens, log-probabilities and critics "
             "of earlier nights would not fit. Name it as policy.model by hand if that is meant."
         )
+    return None
+
+
+def broken_weights(folder: Path) -> str | None:
+    """The first weights file of a model folder that cannot be loaded, and why; None where headers and sizes agree."""
+    for file in sorted(folder.glob("*.safetensors")):
+        if (broken := _why_broken(file)) is not None:
+            return f"{file} cannot be loaded: {broken}."
     return None
 
 

@@ -16,7 +16,7 @@ class Alert:
     """One failure: `reason` is a sentence for people, `run_id` Dagster's, `at` ISO 8601 UTC, `kind` a stable word."""
 
     night: str
-    kind: str  # night_failed | policy_rejected
+    kind: str  # night_failed | policy_rejected | problems_failed
     reason: str
     run_id: str
     at: str
@@ -50,12 +50,11 @@ def read_alert(state_dir: Path, name: str) -> Alert | None:
 
 def list_alerts(state_dir: Path) -> list[Alert]:
     """All alerts, by name."""
-    names = sorted(path.stem for path in (state_dir / FOLDER).glob("*.json"))
-    return [alert for name in names if (alert := read_alert(state_dir, name)) is not None]
+    return [alert for name in alert_names(state_dir) if (alert := read_alert(state_dir, name)) is not None]
 
 
-def alert_names(state_dir: Path, beginning: str) -> list[str]:
-    """Names of alerts that begin so."""
+def alert_names(state_dir: Path, beginning: str = "") -> list[str]:
+    """Names of alerts, those that begin so."""
     return sorted(path.stem for path in (state_dir / FOLDER).glob(f"{beginning}*.json"))
 
 

