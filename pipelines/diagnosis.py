@@ -19,12 +19,13 @@ from pathlib import Path
 
 from pipelines.config import FileSource, Settings
 from pipelines.errors import ReasonmillError
+from pipelines.inference.checkpoint_files import why_unloadable
 from pipelines.inference.engine_flags import engine_version, is_cuda
 from pipelines.inference.engine_supervisor import read_state
 from pipelines.inference.session import model_folder, offered_policy
 from pipelines.lake import Lake
 from pipelines.night_report.alerts import alert_names, read_alert
-from pipelines.policies import adopted, broken_weights, newest_usable
+from pipelines.policies import adopted, newest_usable
 from pipelines.redaction import redacted
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -68,8 +69,8 @@ def _explained(check: "CheckFn", settings: Settings) -> Iterator[Finding]:
 def policy_findings(settings: Settings) -> Iterator[Finding]:
     """The model folder, and checkpoints of the watched folder that cannot be used."""
     folder = model_folder(settings.policy.model)
-    if (broken := broken_weights(folder)) is not None:
-        yield Finding("model", ERROR, broken, "write the weights again, or name another policy.model")
+    if (broken := why_unloadable(folder)) is not None:
+        yield Finding("model", ERROR, broken, "write the checkpoint again, or name another policy.model")
     else:
         yield Finding("model", OK, f"{settings.policy.model} in {folder}")
     if settings.schedule.policy_folder is None:

@@ -3,23 +3,23 @@
 `schedule.policy_folder` names a folder. It, or any folder in it, that holds a `config.json` is a checkpoint; the newest
 one that can be used becomes the policy, and what was chosen is written to the workspace's state. A night never changes
 its policy half-way: only what is written there counts, and it is written between nights (`adopt`). A checkpoint that
-cannot be used (no weights, a cut file, another tokenizer) is named with its reason; the one before it stays.
+cannot be used (no weights, a cut file, weights of another shape, another tokenizer) is named with its reason; the one
+before it stays.
 """
 
 import json
 import os
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.config import Settings
-from pipelines.errors import ModelFolderError
+from pipelines.inference.checkpoint_files import why_unloadable
 from pipelines.inference.session import model_folder
-from pipelines.inference.tokens import check_model_folder
 
 FILE = "policy.json"
-TOKENIZER_PARTS = ("model", "added_tokens", "pre_tokenizer", "normalizer")  # what decides which tokens a text becomes
+TOKENIZER_PARTS = ("model", "added_tokens", "pre_tokenizer", "normalizer", "post_processor")
+"""Parts of a tokenizer.json that decide which tokens a text becomes."""
 
 
 @dataclass(frozen=True)
@@ -98,43 +98,14 @@ def checkpoints(settings: Settings) -> list[Path]:
 
 def why_not(folder: Path, current: Path) -> str | None:
     """Why a checkpoint cannot follow the current policy; None where it can."""
-    try:
-        check_model_folder(folder)
-    except ModelFolderError as error:
-        return str(error)
-    if (broken := broken_weights(folder)) is not None:
-        return broken
+    if (reason := why_unloadable(folder)) is not None:
+        return reason
     if not _same_tokenizer(folder, current):
         return (
             f"The tokenizer of {folder} is not that of the policy in {current}: tokens, log-probabilities and critics "
             "of earlier nights would not fit. Name it as policy.model by hand if that is meant."
         )
     return None
-
-
-def broken_weights(folder: Path) -> str | None:
-    """The first weights file of a model folder that cannot be loaded, and why; None where headers and sizes agree."""
-    for file in sorted(folder.glob("*.safetensors")):
-        if (broken := _why_broken(file)) is not None:
-            return f"{file} cannot be loaded: {broken}."
-    return None
-
-
-def _why_broken(file: Path) -> str | None:
-    """What is wrong with a safetensors file, by its header; None where header and size agree."""
-    try:
-        size = file.stat().st_size
-        with open(file, "rb") as opened:
-            head = opened.read(8)
-            length = struct.unpack("<Q", head)[0] if len(head) == 8 else -1
-            if not 0 < length <= size - 8:
-                return f"it has {size:,} bytes and no header"
-            header = json.loads(opened.read(length))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        return f"its header cannot be read ({error})"
-    expected = 8 + length + max(ends, default=0)
-    return None if expected == size else f"it has {size:,} bytes and its header promises {expected:,}"
 
 
 def _same_tokenizer(folder: Path, current: Path) -> bool:
@@ -144,7 +115,11 @@ def _same_tokenizer(folder: Path, current: Path) -> bool:
             one, two = (json.loads(path.read_text(encoding="utf-8")) for path in (mine, other))
         except ValueError:
             return False
-        return all(one.get(part) == two.get(part) for part in TOKENIZER_PARTS)
+        if not (isinstance(one, dict) and isinstance(two, dict)):
+            return False
+        if any(one.get(part) != two.get(part) for part in TOKENIZER_PARTS):
+            return False
+        return _end_mark(folder) == _end_mark(current)
     names = {path.name for path in (*folder.iterdir(), *current.iterdir()) if path.name.startswith(("vocab", "merges"))}
     names |= {name for name in ("tokenizer.model", "spiece.model", "tekken.json") if (current / name).is_file()}
     return bool(names) and all(
@@ -152,3 +127,12 @@ def _same_tokenizer(folder: Path, current: Path) -> bool:
         and (folder / name).read_bytes() == (current / name).read_bytes()
         for name in names
     )  # fmt: skip
+
+
+def _end_mark(folder: Path) -> object:
+    """The token that ends an answer, as the tokenizer's configuration names it; None where it names none."""
+    file = folder / "tokenizer_config.json"
+    if not file.is_file():
+        return None
+    mark = json.loads(file.read_text(encoding="utf-8")).get("eos_token")
+    return mark.get("content") if isinstance(mark, dict) else mark

@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
 import shutil
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from pipelines.config import Settings
 from pipelines.inference.session import model_folder
@@ -78,6 +82,56 @@ def test_weights_that_are_no_safetensors_are_named(settings):
     (file,) = bad.glob("*.safetensors")
     file.write_bytes(b"\xff" * 64)
     assert "no header" in rejected_reason(settings, good)
+
+
+def edit(file: Path, **changes: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def rewrite(folder: Path, change: Callable[[dict], object]) -> None:
+    (file,) = folder.glob("*.safetensors")
+    weights = load_file(file)
+    change(weights)
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def cut_into_shards(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+
+
+NORM = "model.norm.weight"
+BREAKS = {
+    "holds list": lambda folder: (folder / "tokenizer.json").write_text("[]"),
+    "tokenizer_config.json cannot be read": lambda folder: (folder / "tokenizer_config.json").write_text("{"),
+    "generation_config.json cannot be read": lambda folder: (folder / "generation_config.json").write_text("?"),
+    "Unrecognized model": lambda folder: (folder / "config.json").write_text("{}"),
+    "does not recognize this architecture": lambda folder: edit(folder / "config.json", model_type="no_such"),
+    r"has shape \(.*128.*\), \(.*256.*\) is expected": lambda folder: edit(folder / "config.json", hidden_size=256),
+    "lack model.norm.weight": lambda folder: rewrite(folder, lambda weights: weights.pop(NORM)),
+    f"NaN or infinity in {NORM}": lambda folder: rewrite(folder, lambda weights: weights[NORM].fill_(float("nan"))),
+    "lacks model-00002-of-00002.safetensors": cut_into_shards,
+    "header cannot be read": lambda folder: (folder / "model.safetensors").write_bytes(struct.pack("<Q", 2) + b"[]"),
+}
+
+
+@pytest.mark.parametrize("said", BREAKS)
+def test_a_checkpoint_whose_files_do_not_fit_together_is_named_and_the_one_before_it_is_used(settings, said):
+    good, bad = checkpoint(settings, "good", 100), checkpoint(settings, "bad", 200)
+    BREAKS[said](bad)
+    os.utime(bad / "config.json", (200, 200))
+    assert re.search(said, rejected_reason(settings, good))
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [("tokenizer.json", {"post_processor": {"type": "ByteLevel"}}), ("tokenizer_config.json", {"eos_token": "<pad>"})],
+)
+def test_a_tokenizer_that_adds_or_ends_with_other_tokens_is_refused(settings, file, changes):
+    good, bad = checkpoint(settings, "good", 100), checkpoint(settings, "bad", 200)
+    edit(bad / file, **changes)
+    assert "tokenizer" in rejected_reason(settings, good)
 
 
 def test_another_tokenizer_is_refused(settings):
