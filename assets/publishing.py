@@ -3,11 +3,12 @@
 import dagster as dg
 import pyarrow as pa
 
+from assets.known_problems import require_problems
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.links import page_link
 from assets.resources import root_run_id, with_section
 from assets.specs import Pipeline, asset_traits
-from assets.writing import ENGINE, read_night
+from assets.writing import ENGINE, read_night, scan_night
 from pipelines.config import PublishingConfig, Settings
 from pipelines.datasets.manifest import RunInfo
 from pipelines.datasets.versions import PublishedVersion
@@ -65,8 +66,10 @@ def publishing_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         """One row per training example: the night's sets as an immutable folder with Parquet, card and manifest."""
         night = context.partition_key
         chosen = with_section(settings, publishing=pipeline_config(config, PublishingConfig))
-        models = models_of(read_night(lake, "rollouts", night), read_night(lake, "critics", night))
+        policies = scan_night(lake, "rollouts", night).to_table(columns=["policy_version"])
+        models = models_of(policies, read_night(lake, "critics", night))
         with lake.lease(f"published_version/{night}"):
+            require_problems(lake, night)
             run_info = RunInfo(engine=engine_of(lake, night), models=models, run_id=root_run_id(context))
             published = publish(chosen, lake, night, TRAINING_SETS, run_info)
             return dg.MaterializeResult(

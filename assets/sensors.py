@@ -126,6 +126,8 @@ def new_problem_files(settings: Settings) -> dg.SensorDefinition:
             return dg.SensorResult(cursor=stamp, skip_reason=dg.SkipReason(f"Watching {len(files)} files."))
         if stamp == context.cursor:
             return dg.SkipReason(f"None of {len(files)} files has changed.")
+        if is_busy(context.instance):  # the cursor stays, so the next look finds the change again
+            return dg.SkipReason("A run is under way; the problems are read when it has ended.")
         return dg.SensorResult(cursor=stamp, run_requests=[dg.RunRequest(run_key=stamp)])
 
     return sense

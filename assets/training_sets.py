@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.current_critic import current_critic_dep
+from assets.known_problems import require_problems
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.partitions import last_night_and_tonight
 from assets.resources import prompts_of
@@ -81,6 +82,7 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         """Puts tonight's training data into the trainers' own columns."""
         night = context.partition_key
         with lake.lease(f"training_sets/{night}"):
+            require_problems(lake, night)
             inputs = {
                 table: (scan_night if table in LARGE else read_night)(lake, table, night)
                 for table in (*INPUTS, *CRITIQUE_INPUTS, REPLAY)

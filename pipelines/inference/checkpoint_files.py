@@ -89,18 +89,19 @@ def _does_not_fit(folder: Path) -> str | None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
+    part = "The tokenizer"
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # progress bars
             AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            kind = type(AutoConfig.from_pretrained(folder, local_files_only=True))
-            if kind not in MODEL_FOR_CAUSAL_LM_MAPPING:
+            part = "The model"
+            if type(AutoConfig.from_pretrained(folder, local_files_only=True)) not in MODEL_FOR_CAUSAL_LM_MAPPING:
                 return None
             _, found = AutoModelForCausalLM.from_pretrained(
                 folder, device_map="meta", local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True
             )
     except Exception as error:  # noqa: BLE001  # whatever a model class makes of a foreign file
         words = str(error).strip() or type(error).__name__
-        return f"{folder} cannot be loaded: {words.splitlines()[0]}"
+        return f"{part} in {folder} cannot be loaded: {words.splitlines()[0]}"
     if mismatched := sorted(found["mismatched_keys"]):
         name, there, wanted = mismatched[0]
         return (

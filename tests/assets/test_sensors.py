@@ -53,7 +53,7 @@ def test_a_new_policy_is_taken_for_the_next_night_and_a_broken_one_alerts_once(t
     said = sensed(new_policy(settings)).skip_message
     assert "In force is" in said and "Not used" in said
     (alert,) = list_alerts(settings.state_dir)
-    assert alert.kind == "policy_rejected" and "tokenizer" in alert.reason
+    assert alert.kind == "policy_rejected" and "The tokenizer in" in alert.reason
     sensed(new_policy(settings))
     assert list_alerts(settings.state_dir) == [alert]  # the same moment: it was not told again
     shutil.rmtree(tmp_path / "new" / "bad")
@@ -85,6 +85,18 @@ def test_a_changed_problem_file_asks_for_one_run_that_reads_the_problems_again(t
     second = sensed(sensor, first.cursor)
     assert [request.run_key for request in second.run_requests] == [second.cursor]
     assert second.cursor != first.cursor
+
+
+def test_a_problem_file_that_changes_under_a_night_is_read_after_it(tmp_path):
+    settings = settings_of(tmp_path, problems={"sources": [{"kind": "jsonl", "path": "mine.jsonl"}]})
+    sensor = new_problem_files(settings)
+    cursor = sensed(sensor).cursor
+    (tmp_path / "mine.jsonl").write_text('{"question": "1+1", "answer": "2"}\n')
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.add_run(dg.DagsterRun(job_name="night", status=dg.DagsterRunStatus.STARTED))
+        assert "under way" in sensed(sensor, cursor, instance).skip_message
+        instance.report_run_failed(run)
+        assert len(sensed(sensor, cursor, instance).run_requests) == 1
 
 
 def test_generated_problems_need_no_sensor(tmp_path):
