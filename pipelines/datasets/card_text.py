@@ -209,8 +209,8 @@ def _contamination(manifest: Manifest) -> Iterator[str]:
     evaluation = sum(row["num_evaluation"] for row in found["by_problem"].values())
     yield (
         f"Rows of held-out problems: **{held_out:,}**; of frozen evaluation problems: **{evaluation:,}** (by problem,"
-        f" every row). Prompts that share {found['n']} words in a row with a test item (or all of a shorter one of at"
-        f" least {found['min_words']} words):"
+        f" every row).{_unknown(found['by_problem'])} Rows whose problem's statement shares {found['n']} words in a row"
+        f" with a test item (or all of a shorter one of at least {found['min_words']} words), or equals one:"
     )
     yield ""
     rows = []
@@ -224,10 +224,21 @@ def _contamination(manifest: Manifest) -> Iterator[str]:
             rows.append([names, f"`{name}`", f"{one['num_rows']:,}", f"{one['num_tested']:,}", hits])
     yield from _table(["tested against", "set", "rows", "tested", "found"], rows)
     yield (
-        "What is not tested is too short for the test, not clean. Words are runs of letters and digits: problems that"
-        " differ in signs alone (`7+2` and `7-2`) count as found."
+        "What is not tested is too short for the test and equals no test item; that does not make it clean. Words are"
+        " runs of letters and digits: long enough problems that differ in signs alone (`7+2` and `7-2`) count as found."
     )
     yield ""
+
+
+def _unknown(by_problem: Mapping[str, Mapping[str, int]]) -> str:
+    """A sentence on rows of which nobody knows whether their problem is held out; versions of earlier do not say."""
+    num_unknown = sum(row.get("num_unknown", 0) for row in by_problem.values())
+    if not num_unknown:
+        return ""
+    return (
+        f" The problems of **{num_unknown:,}** rows are not in the table of problems: whether those are held out is not"
+        " known, and what their own prompts say was tested."
+    )
 
 
 def _columns(manifest: Manifest) -> Iterator[str]:

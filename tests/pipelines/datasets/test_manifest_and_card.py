@@ -140,7 +140,37 @@ def test_the_certificate_says_how_many_rows_were_tested_and_how_many_share_words
     (test,) = certificate["by_words"]
     assert [(item["num_items"], item["num_too_short"]) for item in test["items"]] == [(2, 1)]
     assert test["sets"]["rl_groups"] == {"num_rows": 2, "num_tested": 1, "num_contaminated": 1}
-    assert certificate["by_problem"]["sft"] == {"num_held_out": 0, "num_evaluation": 0}
+    assert certificate["by_problem"]["sft"] == {"num_held_out": 0, "num_evaluation": 0, "num_unknown": 0}
+
+
+def test_the_statement_is_tested_and_not_the_template_round_it_and_rows_of_unknown_problems_are_counted(tmp_path):
+    """`<solve>` counts as a word: with it, five words would be a sixth, long enough and equal to nothing."""
+    settings = Settings(root=tmp_path)
+    lake = Lake(settings.lake_url)
+    short = "93+6-6-6-3"
+    problems = [{"problem_id": "p", "split": "train", "prompt": short, "is_evaluation": False},
+                {"problem_id": "h", "split": "held_out", "prompt": short, "is_evaluation": False},
+                {"problem_id": "l", "split": "held_out", "prompt": LONG, "is_evaluation": False}]  # fmt: skip
+    rows = {
+        "sft": [{"prompt": f"<solve>{text}", "problem_id": problem_id}
+                for text, problem_id in ((short, "p"), (short, "gone"), (LONG, "gone"), (LONG, None))],
+        "rl_groups": [{"problem_id": name, "prompt_token_ids": [1], "completion_token_ids": [2]}
+                      for name in ("p", "gone")],
+    }  # fmt: skip
+    lake.write("problems", rows_to_table("problems", problems), partition="all")
+    for name, of_set in rows.items():
+        lake.write(name, rows_to_table(name, [row | {"night": NIGHT} for row in of_set]), partition=NIGHT)
+    manifest = publish(settings, lake, NIGHT, list(rows), INFO).manifest
+    found = manifest["contamination"]
+    assert found["by_words"][0]["sets"] == {
+        "rl_groups": {"num_rows": 2, "num_tested": 1, "num_contaminated": 1},
+        "sft": {"num_rows": 4, "num_tested": 4, "num_contaminated": 3},  # of an unknown problem, its own prompt
+    }
+    assert found["by_problem"] == {
+        "rl_groups": {"num_held_out": 0, "num_evaluation": 0, "num_unknown": 1},
+        "sft": {"num_held_out": 0, "num_evaluation": 0, "num_unknown": 3},
+    }
+    assert "The problems of **4** rows are not in the table of problems" in card_text(manifest, "here")
 
 
 def test_a_benchmark_of_the_users_is_tested_too_and_one_that_is_not_there_stops_the_publication(tmp_path):
