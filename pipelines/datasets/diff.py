@@ -269,7 +269,7 @@ def ks_distance(old: np.ndarray, new: np.ndarray) -> float | None:
 
 def _settings(manifest: Mapping[str, object]) -> dict[str, object]:
     """The configuration without paths, which say where and not what."""
-    return {key: value for key, value in manifest["configuration"].items() if key != "paths"}
+    return {key: value for key, value in manifest.get("configuration", {}).items() if key != "paths"}
 
 
 def _provenance(manifest: Mapping[str, object]) -> dict[str, str]:

@@ -15,7 +15,15 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from pipelines.datasets.published import CARD, MANIFEST, PublishedVersion, card_problem, version_files
+from pipelines.datasets.published import (
+    CARD,
+    DIGEST,
+    MANIFEST,
+    PublishedVersion,
+    card_problem,
+    version_files,
+    with_digest,
+)
 from pipelines.errors import WorkspaceError
 from pipelines.redaction import redacted
 
@@ -84,6 +92,8 @@ def _contents(version: PublishedVersion, repository: str) -> dict[str, str | byt
         raise WorkspaceError(f"{told} Nothing was pushed; restore the card, or pull the version again.")
     shown = hub_card(card.decode(), repository, version.version).encode()
     manifest = dict(version.manifest) | {"card_sha256": hashlib.sha256(shown).hexdigest()}
+    if DIGEST in manifest:
+        manifest = with_digest(manifest)
     return contents | {CARD: shown, MANIFEST: json.dumps(manifest, indent=1, ensure_ascii=False).encode()}
 
 

@@ -322,7 +322,7 @@ def versions_with_model(store: DatasetStore, name: str, digest: str) -> list[Ver
     """The versions whose manifest names a model whose digest begins so: in a role, and by rows of each set."""
     uses = []
     for version in store.listing(name).versions:
-        for role, known in sorted(version.manifest["models"].items()):
+        for role, known in sorted(version.manifest.get("models", {}).items()):
             if any(one.startswith(digest) for one in str(known).split("+")):
                 uses.append(VersionUse(version.version, "", role, None))
         for name, entry in version.manifest["sets"].items():

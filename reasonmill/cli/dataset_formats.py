@@ -171,8 +171,12 @@ def _version(settings: "Settings", dataset: str) -> "PublishedVersion":
 
 def _with_template(form: "Format", version: "PublishedVersion", model: str | None, plain: bool) -> "Format":
     """Messages by the template of `model`, or of the version's own policy where that was asked in chat style."""
-    policy = version.manifest["configuration"]["policy"]
-    if not form.is_chat or plain or (model is None and policy["prompt_style"] != "chat"):
+    if not form.is_chat or plain:
+        return form
+    from pipelines.datasets.published import told
+
+    policy = told(version.manifest, "configuration").get("policy", {})
+    if model is None and policy.get("prompt_style") != "chat":
         return form
     from pipelines.datasets.formats import user_text_of
     from pipelines.inference.tokens import Tokenizer

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipelines.apply.target import write_lines
 from pipelines.datasets.formats.contract import Format
-from pipelines.datasets.published import PublishedVersion, set_entry
+from pipelines.datasets.published import PublishedVersion, set_entry, told
 from pipelines.datasets.splits import rows_in_split
 from pipelines.errors import FormatError
 from pipelines.lake import Lake, write_parquet_batches
@@ -155,7 +155,8 @@ def splices_of(version: PublishedVersion, lake: Lake | None) -> Iterator[pa.Tabl
 
     FormatError where the lake no longer holds the generation that stood beside the version.
     """
-    night, at_version = str(version.manifest["night"]), version.manifest["upstream_generations"].get(SPLICES)
+    night = str(told(version.manifest, "night"))
+    at_version = told(version.manifest, "upstream_generations").get(SPLICES)
     now = lake.generation(SPLICES, night) if lake is not None else None
     if at_version is None or now != at_version:
         raise FormatError(
