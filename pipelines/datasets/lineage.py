@@ -109,6 +109,9 @@ class Tracer:
         if table == "critiques":
             rows = self._rows("critiques", row_id=row_id, night=night)
             return self._with_rollout(self._critique(rows[0]), rows)
+        if table == "verdicts":
+            rows = self._rows("verdict", row_id=row_id, night=night)
+            return self._with_rollout(_verdict(rows[0]), rows)
         if table == "refinements":
             rows = self._rows("refinements", row_id=row_id, night=night)
             return self._with_rollout(self._refinement(rows[0]), rows)
@@ -289,7 +292,9 @@ def _decision(row: Row) -> Origin:
 
 
 def _verdict(row: Row) -> Origin:
-    return Origin("verdict", "", facts_of(row, ("verdict", "confidence", "first_error_step", "num_agents", "error")))
+    """The aggregate; its id is that of the final critique, which refinements name."""
+    names = ("verdict", "confidence", "first_error_step", "num_agents", "text", "error")
+    return Origin("verdict", row["critique_id"] or "", facts_of(row, names))
 
 
 def _review(row: Row) -> Origin:
