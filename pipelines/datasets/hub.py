@@ -29,7 +29,7 @@ from pipelines.redaction import redacted
 
 KIND = "dataset"
 KEPT = (".gitattributes",)  # files of the repository's own that a push leaves
-PATH_LINE = re.compile(r'^path = ".*"$', re.MULTILINE)
+PATH_LINE = re.compile(r'^path = "[^"]*"(  #.*)?$', re.MULTILINE)
 PLAIN_READ = 'pyarrow.dataset.dataset(f"{path}/'
 
 
