@@ -59,7 +59,7 @@ LOADING = {
 rows = load_dataset(path, "sft", split="train").select_columns(["prompt", "completion"])
 SFTTrainer(model="your/model", train_dataset=rows, args=SFTConfig(output_dir="sft")).train()""",
     "stepwise": """rows = load_dataset(path, "stepwise", split="train")
-row = rows.select_columns(["prompt", "completions", "labels"])[0]  # as TRL names them; none of the trainers of trl 1.16 reads steps
+row = rows.select_columns(["prompt", "completions", "labels"])[0]  # TRL's names; trl 1.16 trains on no steps
 # a process reward model reads prompt and steps, and says after each step whether it is right:
 #   loss = cross_entropy(logits at the last token of each step, labels)
 print(row["prompt"], list(zip(row["completions"], row["labels"])))""",

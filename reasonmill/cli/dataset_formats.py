@@ -164,7 +164,7 @@ def _file_in(target: Path) -> Path:
 def _version(settings: "Settings", dataset: str) -> "PublishedVersion":
     from pipelines.datasets.versions import MANIFEST, read_version, resolve, split_spec
 
-    if (Path(dataset).expanduser() / MANIFEST).is_file():
+    if "/" in dataset or (Path(dataset) / MANIFEST).is_file():
         return read_version(dataset)
     return resolve(settings.datasets_url, *split_spec(dataset))
 

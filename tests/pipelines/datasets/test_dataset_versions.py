@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pipelines.datasets.lineage import versions_with_model
 from pipelines.datasets.published import manifest_digest, parse_manifest, read_version
 from pipelines.datasets.rebuild import check_source
 from pipelines.datasets.versions import DatasetStore, list_versions, split_spec
-from pipelines.errors import PartitionBusyError, WorkspaceError
+from pipelines.errors import DatasetWarning, PartitionBusyError, WorkspaceError
 from pipelines.leases import hold_lease
 from pipelines.redaction import redacted
 
@@ -34,8 +35,9 @@ def test_a_store_knows_its_datasets_and_near_names(tmp_path):
     store, _ = publish_nights(tmp_path, NIGHTS[:1])
     (Path(store.root) / "no_dataset").mkdir()
     assert store.names() == ["tiny"]
-    with pytest.raises(WorkspaceError, match="'tinny'.*Of the datasets there: did you mean tiny"):
-        store.resolve("tinny")
+    for version in ("latest", "prod"):
+        with pytest.raises(WorkspaceError, match="There is no dataset 'tinny' in .*; did you mean tiny"):
+            store.resolve("tinny", version)
     with pytest.raises(WorkspaceError, match="'../tiny' cannot name a dataset"):
         store.resolve("../tiny")
 
@@ -100,6 +102,9 @@ def test_a_pin_rolls_back_through_all_that_were_pinned_and_not_back_to_where_it_
     assert store.rollback("tiny", pin="prod").version == b
     with pytest.raises(WorkspaceError, match="did you mean prod"):
         store.rollback("tiny", pin="prood")
+    store.unpin("tiny", "prod")
+    with pytest.raises(WorkspaceError, match="tiny has no pin 'prod'; it has no pins."):
+        store.rollback("tiny", pin="prod")
 
 
 @pytest.mark.parametrize("pin", ["latest", "tiny-2026", "../x", "", "a b", ".hidden"])
@@ -304,8 +309,17 @@ def test_a_damaged_version_is_named_while_the_others_stay_readable(tmp_path):
 def test_a_version_that_was_copied_or_renamed_in_the_store_is_not_listed_as_another(tmp_path):
     store, made = publish_nights(tmp_path, NIGHTS[:1])
     folder = Path(store.root, "tiny")
-    (folder / made[0]).rename(folder / "tiny-mine")
-    assert "was renamed or copied" in store.listing("tiny").damaged["tiny-mine"]
+    shutil.copytree(folder / made[0], folder / "tiny-mine")
+    assert "was renamed or copied" in store.listing("tiny").misplaced["tiny-mine"]
+    assert [one.version for one in list_versions(store.root, "tiny")] == made
+    with pytest.warns(DatasetWarning, match="tiny-mine holds the version"):
+        assert store.resolve("tiny").version == made[0]
+    with pytest.raises(WorkspaceError, match="tiny-mine holds the version"):
+        store.resolve("tiny", "tiny-mine")
+    assert store.delete("tiny", "tiny-mine") == "tiny-mine"
+    (folder / made[0]).rename(folder / "tiny-other")
+    with pytest.warns(DatasetWarning), pytest.raises(WorkspaceError, match="There is no version of the dataset 'tiny'"):
+        store.resolve("tiny")
 
 
 # publishing: the same rows, the same bytes --------------------------------------------------------
