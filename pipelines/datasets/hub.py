@@ -15,15 +15,7 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from pipelines.datasets.published import (
-    CARD,
-    DIGEST,
-    MANIFEST,
-    PublishedVersion,
-    card_problem,
-    version_files,
-    with_digest,
-)
+from pipelines.datasets.published import CARD, CARD_HERE, MANIFEST, PublishedVersion, card_problem, version_files
 from pipelines.errors import WorkspaceError
 from pipelines.redaction import redacted
 
@@ -91,9 +83,7 @@ def _contents(version: PublishedVersion, repository: str) -> dict[str, str | byt
         told = problem if card is not None else f"{version.path / CARD} is missing."
         raise WorkspaceError(f"{told} Nothing was pushed; restore the card, or pull the version again.")
     shown = hub_card(card.decode(), repository, version.version).encode()
-    manifest = dict(version.manifest) | {"card_sha256": hashlib.sha256(shown).hexdigest()}
-    if DIGEST in manifest:
-        manifest = with_digest(manifest)
+    manifest = dict(version.manifest) | {CARD_HERE: hashlib.sha256(shown).hexdigest()}
     return contents | {CARD: shown, MANIFEST: json.dumps(manifest, indent=1, ensure_ascii=False).encode()}
 
 

@@ -6,8 +6,9 @@ installed.
 Invariants
 - A file named by a manifest lies inside the version's folder: names made of letters, digits, `.`, `_` and `-`, joined
   by `/`, none of them hidden or `..`. Anything else is refused before a byte is read or written.
-- `content_sha256` is computed again from the sets, and `manifest_sha256` from the whole manifest, so that one that was
-  edited is no version. Versions of format 1 were published without `manifest_sha256` and are read as they are.
+- `content_sha256` is computed again from the sets, and `manifest_sha256` from the whole manifest as it was published,
+  so that one that was edited is no version. What pulling and pushing add (`pulled_sets`, `card_here_sha256`) is no part
+  of it: it stays the same wherever a version goes. Versions of format 1 were published without it and can be read.
 - Every field has the kind of value that readers rely on, or is missing (older versions say less): `told` names it then.
 - User names, passwords and query values of a URL never reach a message (`redacted`).
 """
@@ -28,10 +29,11 @@ PULLED_SETS = "pulled_sets"  # in the manifest of a pulled folder that lacks set
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 FILE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+CARD_HERE = "card_here_sha256"  # of the folder's card where that is not the published one: of fewer sets, or of a hub
 DIGEST = "manifest_sha256"
 OBJECTS = ("filters", "contamination", "generated", "upstream_generations", "earlier_generations", "models", "critic",
            "stack", "seeds", "configuration")  # fmt: skip
-TEXTS = ("name", "night", "engine", "code_digest", "run_id", "card_sha256")
+TEXTS = ("name", "night", "engine", "code_digest", "run_id", "card_sha256", CARD_HERE)
 VALUE_CHARS = 60  # of a wrong value that a message shows
 
 
@@ -108,14 +110,15 @@ def parse_manifest(data: bytes, where: str) -> Mapping[str, object]:
 
 
 def with_digest(manifest: Mapping[str, object]) -> dict[str, object]:
-    """The manifest with `manifest_sha256` over all of it: what is written, and written again after a change."""
-    return {key: value for key, value in manifest.items() if key != DIGEST} | {DIGEST: manifest_digest(manifest)}
+    """The manifest with `manifest_sha256` over all of it, as it is published."""
+    return dict(manifest) | {DIGEST: manifest_digest(manifest)}
 
 
 def manifest_digest(manifest: Mapping[str, object]) -> str:
-    """SHA-256 over the manifest without `manifest_sha256`, as JSON with sorted keys and no space."""
-    rest = {key: value for key, value in manifest.items() if key != DIGEST}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """SHA-256 over the manifest as it was published, without `manifest_sha256`: JSON with sorted keys and no spaces."""
+    rest = {key: value for key, value in manifest.items() if key not in (DIGEST, PULLED_SETS, CARD_HERE)}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def told(manifest: Mapping[str, object], field: str) -> object:
@@ -157,9 +160,14 @@ def set_entry(version: PublishedVersion, name: str) -> Mapping[str, object]:
     return sets[name]
 
 
+def card_digest(manifest: Mapping[str, object]) -> str | None:
+    """SHA-256 of the card that the folder should have; None where that was never recorded."""
+    return manifest.get(CARD_HERE, manifest.get("card_sha256"))
+
+
 def card_problem(manifest: Mapping[str, object], card: bytes | None) -> str | None:
     """A sentence where the card is not the one that was published; None where it is, or was never recorded."""
-    expected = manifest.get("card_sha256")
+    expected = card_digest(manifest)
     if expected is None:
         return None
     data = "The data are untouched by that: their checksums are in manifest.json."

@@ -28,16 +28,16 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.datasets.published import (
     CARD,
-    DIGEST,
+    CARD_HERE,
     MANIFEST,
     PULLED_SETS,
     PublishedVersion,
     VersionFile,
+    card_digest,
     card_problem,
     read_version,
     set_entry,
     version_files,
-    with_digest,
 )
 from pipelines.datasets.versions import LATEST, DatasetStore, store_failures, write_bytes
 from pipelines.errors import PartitionBusyError, WorkspaceError
@@ -164,7 +164,7 @@ def _kept_files(folder: Path, files: Sequence[VersionFile], is_version: bool) ->
 def _check_card(there: PublishedVersion, pulled: Sequence[bytes | None]) -> None:
     """WorkspaceError where the folder's card is neither the one that was pulled nor one of those pulled now."""
     path = Path(there.path, CARD)
-    expected, found = there.manifest.get("card_sha256"), _digest_of(path)
+    expected, found = card_digest(there.manifest), _digest_of(path)
     if found in (None, expected) or path.read_bytes() in pulled:
         return
     raise WorkspaceError(
@@ -300,11 +300,8 @@ def _as_pulled(
     reduced = None if card is None else card_of_sets(card.decode("utf-8", "replace"), wanted).encode()
     changes = {PULLED_SETS: list(wanted)}
     if reduced is not None and card_problem(found.manifest, card) is None and "card_sha256" in found.manifest:
-        changes["card_sha256"] = hashlib.sha256(reduced).hexdigest()
-    changed = {**found.manifest, **changes}
-    if DIGEST in changed:  # a manifest that was published without one is not vouched for here
-        changed = with_digest(changed)
-    return json.dumps(changed, indent=1, ensure_ascii=False).encode(), reduced
+        changes[CARD_HERE] = hashlib.sha256(reduced).hexdigest()
+    return json.dumps({**found.manifest, **changes}, indent=1, ensure_ascii=False).encode(), reduced
 
 
 def card_of_sets(card: str, sets: Mapping[str, None]) -> str:
