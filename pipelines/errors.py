@@ -48,3 +48,7 @@ class ApplyError(ReasonmillError):
 
 class FormatError(ReasonmillError):
     """A published set that cannot be given in the wanted format, mixture or splits."""
+
+
+class DatasetWarning(UserWarning):
+    """Something in a folder of datasets that is passed over; the command line prints the sentence alone."""

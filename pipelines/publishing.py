@@ -32,7 +32,7 @@ from pipelines.config import Settings
 from pipelines.datasets.card import SPLIT, card
 from pipelines.datasets.figures import draw_overview
 from pipelines.datasets.manifest import RunInfo, content_digest, manifest_of
-from pipelines.datasets.published import CARD
+from pipelines.datasets.published import CARD, with_digest
 from pipelines.datasets.token_counts import SetTokens, token_counters
 from pipelines.datasets.versions import (
     BUILDING,
@@ -105,8 +105,7 @@ def publish(
         version = f"{config.name}-{night}-{digest[:DIGEST_LENGTH]}"
         published = store.find(config.name, version)
         if published is None:
-            where = f"{store.shown}/{config.name}/{version}"
-            _describe(settings, lake, night, version, digest, written, files, run_info or RunInfo(), where, building)
+            _describe(settings, lake, night, version, digest, written, files, run_info or RunInfo(), building)
             published = store.add(building, config.name, version)
     store.remove_old(config.name, config.keep, just_made=version)
     return published
@@ -121,14 +120,13 @@ def _describe(
     written: Mapping[str, WrittenSet],
     files: Mapping[str, Sequence[FileEntry]],
     run_info: RunInfo,
-    where: str,
     building: Path,
 ) -> None:
-    """Writes the card, then the manifest, which knows the card's digest."""
+    """Writes the card, then the manifest, which knows the digests of the card and of itself."""
     described = manifest_of(settings, lake, night, version, digest, written, files, run_info)
     described["files"] = [draw_overview(lake, night, described, building)]
-    text = card(described, written, settings.publishing.license, where).encode()
-    described = _without_credentials(described) | {"card_sha256": hashlib.sha256(text).hexdigest()}
+    text = card(described, written, settings.publishing.license).encode()
+    described = with_digest(_without_credentials(described) | {"card_sha256": hashlib.sha256(text).hexdigest()})
     _write(building / CARD, text)
     _write(building / MANIFEST, json.dumps(described, indent=1, ensure_ascii=False).encode())
 

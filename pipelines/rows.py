@@ -28,6 +28,8 @@ def schema_of(table: str) -> pa.Schema:
 def near_names(name: str, names: Iterable[str]) -> str:
     """A phrase with the names that look like `name`, or with all of them where none does."""
     names = list(names)
+    if not names:
+        return "there are none."
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     return f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}."
 

@@ -14,9 +14,12 @@ Datasets need pyarrow and fsspec only (`s3://` needs s3fs as well); polars, Duck
 a workspace are loaded when they are asked for. `scan` and `query` read a workspace and need its whole environment.
 """
 
+import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
@@ -25,7 +28,7 @@ import pyarrow.fs
 
 from pipelines.datasets.published import MANIFEST, PublishedVersion, read_version, set_entry
 from pipelines.datasets.pull import ProgressFn, pull_version
-from pipelines.datasets.reading import Batches, Order
+from pipelines.datasets.reading import Batches, Order, check_readable
 from pipelines.datasets.versions import LATEST, DatasetStore, split_spec
 from pipelines.errors import WorkspaceError
 from pipelines.redaction import redacted
@@ -72,23 +75,32 @@ def open(
 ) -> Opened:
     """A set without copying it: a pyarrow dataset over memory-mapped files, a DuckDB relation or a polars LazyFrame.
 
-    `name_or_path`: a pulled folder, or `name@version` in `source`, which is then read where it lies.
+    `name_or_path`: a pulled folder, or `name@version` in `source`, which is then read where it lies. WorkspaceError
+    where a file is missing or cut short, or the format's package is not installed.
     """
     if format not in OPENERS:
         raise WorkspaceError(f"format is {format!r}, but must be one of {', '.join(OPENERS)}.")
-    return OPENERS[format](*_files(name_or_path, set_name, source)[:2])
+    filesystem, paths, found = _files(name_or_path, set_name, source)
+    _check(filesystem, paths, found, set_name)
+    return OPENERS[format](filesystem, paths)
 
 
 def load(
     name_or_path: str | Path, set_name: str, source: str | Path | None = None, cache_dir: str | None = None
 ) -> "datasets.Dataset":
     """A set of a folder through `datasets.load_dataset`: by its files, whose changes its cache notices."""
-    from datasets import load_dataset
-
+    library = _imported("datasets", "load")
     filesystem, paths, found = _files(name_or_path, set_name, source)
     if not isinstance(filesystem, pyarrow.fs.LocalFileSystem):
         raise WorkspaceError(f"{redacted(found.path)} is not on this machine; pull it first, then load that folder.")
-    return load_dataset("parquet", data_files={"train": paths}, split="train", cache_dir=cache_dir)
+    _check(filesystem, paths, found, set_name)
+    try:
+        return library.load_dataset("parquet", data_files={"train": paths}, split="train", cache_dir=cache_dir)
+    except library.exceptions.DatasetGenerationError as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise WorkspaceError(
+            f"The set {set_name!r} of {found.path} cannot be read: {reason}. Pull the version again."
+        ) from error
 
 
 def batches(
@@ -114,6 +126,20 @@ def batches(
     order = Order(seed, num_epochs, rank, world_size, is_even)
     digest = str(found.manifest["content_sha256"])
     return Batches(filesystem, paths, digest, set_name, order, batch_size, columns, state)
+
+
+def _check(filesystem: pyarrow.fs.FileSystem, paths: list[str], found: PublishedVersion, set_name: str) -> None:
+    check_readable(filesystem, paths, [file["num_bytes"] for file in set_entry(found, set_name)["files"]])
+
+
+def _imported(package: str, what: str) -> ModuleType:
+    """A package that the light client does not bring; WorkspaceError where it is not installed."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise WorkspaceError(
+            f"{what} needs the package {error.name}, which is not installed here: `pip install {package}`."
+        ) from error
 
 
 def _store(source: str | Path | None) -> DatasetStore:
@@ -153,8 +179,7 @@ def _as_arrow(filesystem: pyarrow.fs.FileSystem, paths: list[str]) -> pyarrow.da
 
 
 def _as_duckdb(filesystem: pyarrow.fs.FileSystem, paths: list[str]) -> "duckdb.DuckDBPyRelation":
-    import duckdb
-
+    duckdb = _imported("duckdb", 'format="duckdb"')
     connection = duckdb.connect()  # lives as long as the relation
     if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
         return connection.read_parquet(paths)
@@ -162,8 +187,7 @@ def _as_duckdb(filesystem: pyarrow.fs.FileSystem, paths: list[str]) -> "duckdb.D
 
 
 def _as_polars(filesystem: pyarrow.fs.FileSystem, paths: list[str]) -> "polars.LazyFrame":
-    import polars
-
+    polars = _imported("polars", 'format="polars"')
     if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
         return polars.scan_parquet(paths, glob=False)
     return polars.scan_pyarrow_dataset(_as_arrow(filesystem, paths))
@@ -181,12 +205,14 @@ def scan(table: str, workspace: str | Path | None = None) -> "polars.LazyFrame":
     `workspace` is the workspace folder or its `reasonmill.toml`; None looks for it as the command line does.
     Raises LakeError, with near names, where there is no such table.
     """
-    return open_lake(workspace).scan(table)
+    with _whole_environment():
+        return open_lake(workspace).scan(table)
 
 
 def query(sql: str, /, workspace: str | Path | None = None, **params: object) -> "pa.Table":
     """The rows of one DuckDB query over all tables; `params` fill `$name` in it. Raises QueryError for bad SQL."""
-    from pipelines.warehouse import Warehouse
+    with _whole_environment():
+        from pipelines.warehouse import Warehouse
 
     with Warehouse(open_lake(workspace)) as warehouse:
         return warehouse.query(sql, **params)
@@ -194,8 +220,9 @@ def query(sql: str, /, workspace: str | Path | None = None, **params: object) ->
 
 def open_lake(workspace: str | Path | None = None) -> "Lake":
     """The lake of a workspace; ConfigError where its configuration cannot be read."""
-    from pipelines.config import CONFIG_NAME, Settings, load_settings
-    from pipelines.lake import Lake
+    with _whole_environment():
+        from pipelines.config import CONFIG_NAME, Settings, load_settings
+        from pipelines.lake import Lake
 
     path = Path(workspace).expanduser() if workspace is not None else None
     if path is not None and path.is_dir():
@@ -204,3 +231,15 @@ def open_lake(workspace: str | Path | None = None) -> "Lake":
             return Lake(defaults.lake_url)  # a workspace that was made without a file of its own
         path = path / CONFIG_NAME
     return Lake(load_settings(path).lake_url)
+
+
+@contextmanager
+def _whole_environment() -> Iterator[None]:
+    """A package that is missing as an explained error: the light client alone reads no workspace."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise WorkspaceError(
+            f"Reading the tables of a workspace needs the package {error.name}, which is not installed here: this is"
+            " the light client, for datasets. Use the project's own environment, as `make install` makes it."
+        ) from error

@@ -2,8 +2,9 @@
 
 After `normal_text.OVERLAP_RULE` a text is contaminated when it shares n words in a row (n = 13) with a test item.
 Shorter texts have a fallback, down to `min_words`: a test item of m < n words counts as found where a text holds all of
-it, and a text of m < n words where all of it stands in a test item. What is shorter still is not tested, and is counted
-as such: `is_tested` is false, and the row is kept.
+it, and a text of m < n words where all of it stands in a test item. What is shorter still is found where it equals a
+test item after `normal_text.DUPLICATES_RULE`, which keeps signs (a short problem is little more than its signs); else
+it is not tested, and is counted as such: `is_tested` is false, and the row is kept.
 
 Degenerate cases: a text that is null or without a letter or digit has the reason `no_text`; a benchmark without an item
 that can be tested is an error, since a certificate about nothing would look like one.
@@ -11,7 +12,7 @@ that can be tested is an error, since a certificate about nothing would look lik
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from pydantic import Field, model_validator
 
 from pipelines.config import Section
 from pipelines.curation import DECISION, Column, Curation
-from pipelines.duplicates.normal_text import OVERLAP_RULE, bare_texts
+from pipelines.duplicates.normal_text import OVERLAP_RULE, bare_texts, normal_texts
 from pipelines.duplicates.shingles import Bytes, chunks, shingles_of
 from pipelines.errors import SourceError
 from pipelines.trees.fields import Place, json_lines, text_in
@@ -55,7 +56,7 @@ class TestedFile:
     name: str  # last part of its path
     sha256: str
     num_items: int
-    num_too_short: int  # items that could not be tested
+    num_too_short: int  # items that only an equal text is found by
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Benchmark:
     names: tuple[str, ...]  # of the items: file:line
     texts: Bytes  # normalised items of at least `min_words` words
     num_words: np.ndarray
+    short: Mapping[str, str]  # shorter items as DUPLICATES_RULE has them, and their names
 
 
 WRITES = pa.schema(
@@ -140,10 +142,14 @@ def overlaps(table: pa.Table, benchmark: Benchmark, params: ContaminationParams)
     is_tested[tested] = True
     counts, totals, named = (np.zeros(table.num_rows, np.int64) for _ in range(3))
     counts[tested], totals[tested], named[tested] = matches, sequences, items
+    equal_to = _equal_items(table["text"], (num_words > 0) & (num_words < params.min_words), benchmark)
+    is_equal = equal_to.is_valid().to_numpy(zero_copy_only=False)
+    is_tested, counts[is_equal], totals[is_equal] = is_tested | is_equal, 1, 1
     reasons = np.where(counts > 0, "benchmark_overlap", np.where(num_words == 0, "no_text", None))
     score = np.divide(np.minimum(counts, totals), totals, out=np.full(len(totals), np.nan), where=totals > 0)
     reason = pa.array(reasons, pa.string())
-    item_names = pa.array(benchmark.names, pa.string()).take(pa.array(named, mask=counts == 0))
+    item_names = pa.array(benchmark.names, pa.string()).take(pa.array(named, mask=(counts == 0) | is_equal))
+    item_names = pc.coalesce(item_names, equal_to)
     columns = [
         table["position"], pc.is_null(reason), reason, pa.array(score, mask=np.isnan(score)), pa.array(is_tested),
         pa.array(counts, mask=~is_tested), pa.array(totals, mask=~is_tested), item_names,
@@ -151,9 +157,17 @@ def overlaps(table: pa.Table, benchmark: Benchmark, params: ContaminationParams)
     return pa.table(columns, names=["position", *WRITES.names]).cast(pa.schema([("position", pa.int64()), *WRITES]))
 
 
+def _equal_items(texts: pa.ChunkedArray, is_short: np.ndarray, benchmark: Benchmark) -> pa.Array:
+    """The name of the test item that a short text equals; null for long texts and for those that equal none."""
+    normal = pc.if_else(pa.array(is_short), normal_texts(texts), None)
+    places = pc.index_in(normal, value_set=pa.array(list(benchmark.short), pa.large_string()), skip_nulls=True)
+    return pa.array(list(benchmark.short.values()), pa.string()).take(places)
+
+
 def read_benchmark(params: ContaminationParams) -> Benchmark:
     """The test items of all files; SourceError where a file cannot be read or holds nothing that can be tested."""
     files, names, texts = [], [], []
+    short: dict[str, str] = {}
     for path in map(Path, params.benchmark):
         items = list(_items(path, params.field))
         normal = pc.fill_null(bare_texts(pa.array([text for text, _ in items], pa.string())), "")
@@ -165,9 +179,10 @@ def read_benchmark(params: ContaminationParams) -> Benchmark:
             )
         files.append(TestedFile(path.name, _sha256(path), len(items), int((~is_long).sum())))
         names += [name for (_, name), long in zip(items, is_long, strict=True) if long]
+        short = _short_items(items, is_long) | short
         texts.append(normal.filter(pa.array(is_long)))
     together = pa.concat_arrays(texts)
-    return Benchmark(tuple(files), tuple(names), Bytes.of(together), _num_words(together))
+    return Benchmark(tuple(files), tuple(names), Bytes.of(together), _num_words(together), short)
 
 
 def benchmark_of(name: str, sha256: str, items: Sequence[tuple[str, str]], params: ContaminationParams) -> Benchmark:
@@ -177,7 +192,14 @@ def benchmark_of(name: str, sha256: str, items: Sequence[tuple[str, str]], param
     texts = normal.filter(pa.array(is_long))
     names = tuple(item for (_, item), long in zip(items, is_long, strict=True) if long)
     files = (TestedFile(name, sha256, len(items), int((~is_long).sum())),)
-    return Benchmark(files, names, Bytes.of(texts), _num_words(texts))
+    return Benchmark(files, names, Bytes.of(texts), _num_words(texts), _short_items(items, is_long))
+
+
+def _short_items(items: Sequence[tuple[str, str]], is_long: np.ndarray) -> dict[str, str]:
+    """Normalised text -> name of the items that are too short to be searched for; of equal ones the first."""
+    short = [item for item, long in zip(items, is_long, strict=True) if not long]
+    normal = normal_texts(pa.array([text for text, _ in short], pa.string())).to_pylist()
+    return dict(reversed([(text, name) for text, (_, name) in zip(normal, short, strict=True)]))
 
 
 def _items(path: Path, field: str) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """The card of a dataset version: YAML that `datasets` reads, then what a person wants to know."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pyarrow as pa
 import yaml
@@ -9,7 +8,7 @@ import yaml
 from pipelines.datasets.card_text import SPLIT, card_text
 
 
-def card(manifest: Mapping[str, object], tables: Mapping[str, pa.Table], licence: str, path: Path) -> str:
+def card(manifest: Mapping[str, object], tables: Mapping[str, pa.Table], licence: str) -> str:
     """The dataset card: YAML that `load_dataset` reads, then what a reader wants to know."""
     version = str(manifest["version"])
     front = {
@@ -29,7 +28,7 @@ def card(manifest: Mapping[str, object], tables: Mapping[str, pa.Table], licence
     }
     front["configs"][0]["default"] = True
     yaml_text = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
-    return f"---\n{yaml_text}---\n\n{card_text(manifest, path)}"
+    return f"---\n{yaml_text}---\n\n{card_text(manifest)}"
 
 
 def _dataset_info(name: str, table: pa.Table, entry: Mapping[str, object]) -> dict[str, object]:

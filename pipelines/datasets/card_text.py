@@ -58,6 +58,11 @@ LOADING = {
 
 rows = load_dataset(path, "sft", split="train").select_columns(["prompt", "completion"])
 SFTTrainer(model="your/model", train_dataset=rows, args=SFTConfig(output_dir="sft")).train()""",
+    "stepwise": """rows = load_dataset(path, "stepwise", split="train")
+row = rows.select_columns(["prompt", "completions", "labels"])[0]  # TRL's names; trl 1.16 trains on no steps
+# a process reward model reads prompt and steps, and says after each step whether it is right:
+#   loss = cross_entropy(logits at the last token of each step, labels)
+print(row["prompt"], list(zip(row["completions"], row["labels"])))""",
     "preference": """from trl import DPOConfig, DPOTrainer
 
 rows = load_dataset(path, "preference", split="train").select_columns(["prompt", "chosen", "rejected"])
@@ -78,18 +83,27 @@ print(row["completion_token_ids"], row["behaviour_logprobs"], row["advantage"], 
 }
 TITLES = {
     "sft": "TRL, supervised (SFT)", "preference": "TRL, preferences (DPO)", "prompts": "TRL, online (GRPO)",
-    "rl_groups": "plain PyTorch, offline groups",
+    "rl_groups": "plain PyTorch, offline groups", "stepwise": "steps with labels (process reward models)",
 }  # fmt: skip
-EXPORTS = (("prompts", "verl", "verl_rl"), ("sft", "OpenRLHF, supervised", "openrlhf_sft"),
+EXPORTED = {
+    "trl_unpaired": """from datasets import load_dataset
+from trl import KTOConfig, KTOTrainer
+
+rows = load_dataset("parquet", data_files="trl_unpaired.parquet", split="train")
+rows = rows.select_columns(["prompt", "completion", "label"])
+KTOTrainer(model="your/model", train_dataset=rows, args=KTOConfig(output_dir="kto")).train()""",
+}
+EXPORTS = (("preference", "TRL, unpaired (KTO)", "trl_unpaired"),
+           ("prompts", "verl", "verl_rl"), ("sft", "OpenRLHF, supervised", "openrlhf_sft"),
            ("preference", "OpenRLHF, preferences", "openrlhf_preference"))  # fmt: skip
 
 
-def card_text(manifest: Manifest, where: object) -> str:
-    """The card below its YAML; `where` is the folder or URL of the version."""
+def card_text(manifest: Manifest) -> str:
+    """The card below its YAML; it travels with the folder, so it says nowhere where that lies."""
     parts = [
         *_head(manifest),
         *_sets(manifest),
-        *_loading(manifest, where),
+        *_loading(manifest),
         *_making(manifest),
         *_filters(manifest),
         *_contamination(manifest),
@@ -135,11 +149,11 @@ def _tokens(entry: Mapping[str, object]) -> str:
     return f"{tokens['num_prompt_tokens']:,} + {tokens['num_completion_tokens']:,}"
 
 
-def _loading(manifest: Manifest, where: object) -> Iterator[str]:
+def _loading(manifest: Manifest) -> Iterator[str]:
     sets = manifest["sets"]
     first = next(iter(sets))
     yield from ["## Load", "", "```python", "from datasets import load_dataset", ""]
-    yield f"path = {json.dumps(str(where))}"
+    yield f"path = {json.dumps(str(manifest['version']))}  # where this folder lies; keep its name"
     yield f'{first} = load_dataset(path, "{first}", split="{SPLIT}")'
     yield from ["```", ""]
     for name, title in TITLES.items():
@@ -151,6 +165,8 @@ def _loading(manifest: Manifest, where: object) -> Iterator[str]:
             spec = f"{manifest['name']}@{manifest['version']}"
             yield f"reasonmill datasets export {spec} --format {export} --to {export}.parquet"
             yield from ["```", ""]
+            if export in EXPORTED:
+                yield from ["```python", EXPORTED[export], "```", ""]
     yield from ["**Without any trainer**: the files are plain Parquet.", "", "```python", "import pyarrow.dataset", ""]
     yield f'rows = pyarrow.dataset.dataset(f"{{path}}/{first}", format="parquet").to_table()'
     yield from ["```", ""]
@@ -209,8 +225,8 @@ def _contamination(manifest: Manifest) -> Iterator[str]:
     evaluation = sum(row["num_evaluation"] for row in found["by_problem"].values())
     yield (
         f"Rows of held-out problems: **{held_out:,}**; of frozen evaluation problems: **{evaluation:,}** (by problem,"
-        f" every row). Prompts that share {found['n']} words in a row with a test item (or all of a shorter one of at"
-        f" least {found['min_words']} words):"
+        f" every row).{_unknown(found['by_problem'])} Rows whose problem's statement shares {found['n']} words in a row"
+        f" with a test item (or all of a shorter one of at least {found['min_words']} words), or equals one:"
     )
     yield ""
     rows = []
@@ -224,10 +240,21 @@ def _contamination(manifest: Manifest) -> Iterator[str]:
             rows.append([names, f"`{name}`", f"{one['num_rows']:,}", f"{one['num_tested']:,}", hits])
     yield from _table(["tested against", "set", "rows", "tested", "found"], rows)
     yield (
-        "What is not tested is too short for the test, not clean. Words are runs of letters and digits: problems that"
-        " differ in signs alone (`7+2` and `7-2`) count as found."
+        "What is not tested is too short for the test and equals no test item; that does not make it clean. Words are"
+        " runs of letters and digits: long enough problems that differ in signs alone (`7+2` and `7-2`) count as found."
     )
     yield ""
+
+
+def _unknown(by_problem: Mapping[str, Mapping[str, int]]) -> str:
+    """A sentence on rows of which nobody knows whether their problem is held out; versions of earlier do not say."""
+    num_unknown = sum(row.get("num_unknown", 0) for row in by_problem.values())
+    if not num_unknown:
+        return ""
+    return (
+        f" The problems of **{num_unknown:,}** rows are not in the table of problems: whether those are held out is not"
+        " known, and what their own prompts say was tested."
+    )
 
 
 def _columns(manifest: Manifest) -> Iterator[str]:

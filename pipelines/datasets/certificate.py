@@ -1,11 +1,13 @@
 """The contamination certificate of a version: its prompts against held-out problems and named benchmarks.
 
 Two tests, both said with what they covered, because a test that could look at nothing also finds nothing:
-- by problem: rows whose `problem_id` is a held-out or frozen evaluation problem (there should be none);
-- by words: n words in a row that a prompt shares with a test item, after `pipelines/audit/contamination.py`. Each
-  distinct prompt of a set is tested once and counts for all of its rows; what is shorter than `min_words` is not
-  tested and counted as such.
-Texts that the model wrote are not tested: they answer these prompts.
+- by problem: rows whose `problem_id` is a held-out or frozen evaluation problem (there should be none); rows whose
+  problem is not in the lake are counted as unknown, since they may be either;
+- by words: n words in a row that a problem's statement shares with a test item, after
+  `pipelines/audit/contamination.py`. The statement is tested, without the template that a prompt puts round it; each
+  distinct one of a set once, for all of its rows. What is shorter than `min_words` is found where it equals a test
+  item, else it is not tested and counted as such.
+Texts that the model wrote are not tested: they answer these problems.
 """
 
 import hashlib
@@ -38,7 +40,8 @@ def certificate(settings: Settings, warehouse: Warehouse, night: str) -> dict[st
         benchmarks.append(read_benchmark(params))
     return {
         "by_problem": {
-            row["set_name"]: {key: row[key] for key in ("num_held_out", "num_evaluation")} for row in held_out
+            row["set_name"]: {key: row[key] for key in ("num_held_out", "num_evaluation", "num_unknown")}
+            for row in held_out
         },
         "normalisation": OVERLAP_RULE,
         "n": params.n,
@@ -68,7 +71,7 @@ def _test(prompts: pa.Table, benchmark: Benchmark, params: ContaminationParams) 
 
 
 def _counts(prompts: pa.Table, is_tested: pa.ChunkedArray, is_hit: pa.ChunkedArray, name: str) -> Mapping[str, int]:
-    """Rows of one set: all, those whose prompt was tested, and those whose prompt shares words with a test item."""
+    """Rows of one set: all, those whose problem was tested, and those whose problem shares words with a test item."""
     of_set = pc.equal(prompts["set_name"], name)
 
     def rows(where: pa.ChunkedArray) -> int:

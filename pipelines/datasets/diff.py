@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import sql as queries
-from pipelines.datasets.files import arrow_rows, located
+from pipelines.datasets.files import arrow_rows, check_files, located
 from pipelines.datasets.published import PublishedVersion
 from pipelines.datasets.versions import DatasetStore
 from pipelines.warehouse import Warehouse
@@ -105,7 +105,10 @@ class VersionDiff:
 def diff_versions(
     old: PublishedVersion, new: PublishedVersion, sets: Sequence[str] = (), store: DatasetStore | None = None
 ) -> VersionDiff:
-    """What differs; `sets`: only these (none named: all that either version has)."""
+    """What differs; `sets`: only these (none named: all that either version has).
+
+    WorkspaceError where a file is not the one that was published: its rows would be told as changes.
+    """
     there = [*old.manifest["sets"], *(name for name in new.manifest["sets"] if name not in old.manifest["sets"])]
     chosen = [name for name in there if not sets or name in sets]
     return VersionDiff(
@@ -167,6 +170,7 @@ def _diff_set(name: str, old: PublishedVersion, new: PublishedVersion, store: Da
 def _read(name: str, version: PublishedVersion, store: DatasetStore | None) -> _Rows:
     if name not in version.manifest["sets"]:
         return _Rows({}, np.empty(0, np.uint64), (), pa.table({}), 0)
+    check_files(version, name, store)
     filesystem, paths = located(version, name, store)
     files = {"set_rows": paths, name: paths}
     if "prompts" in version.manifest["sets"]:
@@ -269,7 +273,7 @@ def ks_distance(old: np.ndarray, new: np.ndarray) -> float | None:
 
 def _settings(manifest: Mapping[str, object]) -> dict[str, object]:
     """The configuration without paths, which say where and not what."""
-    return {key: value for key, value in manifest["configuration"].items() if key != "paths"}
+    return {key: value for key, value in manifest.get("configuration", {}).items() if key != "paths"}
 
 
 def _provenance(manifest: Mapping[str, object]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The Parquet files of a version's sets, wherever it lies."""
 
+import hashlib
 from pathlib import Path
 
 import pyarrow.dataset
@@ -7,6 +8,8 @@ from fsspec import AbstractFileSystem
 
 from pipelines.datasets.published import PublishedVersion, set_entry
 from pipelines.datasets.versions import DatasetStore
+from pipelines.errors import WorkspaceError
+from pipelines.redaction import redacted
 
 
 def located(
@@ -23,3 +26,22 @@ def arrow_rows(version: PublishedVersion, set_name: str, store: DatasetStore | N
     """The rows of one set, read when they are asked for."""
     filesystem, paths = located(version, set_name, store)
     return pyarrow.dataset.dataset(paths, format="parquet", filesystem=filesystem)
+
+
+def check_files(version: PublishedVersion, set_name: str, store: DatasetStore | None = None) -> None:
+    """WorkspaceError, with both checksums, where a file of the set is not the one that was published."""
+    filesystem, paths = located(version, set_name, store)
+    for path, file in zip(paths, set_entry(version, set_name)["files"], strict=True):
+        shown = redacted(f"{version.path}/{file['path']}")
+        try:
+            with Path(path).open("rb") if filesystem is None else filesystem.open(path, "rb") as opened:
+                found = hashlib.file_digest(opened, "sha256").hexdigest()
+        except OSError as error:
+            raise WorkspaceError(
+                f"{shown} cannot be read: {redacted(error.strerror or error)}. Pull the version again."
+            ) from error
+        if found != file["sha256"]:
+            raise WorkspaceError(
+                f"{shown} is damaged: SHA-256 {file['sha256']} was published, {found} was found. Pull the version"
+                " again, or publish it again where it was published."
+            )

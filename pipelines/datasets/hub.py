@@ -15,13 +15,13 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from pipelines.datasets.published import CARD, MANIFEST, PublishedVersion, card_problem, version_files
+from pipelines.datasets.published import CARD, CARD_HERE, MANIFEST, PublishedVersion, card_problem, version_files
 from pipelines.errors import WorkspaceError
 from pipelines.redaction import redacted
 
 KIND = "dataset"
 KEPT = (".gitattributes",)  # files of the repository's own that a push leaves
-PATH_LINE = re.compile(r'^path = ".*"$', re.MULTILINE)
+PATH_LINE = re.compile(r'^path = "[^"]*"(  #.*)?$', re.MULTILINE)
 PLAIN_READ = 'pyarrow.dataset.dataset(f"{path}/'
 
 
@@ -83,7 +83,7 @@ def _contents(version: PublishedVersion, repository: str) -> dict[str, str | byt
         told = problem if card is not None else f"{version.path / CARD} is missing."
         raise WorkspaceError(f"{told} Nothing was pushed; restore the card, or pull the version again.")
     shown = hub_card(card.decode(), repository, version.version).encode()
-    manifest = dict(version.manifest) | {"card_sha256": hashlib.sha256(shown).hexdigest()}
+    manifest = dict(version.manifest) | {CARD_HERE: hashlib.sha256(shown).hexdigest()}
     return contents | {CARD: shown, MANIFEST: json.dumps(manifest, indent=1, ensure_ascii=False).encode()}
 
 

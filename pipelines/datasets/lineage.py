@@ -109,6 +109,9 @@ class Tracer:
         if table == "critiques":
             rows = self._rows("critiques", row_id=row_id, night=night)
             return self._with_rollout(self._critique(rows[0]), rows)
+        if table == "verdicts":
+            rows = self._rows("verdict", row_id=row_id, night=night)
+            return self._with_rollout(_verdict(rows[0]), rows)
         if table == "refinements":
             rows = self._rows("refinements", row_id=row_id, night=night)
             return self._with_rollout(self._refinement(rows[0]), rows)
@@ -289,7 +292,9 @@ def _decision(row: Row) -> Origin:
 
 
 def _verdict(row: Row) -> Origin:
-    return Origin("verdict", "", facts_of(row, ("verdict", "confidence", "first_error_step", "num_agents", "error")))
+    """The aggregate; its id is that of the final critique, which refinements name."""
+    names = ("verdict", "confidence", "first_error_step", "num_agents", "text", "error")
+    return Origin("verdict", row["critique_id"] or "", facts_of(row, names))
 
 
 def _review(row: Row) -> Origin:
@@ -318,15 +323,53 @@ def _count(store: DatasetStore, version: PublishedVersion, set_name: str, column
         raise LakeError(f"The version {version.version} cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def versions_with_model(store: DatasetStore, name: str, digest: str) -> list[VersionUse]:
-    """The versions whose manifest names a model whose digest begins so: in a role, and by rows of each set."""
+def versions_with_model(store: DatasetStore, name: str, model: str) -> list[VersionUse]:
+    """The versions whose manifest names a model: in a role, and by rows of each set.
+
+    `model`: the beginning of its digest, or the name that the configuration has for the policy.
+    """
     uses = []
     for version in store.listing(name).versions:
-        for role, known in sorted(version.manifest["models"].items()):
-            if any(one.startswith(digest) for one in str(known).split("+")):
+        digests = _digests(version, model)
+        for role, known in sorted(version.manifest.get("models", {}).items()):
+            if any(one.startswith(digests) for one in str(known).split("+")):
                 uses.append(VersionUse(version.version, "", role, None))
-        for name, entry in version.manifest["sets"].items():
+        for set_name, entry in version.manifest["sets"].items():
             for known, count in sorted((entry.get("policies") or {}).items()):
-                if known.startswith(digest):
-                    uses.append(VersionUse(version.version, name, "policy", count))
+                if known.startswith(digests):
+                    uses.append(VersionUse(version.version, set_name, "policy", count))
     return uses
+
+
+def _digests(version: PublishedVersion, model: str) -> tuple[str, ...]:
+    """What digests begin with that a model's name or beginning of a digest stands for in a version; never empty."""
+    policies = str(version.manifest.get("models", {}).get("policy", "")).split("+")
+    named = policies if model == _policy_name(version) else []
+    return tuple(one for one in (model, *named) if one)
+
+
+def _policy_name(version: PublishedVersion) -> str | None:
+    return version.manifest.get("configuration", {}).get("policy", {}).get("model")
+
+
+def known_models(store: DatasetStore, name: str) -> list[str]:
+    """Names of policies, then digests, of all versions of a dataset."""
+    versions = store.listing(name).versions
+    names = {_policy_name(version) for version in versions} - {None}
+    digests = {
+        digest
+        for version in versions
+        for known in (
+            *version.manifest.get("models", {}).values(),
+            *(policy for entry in version.manifest["sets"].values() for policy in (entry.get("policies") or {})),
+        )
+        for digest in str(known).split("+")
+        if digest
+    }
+    return [*sorted(names), *sorted(digests)]
+
+
+def near_problems(warehouse: Warehouse, problem_id: str) -> list[str] | None:
+    """Ids of the lake's problems that look like this one, nearest first; None where it is one of them."""
+    near = warehouse.named("datasets/near_problems", problem_id=problem_id)["problem_id"].to_pylist()
+    return None if problem_id in near else near

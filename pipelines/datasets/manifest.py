@@ -87,7 +87,7 @@ def manifest_of(
         for name, table in tables.items()
     }
     return {
-        "format": 1,
+        "format": 2,  # 1 had no manifest_sha256
         "name": settings.publishing.name,
         "version": version,
         "night": night,

@@ -3,14 +3,11 @@
 Only the standard library is imported, since the card is written where the training runs.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.datasets.published import CARD, PULLED_SETS, read_version
-
-CHANGED_BY_PULLING = (PULLED_SETS, "card_sha256")
+from pipelines.datasets.published import CARD, manifest_digest, read_version
 
 
 def write_policy_card(
@@ -27,7 +24,7 @@ def write_policy_card(
         "datasets": [str(version.manifest["name"])],
         "dataset_version": version.version,
         "dataset_content_sha256": str(version.manifest["content_sha256"]),
-        "dataset_manifest_sha256": manifest_sha256(version.manifest),
+        "dataset_manifest_sha256": manifest_digest(version.manifest),
         "dataset_sets": list(sets),
         "library_name": "transformers",
         "tags": ["reasonmill"],
@@ -43,13 +40,3 @@ def write_policy_card(
     card = policy / CARD
     card.write_text("\n".join(text), encoding="utf-8")
     return card
-
-
-def manifest_sha256(manifest: Mapping[str, object]) -> str:
-    """SHA-256 of the manifest as it was published, also of a folder that was pulled with some of the sets only.
-
-    It is that of the JSON with sorted keys and no spaces, without what pulling changes (`pulled_sets`, `card_sha256`).
-    """
-    published = {key: value for key, value in manifest.items() if key not in CHANGED_BY_PULLING}
-    text = json.dumps(published, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()

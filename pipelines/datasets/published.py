@@ -6,7 +6,10 @@ installed.
 Invariants
 - A file named by a manifest lies inside the version's folder: names made of letters, digits, `.`, `_` and `-`, joined
   by `/`, none of them hidden or `..`. Anything else is refused before a byte is read or written.
-- `content_sha256` is computed again from the sets, so that a manifest whose checksums were edited is no version.
+- `content_sha256` is computed again from the sets, and `manifest_sha256` from the whole manifest as it was published,
+  so that one that was edited is no version. What pulling and pushing add (`pulled_sets`, `card_here_sha256`) is no part
+  of it: it stays the same wherever a version goes. Versions of format 1 were published without it and can be read.
+- Every field has the kind of value that readers rely on, or is missing (older versions say less): `told` names it then.
 - User names, passwords and query values of a URL never reach a message (`redacted`).
 """
 
@@ -26,6 +29,12 @@ PULLED_SETS = "pulled_sets"  # in the manifest of a pulled folder that lacks set
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 FILE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+CARD_HERE = "card_here_sha256"  # of the folder's card where that is not the published one: of fewer sets, or of a hub
+DIGEST = "manifest_sha256"
+OBJECTS = ("filters", "contamination", "generated", "upstream_generations", "earlier_generations", "models", "critic",
+           "stack", "seeds", "configuration")  # fmt: skip
+TEXTS = ("name", "night", "engine", "code_digest", "run_id", "card_sha256", CARD_HERE)
+VALUE_CHARS = 60  # of a wrong value that a message shows
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ def parse_manifest(data: bytes, where: str) -> Mapping[str, object]:
     """The manifest in these bytes; WorkspaceError, with `where` and the field, when it is not one that can be used."""
     try:
         manifest = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(where, f"it is not JSON ({error})") from error
     if not isinstance(manifest, dict):
         raise _damaged(where, f"it is a {type(manifest).__name__}, not an object")
@@ -79,6 +88,7 @@ def parse_manifest(data: bytes, where: str) -> Mapping[str, object]:
             raise _damaged(where, f"`{field}` is {value!r}")
     if not isinstance(manifest.get("created_at"), str):
         raise _damaged(where, f"`created_at` is {manifest.get('created_at')!r}, not a time as text")
+    _check_fields(where, manifest)
     sets = manifest.get("sets")
     if not isinstance(sets, dict) or not sets:
         raise _damaged(where, "`sets` is not an object with at least one set")
@@ -94,7 +104,31 @@ def parse_manifest(data: bytes, where: str) -> Mapping[str, object]:
             where,
             f"it says content_sha256 {manifest['content_sha256']}, but its sets give {digest}: it was edited or cut",
         )
+    _check_num_rows(where, manifest)
+    _check_digest(where, manifest)
     return manifest
+
+
+def with_digest(manifest: Mapping[str, object]) -> dict[str, object]:
+    """The manifest with `manifest_sha256` over all of it, as it is published."""
+    return dict(manifest) | {DIGEST: manifest_digest(manifest)}
+
+
+def manifest_digest(manifest: Mapping[str, object]) -> str:
+    """SHA-256 over the manifest as it was published, without `manifest_sha256`: JSON with sorted keys and no spaces."""
+    rest = {key: value for key, value in manifest.items() if key not in (DIGEST, PULLED_SETS, CARD_HERE)}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def told(manifest: Mapping[str, object], field: str) -> object:
+    """A field that older versions may lack; WorkspaceError where this one does."""
+    if field not in manifest:
+        raise WorkspaceError(
+            f"The manifest of {manifest['version']} does not say `{field}`, which is needed here: an earlier Reasonmill"
+            " published it. Publish that night again."
+        )
+    return manifest[field]
 
 
 def version_files(manifest: Mapping[str, object], where: str = "the manifest") -> list[VersionFile]:
@@ -126,9 +160,14 @@ def set_entry(version: PublishedVersion, name: str) -> Mapping[str, object]:
     return sets[name]
 
 
+def card_digest(manifest: Mapping[str, object]) -> str | None:
+    """SHA-256 of the card that the folder should have; None where that was never recorded."""
+    return manifest.get(CARD_HERE, manifest.get("card_sha256"))
+
+
 def card_problem(manifest: Mapping[str, object], card: bytes | None) -> str | None:
     """A sentence where the card is not the one that was published; None where it is, or was never recorded."""
-    expected = manifest.get("card_sha256")
+    expected = card_digest(manifest)
     if expected is None:
         return None
     data = "The data are untouched by that: their checksums are in manifest.json."
@@ -143,14 +182,77 @@ def card_problem(manifest: Mapping[str, object], card: bytes | None) -> str | No
     )
 
 
+def _check_fields(where: str, manifest: Mapping[str, object]) -> None:
+    """The kinds of the fields that are there, as deep as readers go into them."""
+    for field in OBJECTS:
+        _check(where, f"`{field}`", manifest.get(field, {}), dict, "an object")
+    for field in TEXTS:
+        _check(where, f"`{field}`", manifest.get(field, ""), str, "a text")
+    _check(where, "`format`", manifest.get("format", 1), int, "a whole number")
+    if manifest.get("num_tokens") is not None:
+        _check(where, "`num_tokens`", manifest["num_tokens"], int, "a whole number or null")
+    policy = manifest.get("configuration", {}).get("policy", {"model": "", "prompt_style": ""})
+    _check(where, "`configuration.policy`", policy, dict, "an object")
+    for field in ("model", "prompt_style"):
+        _check(where, f"`configuration.policy.{field}`", policy.get(field), str, "a text")
+    contamination = manifest.get("contamination", {})
+    _check(where, "`contamination.by_problem`", contamination.get("by_problem", {}), dict, "an object")
+    _check(where, "`contamination.by_words`", contamination.get("by_words", []), list, "a list")
+    for name, row in contamination.get("by_problem", {}).items():
+        _check(where, f"`contamination.by_problem` of {name!r}", row, dict, "an object")
+    for test in contamination.get("by_words", []):
+        _check(where, "a test of `contamination.by_words`", test, dict, "an object")
+    pulled = manifest.get(PULLED_SETS, [])
+    _check(where, f"`{PULLED_SETS}`", pulled, list, "a list of sets")
+    for name in pulled:
+        _check(where, f"a set of `{PULLED_SETS}`", name, str, "a text")
+
+
+def _check(where: str, what: str, value: object, kind: type, words: str) -> None:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        text = json.dumps(value)
+        shown = text if len(text) <= VALUE_CHARS else f"{text[:VALUE_CHARS]}..."
+        raise _damaged(where, f"{what} is {shown}, not {words}")
+
+
+def _check_num_rows(where: str, manifest: Mapping[str, object]) -> None:
+    """Files, sets and the whole have as many rows as each other; what an older manifest does not say is not checked."""
+    sets = manifest["sets"]
+    for name, entry in sets.items():
+        counts = [file.get("num_rows") for file in entry["files"]]
+        if None not in counts and sum(counts) != entry["num_rows"]:
+            raise _damaged(where, f"the set {name!r} has num_rows {entry['num_rows']}, but its files {sum(counts)}")
+    num_rows = sum(entry["num_rows"] for entry in sets.values())
+    if manifest.get("num_rows", num_rows) != num_rows:
+        raise _damaged(where, f"`num_rows` is {manifest['num_rows']!r}, but its sets have {num_rows}")
+
+
+def _check_digest(where: str, manifest: Mapping[str, object]) -> None:
+    if DIGEST not in manifest:
+        if manifest.get("format", 1) >= 2:
+            raise _damaged(where, f"it lacks `{DIGEST}`, which every version of its format has: it was edited or cut")
+        return
+    found = manifest_digest(manifest)
+    if manifest[DIGEST] != found:
+        raise _damaged(where, f"it says {DIGEST} {manifest[DIGEST]}, but its text gives {found}: it was edited or cut")
+
+
 def _check_set(where: str, name: str, entry: object) -> None:
     if not NAME.fullmatch(name):
         raise _damaged(where, f"{name!r} cannot name a set")
     is_right = isinstance(entry, dict) and isinstance(entry.get("columns"), dict)
     if not is_right or not isinstance(entry.get("files"), list) or not entry["files"]:
         raise _damaged(where, f"the set {name!r} lacks `columns` or `files`")
-    if not isinstance(entry.get("num_rows"), int):
-        raise _damaged(where, f"`num_rows` of the set {name!r} is {entry.get('num_rows')!r}")
+    _check(where, f"`num_rows` of the set {name!r}", entry.get("num_rows"), int, "a whole number")
+    for column, kind in entry["columns"].items():
+        _check(where, f"the column {column!r} of the set {name!r}", kind, str, "a text")
+    counts = {"num_prompt_tokens": 0, "num_completion_tokens": 0}
+    tokens = counts if entry.get("tokens") is None else entry["tokens"]
+    policies = {} if entry.get("policies") is None else entry["policies"]
+    for field, value in (("tokens", tokens), ("policies", policies)):
+        _check(where, f"`{field}` of the set {name!r}", value, dict, "an object")
+    for field, count in (*((field, tokens.get(field)) for field in counts), *policies.items()):
+        _check(where, f"`{field}` of the set {name!r}", count, int, "a whole number")
 
 
 def _version_file(where: str, file: object, set_name: str) -> VersionFile:
@@ -161,6 +263,7 @@ def _version_file(where: str, file: object, set_name: str) -> VersionFile:
         raise _damaged(where, f"it names the file {path!r}, which is no path inside the version's folder; refused")
     if not isinstance(size, int) or size < 0 or not isinstance(digest, str) or not SHA256.fullmatch(digest):
         raise _damaged(where, f"the file {path!r} has num_bytes {size!r} and sha256 {digest!r}")
+    _check(where, f"`num_rows` of the file {path!r}", file.get("num_rows", 0), int, "a whole number")
     return VersionFile(path, size, digest, set_name)
 
 

@@ -6,7 +6,9 @@
 Invariants
 - Every file is hashed while it is copied; one that is not what the manifest says never gets its name.
 - The version's folder is never half filled and never written again, apart from sets that an earlier pull left out:
-  their files come first, then the card, the manifest last. A file that somebody changed is an error, not overwritten.
+  their files come first, then the card, the manifest last. A file that somebody changed, the card included, is an
+  error, not overwritten.
+- What is pulled has the rows that the manifest counts, by the Parquet footers.
 - Processes that pull the same version into the same folder at once (the ranks of a training job) wait for one another.
 """
 
@@ -20,14 +22,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.datasets.published import (
     CARD,
+    CARD_HERE,
     MANIFEST,
     PULLED_SETS,
     PublishedVersion,
     VersionFile,
+    card_digest,
     card_problem,
     read_version,
     set_entry,
@@ -104,10 +110,13 @@ def _pull(
     missing = [file for file in files if file.path not in kept]
     card = store.read_file(found, CARD)
     problem = card_problem(found.manifest, card)
+    manifest, pulled_card = _as_pulled(store, found, wanted, card)
+    if there is not None:
+        _check_card(there, (pulled_card, _as_pulled(store, found, _sets_of(there), card)[1]))
     _copy_all(store, found, missing, into, _Progress(on_progress, files, kept))
-    manifest, card = _as_pulled(store, found, wanted, card)
-    if card is not None:
-        _replace(into / CARD, card)
+    _check_num_rows(into, found.manifest, wanted)
+    if pulled_card is not None:
+        _replace(into / CARD, pulled_card)
     _replace(into / MANIFEST, manifest)
     if there is None:
         partial.rename(target)
@@ -131,8 +140,12 @@ def _wanted_sets(
     manifest: Mapping[str, object], sets: Sequence[str], there: PublishedVersion | None
 ) -> dict[str, None]:
     """The sets that the folder has in the end, in the manifest's order: those that it has already stay."""
-    before = list(there.manifest.get(PULLED_SETS, manifest["sets"])) if there else []
+    before = _sets_of(there) if there else {}
     return {name: None for name in manifest["sets"] if not sets or name in sets or name in before}
+
+
+def _sets_of(pulled: PublishedVersion) -> dict[str, None]:
+    return dict.fromkeys(pulled.manifest.get(PULLED_SETS, pulled.manifest["sets"]))
 
 
 def _kept_files(folder: Path, files: Sequence[VersionFile], is_version: bool) -> set[str]:
@@ -146,6 +159,45 @@ def _kept_files(folder: Path, files: Sequence[VersionFile], is_version: bool) ->
                 f" was found. Nothing was changed; move {folder} away and pull again."
             )
     return {file.path for file, digest in zip(files, digests, strict=True) if digest == file.sha256}
+
+
+def _check_card(there: PublishedVersion, pulled: Sequence[bytes | None]) -> None:
+    """WorkspaceError where the folder's card is neither the one that was pulled nor one of those pulled now."""
+    path = Path(there.path, CARD)
+    expected, found = card_digest(there.manifest), _digest_of(path)
+    if found in (None, expected) or path.read_bytes() in pulled:
+        return
+    raise WorkspaceError(
+        f"{path} was changed after it was pulled: SHA-256 {expected or 'of the published card'} was expected, {found}"
+        f" was found. Nothing was changed; keep your text under another name or move {there.path} away,"
+        " and pull again."
+    )
+
+
+def _check_num_rows(folder: Path, manifest: Mapping[str, object], sets: Mapping[str, None]) -> None:
+    """WorkspaceError where the footers of a set's files do not have the rows that the manifest counts."""
+    for name in sets:
+        entry, num_rows = manifest["sets"][name], 0
+        for file in entry["files"]:
+            try:
+                num_found = pq.read_metadata(folder / file["path"]).num_rows
+            except pa.ArrowInvalid as error:
+                raise WorkspaceError(
+                    f"{folder / file['path']} has the checksum of the manifest but is no Parquet file: {error}. Publish"
+                    " the version again."
+                ) from error
+            num_rows += num_found
+            if num_found != file.get("num_rows", num_found):
+                raise _wrong_rows(f"the file {file['path']}", file["num_rows"], num_found, manifest)
+        if num_rows != entry["num_rows"]:
+            raise _wrong_rows(f"the set {name!r}", entry["num_rows"], num_rows, manifest)
+
+
+def _wrong_rows(what: str, expected: int, found: int, manifest: Mapping[str, object]) -> WorkspaceError:
+    return WorkspaceError(
+        f"The manifest of {manifest['version']} counts {expected:,} rows in {what}, but its Parquet footers {found:,}:"
+        " it was edited. Restore that manifest or publish the version again, then pull again."
+    )
 
 
 def _digest_of(path: Path) -> str | None:
@@ -248,7 +300,7 @@ def _as_pulled(
     reduced = None if card is None else card_of_sets(card.decode("utf-8", "replace"), wanted).encode()
     changes = {PULLED_SETS: list(wanted)}
     if reduced is not None and card_problem(found.manifest, card) is None and "card_sha256" in found.manifest:
-        changes["card_sha256"] = hashlib.sha256(reduced).hexdigest()
+        changes[CARD_HERE] = hashlib.sha256(reduced).hexdigest()
     return json.dumps({**found.manifest, **changes}, indent=1, ensure_ascii=False).encode(), reduced
 
 

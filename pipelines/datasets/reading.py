@@ -22,6 +22,7 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 
 from pipelines.errors import WorkspaceError
+from pipelines.redaction import redacted
 from pipelines.rows import near_names
 
 WINDOW_BLOCKS = 4
@@ -159,7 +160,10 @@ class Batches(Iterator[pa.Table]):
         tables = []
         for block in window:
             with _opened(self._filesystem, block.path) as file:
-                tables.append(file.read_row_group(block.row_group, columns=self._columns))
+                try:
+                    tables.append(file.read_row_group(block.row_group, columns=self._columns))
+                except (OSError, pa.ArrowException) as error:
+                    raise _unreadable(block.path, error) from error
         return pa.concat_tables(tables).combine_chunks()
 
 
@@ -167,7 +171,21 @@ def _opened(filesystem: pyarrow.fs.FileSystem, path: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(filesystem.open_input_file(path))
     except (OSError, pa.ArrowInvalid) as error:
-        raise WorkspaceError(f"The file {path} cannot be read: {error}. Pull the version again.") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: object) -> WorkspaceError:
+    reason = str(error).splitlines()[0].rstrip(".")
+    return WorkspaceError(f"The file {path} cannot be read: {redacted(reason)}. Pull the version again.")
+
+
+def check_readable(filesystem: pyarrow.fs.FileSystem, paths: Sequence[str], sizes: Sequence[int]) -> None:
+    """WorkspaceError where a file is missing, has not its published size, or ends in no Parquet footer."""
+    for path, size in zip(paths, sizes, strict=True):
+        with _opened(filesystem, path):
+            pass
+        if (found := filesystem.get_file_info(path).size) not in (None, size):
+            raise _unreadable(path, f"it has {found:,} bytes, and {size:,} were published")
 
 
 def _blocks(filesystem: pyarrow.fs.FileSystem, paths: Sequence[str]) -> list[Block]:

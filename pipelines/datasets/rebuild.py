@@ -12,11 +12,13 @@ from pathlib import Path
 
 from pipelines.config import Settings
 from pipelines.datasets.manifest import source_digest
-from pipelines.datasets.published import PublishedVersion
+from pipelines.datasets.published import PublishedVersion, told
 from pipelines.datasets.review import rows_until
 from pipelines.errors import WorkspaceError
 from pipelines.lake import Lake
 from pipelines.tables import BY_PEOPLE, SCHEMAS, UNPARTITIONED
+
+NEEDED = ("code_digest", "configuration", "night", "models", "engine")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,12 @@ class FileCheck:
 
 
 def check_source(manifest: Mapping[str, object]) -> str | None:
-    """A sentence where the source is not that of the version; None where it is."""
+    """A sentence where the source is not that of the version; None where it is.
+
+    WorkspaceError where the manifest lacks what it takes to make the version again.
+    """
+    for field in NEEDED:
+        told(manifest, field)
     now, then = source_digest(), str(manifest["code_digest"])
     if now == then:
         return None

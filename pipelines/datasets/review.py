@@ -178,6 +178,11 @@ def read_reviews(
 
     reviewer, reviewed_on: of lines that do not say so themselves.
     """
+    if reviewed_on is not None:  # also where every line says its own
+        try:
+            reviewed_on = _day(reviewed_on)
+        except _Refused as refused:
+            raise ReviewError(f"--date: {refused.text}.") from refused
     parsed, bad = _parsed_lines(path)
     known = _rows_of(warehouse, [str(line["rollout_id"]) for _, line in parsed if "rollout_id" in line])
     reviews: dict[tuple[str, str], int] = {}

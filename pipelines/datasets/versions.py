@@ -18,6 +18,7 @@ import secrets
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from pipelines.datasets.published import (
     parse_manifest,
     read_version,
 )
-from pipelines.errors import ReasonmillError, WorkspaceError
+from pipelines.errors import DatasetWarning, ReasonmillError, WorkspaceError
 from pipelines.redaction import redacted
 from pipelines.rows import near_names
 
@@ -53,10 +54,18 @@ VERSIONS_SHOWN = 5
 
 @dataclass(frozen=True)
 class Listing:
-    """The versions of one dataset, oldest first; `damaged`: folder name -> why its manifest cannot be used."""
+    """The versions of one dataset, oldest first; `damaged`: folder name -> why its manifest cannot be used.
+
+    `misplaced`: folder name -> whose version it is: one that was copied or renamed is none of that name.
+    """
 
     versions: tuple[PublishedVersion, ...]
     damaged: Mapping[str, str]
+    misplaced: Mapping[str, str]
+
+
+class MisplacedError(WorkspaceError):
+    """A version lies in a folder that has not its name."""
 
 
 class DatasetStore:
@@ -81,19 +90,26 @@ class DatasetStore:
         """Names of the datasets, sorted: folders with at least one version, usable or damaged."""
         names = [name for name in self._ls(self.root) if NAME.fullmatch(name)]
         listings = {name: self.listing(name) for name in sorted(names)}
-        return [name for name, found in listings.items() if found.versions or found.damaged]
+        return [name for name, one in listings.items() if one.versions or one.damaged or one.misplaced]
+
+    def has(self, name: str) -> bool:
+        """Whether there is a dataset of that name: a folder with at least one version, usable or not."""
+        found = self.listing(name)
+        return bool(found.versions or found.damaged or found.misplaced)
 
     def listing(self, name: str) -> Listing:
         """All versions of a dataset, those with a damaged manifest apart; none where there is no such dataset."""
         folder = self.folder(name)
         starts = [one for one in self._ls(folder) if one.startswith(f"{name}-") and NAME.fullmatch(one)]
-        versions, damaged = [], {}
+        versions, damaged, misplaced = [], {}, {}
         for one, data in self._manifests(folder, starts).items():
             try:
                 versions.append(self._version(folder, one, data))
+            except MisplacedError as error:
+                misplaced[one] = str(error)
             except WorkspaceError as error:
                 damaged[one] = str(error)
-        return Listing(tuple(sorted(versions, key=_age)), damaged)
+        return Listing(tuple(sorted(versions, key=_age)), damaged, misplaced)
 
     def resolve(self, name: str, version: str = LATEST) -> PublishedVersion:
         """The version of that name, of that pin, or the one whose name or digest starts so; by default the newest.
@@ -123,8 +139,10 @@ class DatasetStore:
                 f"Which version of {name} is the newest cannot be told, because one is damaged: {reason} Until then ask"
                 f" for a version by its name, or remove that one: `reasonmill datasets delete {name}@{folder}`."
             )
+        for reason in found.misplaced.values():
+            warnings.warn(reason, DatasetWarning, stacklevel=2)
         if not found.versions:
-            raise self._unknown(name, f"'latest' is not a version of the dataset {name!r}", (), "")
+            raise self._unknown(name, f"There is no version of the dataset {name!r}", (), "")
         rolled_back = self._rollback_of_latest(name, found.versions)
         return self._pinned(name, rolled_back) if rolled_back else found.versions[-1]
 
@@ -145,11 +163,13 @@ class DatasetStore:
 
     def _unknown(self, name: str, what: str, there: Iterable[PublishedVersion], asked: str) -> WorkspaceError:
         versions = [one.version for one in there]
+        if not versions and not self.has(name):
+            return WorkspaceError(
+                f"There is no dataset {name!r} in {self.shown}; {near_names(name, self.names())} A night publishes"
+                " one, or `reasonmill demo`."
+            )
         if not versions:
-            others = self.names()
             listed = "none; publish one first."
-            if others:
-                listed = f"none; publish one first. Of the datasets there: {near_names(name, others)}"
         else:
             names = [*versions, *self.pins(name)]
             is_near = bool(asked) and "did you mean" in near_names(asked, names)
@@ -172,9 +192,9 @@ class DatasetStore:
         manifest = parse_manifest(data, f"{shown}/{MANIFEST}")
         dataset = folder.rpartition("/")[2]
         if (manifest["version"], manifest.get("name")) != (name, dataset):
-            raise WorkspaceError(
+            raise MisplacedError(
                 f"The folder {shown} holds the version {manifest['version']} of {manifest.get('name')}: it was renamed"
-                " or copied. Give it that name again, or remove it."
+                " or copied, so it is no version here. Give it that name again, or remove it."
             )
         return PublishedVersion(shown, name, manifest)
 
@@ -258,7 +278,7 @@ class DatasetStore:
     def _roll_pin_back(self, name: str, to: str | None, pin: str) -> Pin:
         pins = self.pins(name)
         if pin not in pins:
-            raise WorkspaceError(f"{name} has no pin {pin!r}; {near_names(pin, pins)}")
+            raise WorkspaceError(f"{name} has no pin {pin!r}; {near_names(pin, pins) if pins else 'it has no pins.'}")
         version = to or pins[pin].version_before()
         if version is None:
             raise WorkspaceError(f"The pin {pin!r} has had no target before {pins[pin].version}.")
@@ -336,7 +356,7 @@ class DatasetStore:
         with self._changing(name):
             found = self.listing(name)
             pinned = {target: pin for pin, target in self.pins_in_effect(name).items()}
-            if version in found.damaged:
+            if version in found.damaged or version in found.misplaced:
                 chosen = version
             elif version == LATEST or version in self.pins(name):
                 raise WorkspaceError(f"{version!r} is a name that moves; delete a version by its own name.")

@@ -143,10 +143,17 @@ def _certificate(manifest: Mapping[str, object] | None) -> str:
         return empty("The manifest of this version carries no contamination certificate: nothing is certified.")
     by_problem, by_words = found.get("by_problem") or {}, found.get("by_words") or []
     body = [
-        [code(name), of["num_held_out"], of["num_evaluation"], *_shared_words(name, by_words)]
+        [code(name), of["num_held_out"], of["num_evaluation"], of.get("num_unknown"), *_shared_words(name, by_words)]
         for name, of in sorted(by_problem.items())
     ]
-    heads = ["set", "rows of held-out problems", "of evaluation problems", "rows tested", "that share words"]
+    heads = [
+        "set",
+        "rows of held-out problems",
+        "of evaluation problems",
+        "of unknown problems",
+        "rows tested",
+        "that share words",
+    ]
     lists = [
         f"{one['name']} ({one['num_items']:,} texts, {one['num_too_short']:,} too short to test)"
         for words in by_words

@@ -19,7 +19,7 @@ MAX_CHANGES = 30  # of provenance and of configuration that a terminal shows
 
 
 def diff(
-    old: Annotated[str, typer.Argument(metavar="A", help="VERSION, PIN, NAME@VERSION, or a folder that was pulled")],
+    old: Annotated[str, typer.Argument(metavar="A", help="NAME[@VERSION], VERSION, PIN, or a folder that was pulled")],
     new: Annotated[str, typer.Argument(metavar="B", help="the same, to compare A with")] = "latest",
     only: Annotated[list[str] | None, typer.Option("--set", help="only this set; may be given again")] = None,
     format: Annotated[Format, typer.Option("--format", help="table, or json: one object")] = Format.table,
@@ -49,15 +49,21 @@ def diff(
 
 
 def find_version(settings: "Settings", store: "DatasetStore", text: str) -> "PublishedVersion":
-    """A version by its folder, by NAME@VERSION, or by version or pin of the configured dataset."""
-    from pipelines.datasets.published import MANIFEST, read_version
+    """A version by its folder, by NAME or NAME@VERSION, or by version or pin of the configured dataset."""
+    from pipelines.datasets.published import MANIFEST, NAME, read_version
     from pipelines.datasets.versions import split_spec
+    from pipelines.errors import WorkspaceError
 
-    if Path(text, MANIFEST).is_file():
+    if "/" in text or Path(text, MANIFEST).is_file():
         return read_version(text)
-    if "@" in text:
+    if "@" in text or (NAME.fullmatch(text) and store.has(text)):
         return store.resolve(*split_spec(text))
-    return store.resolve(settings.publishing.name, text)
+    try:
+        return store.resolve(settings.publishing.name, text)
+    except WorkspaceError:
+        if Path(text).is_dir():
+            return read_version(text)  # which says what it lacks
+        raise
 
 
 def _require_sets(old: "PublishedVersion", new: "PublishedVersion", names: list[str]) -> None:

@@ -26,6 +26,8 @@ Model = Annotated[
 ]  # fmt: skip
 Plain = Annotated[bool, typer.Option("--plain", help="messages hold the prompts as they are, without a template")]
 
+Force = Annotated[bool, typer.Option("--force", help="write over files that are there already")]
+
 
 class Listing(StrEnum):
     """How a list is printed."""
@@ -86,6 +88,7 @@ def export(
     seed: Seed = 0,
     model: Model = None,
     plain: Plain = False,
+    force: Force = False,
 ) -> None:
     """Write one set of a version in a trainer's format, as one file or one per split."""
     from pipelines.config import load_settings
@@ -99,7 +102,7 @@ def export(
     form = _with_template(format_named(format), version, model, plain)
     shares = checked_shares(dict(_number(text, "--split") for text in splits)) if splits else None
     lake = Lake(settings.lake_url)
-    for one in exports.export(version, form, target, shares, seed, lake):
+    for one in exports.export(version, form, target, shares, seed, lake, overwrite=force):
         typer.echo(
             f"{one.split}: {one.num_rows:,} rows in {one.path}" if one.path else f"{one.split}: no rows, no file"
         )
@@ -121,14 +124,17 @@ def mix(
     seed: Seed = 0,
     model: Model = None,
     plain: Plain = False,
+    force: Force = False,
 ) -> None:
     """Mix a set of several versions by weight and difficulty, without replacement, and say what ran out."""
     from pipelines.config import load_settings
     from pipelines.datasets.formats import format_named
-    from pipelines.datasets.formats.export import write_rows
+    from pipelines.datasets.formats.export import check_new, write_rows
     from pipelines.datasets.mixtures import mix as mixture_of
 
     settings = load_settings()
+    if not force:
+        check_new(_file_in(target))
     weights = {_difficulty(text): weight for text, weight in map(_weighed, difficulty or [])}
     sources: list[Source] = []
     for name, weight in (_number(text, "NAME=WEIGHT") for text in datasets):
@@ -164,15 +170,19 @@ def _file_in(target: Path) -> Path:
 def _version(settings: "Settings", dataset: str) -> "PublishedVersion":
     from pipelines.datasets.versions import MANIFEST, read_version, resolve, split_spec
 
-    if (Path(dataset).expanduser() / MANIFEST).is_file():
+    if "/" in dataset or (Path(dataset) / MANIFEST).is_file():
         return read_version(dataset)
     return resolve(settings.datasets_url, *split_spec(dataset))
 
 
 def _with_template(form: "Format", version: "PublishedVersion", model: str | None, plain: bool) -> "Format":
     """Messages by the template of `model`, or of the version's own policy where that was asked in chat style."""
-    policy = version.manifest["configuration"]["policy"]
-    if not form.is_chat or plain or (model is None and policy["prompt_style"] != "chat"):
+    if not form.is_chat or plain:
+        return form
+    from pipelines.datasets.published import told
+
+    policy = told(version.manifest, "configuration").get("policy", {})
+    if model is None and policy.get("prompt_style") != "chat":
         return form
     from pipelines.datasets.formats import user_text_of
     from pipelines.inference.tokens import Tokenizer

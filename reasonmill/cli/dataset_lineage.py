@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pipelines.config import Settings
     from pipelines.datasets.lineage import LookUpRequest, Origin, VersionUse
+    from pipelines.datasets.versions import DatasetStore
 
 
 def lineage(
@@ -25,7 +26,9 @@ def lineage(
             help="rollout_id, pair_id, critique_id, refinement_id, tree_id:node_id or problem_id",
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="digest of a model, or its beginning: the versions with it")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="name of a policy, or the beginning of a digest: the versions with it")
+    ] = None,
     problem: Annotated[str | None, typer.Option(help="a problem_id: the versions with it")] = None,
     night: Annotated[str | None, typer.Option(help="only the row of this night")] = None,
     format: Annotated[Format, typer.Option("--format", help="table, or json: one object")] = Format.table,
@@ -114,12 +117,34 @@ def _show_uses(settings: "Settings", model: str | None, problem: str | None, for
     from pipelines.datasets.versions import DatasetStore
 
     store, name = DatasetStore(settings.datasets_url), settings.publishing.name
-    uses = versions_with_model(store, name, model) if model else versions_with_row(store, name, problem)
+    uses = versions_with_row(store, name, problem) if model is None else versions_with_model(store, name, model)
+    if not uses:
+        _require_known(settings, store, model, problem)
     if format is Format.json:
         typer.echo(json.dumps([use.to_json() for use in uses], indent=2))
         return
-    sought = f"the model {model}" if model else f"the problem {problem}"
-    _print_uses(Console(highlight=False), uses, f"No published version of {name} has anything of {sought}.")
+    _print_uses(Console(highlight=False), uses, f"No published version of {name} has anything of {problem}.")
+
+
+def _require_known(settings: "Settings", store: "DatasetStore", model: str | None, problem: str | None) -> None:
+    """An error with near names where no version has the model, or neither a version nor the lake the problem."""
+    from pipelines.datasets.lineage import known_models, near_problems
+    from pipelines.errors import ReasonmillError
+    from pipelines.lake import Lake
+    from pipelines.rows import near_names
+    from pipelines.warehouse import Warehouse
+
+    name = settings.publishing.name
+    if model is not None:
+        near = near_names(model, known_models(store, name))
+        raise ReasonmillError(f"No published version of {name} names the model {model!r}; {near}")
+    with Warehouse(Lake(settings.lake_url), ("problems",)) as warehouse:
+        near = near_problems(warehouse, problem)
+    if near is not None:
+        guess = (
+            f"did you mean {' or '.join(near)}?" if near else "the column problem_id of every set has those that are."
+        )
+        raise ReasonmillError(f"Neither a published version of {name} nor the lake has a problem {problem!r}; {guess}")
 
 
 def _print_uses(console: object, uses: "Sequence[VersionUse]", nothing: str) -> None:

@@ -6,7 +6,7 @@ import typer
 
 
 def push(
-    version: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="or a version, a pin, or a folder")],
+    version: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="or a version, a pin, or a folder")],
     repository: Annotated[
         str, typer.Argument(metavar="OWNER/NAME", help="dataset repository; made where it is not there")
     ],

@@ -9,7 +9,7 @@ import typer
 
 def rebuild(
     version: Annotated[
-        str, typer.Argument(metavar="NAME@VERSION", help="or a version, a pin, or a folder that was pulled")
+        str, typer.Argument(metavar="NAME[@VERSION]", help="or a version, a pin, or a folder that was pulled")
     ],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="folder of datasets that the version is made in")],
     store: Annotated[Path | None, typer.Option(help="response store; default: the workspace's")] = None,

@@ -40,7 +40,10 @@ def list_datasets(
     from rich.table import Table
 
     store = open_store(source)
-    rows = [row for one in _names(store, name) for row in _version_rows(store, one)]
+    names = _names(store, name)
+    rows = [row for one in names for row in _version_rows(store, one)]
+    for reason in (reason for one in names for reason in store.listing(one).misplaced.values()):
+        typer.echo(f"warning: {reason}", err=True)
     if format is Format.json:
         typer.echo(json.dumps(rows, indent=2))
         return

@@ -5,11 +5,12 @@ Only typer and small modules are imported here, so that `reasonmill --help` answ
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 
-from pipelines.errors import ReasonmillError
+from pipelines.errors import DatasetWarning, ReasonmillError
 from pipelines.redaction import redacted
 from reasonmill.cli import config, dataset_formats, demo, show, store
 from reasonmill.cli.apply import ApplyCommand, apply
@@ -74,11 +75,24 @@ def choose_config(
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 an explained error, 2 wrong usage, 130 interrupted."""
+    warnings.formatwarning = _formatted
     try:
         app()
     except ReasonmillError as error:
         sys.stderr.write(f"{redacted(str(error))}\n")
         sys.exit(1)
+
+
+def _formatted(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Our warnings as a sentence, those of libraries as Python shows them."""
+    if issubclass(category, DatasetWarning):
+        return f"warning: {redacted(str(message))}\n"
+    return _format_of_python(message, category, filename, lineno, line)
+
+
+_format_of_python = warnings.formatwarning
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
--- Rows of the training sets of a night whose problem is held out; there should be none.
+-- Rows of the training sets of a night whose problem is held out (there should be none), or is not known.
 --
 -- in:     sft, preference, stepwise, prompts, rl_groups, problems
 -- params: $night
--- out:    one row per set that has rows, with the number of such rows and of those of frozen evaluation problems
+-- out:    one row per set that has rows, with the number of rows of held-out problems, of those of frozen evaluation
+--         problems, and of rows whose problem is not in `problems`, which may be either
 
 with rows_of_sets as (
     select 'sft' as set_name, problem_id from sft where night = $night
@@ -19,7 +20,8 @@ with rows_of_sets as (
 select
     rows_of_sets.set_name,
     count(*) filter (where problems.split = 'held_out') as num_held_out,
-    count(*) filter (where problems.is_evaluation) as num_evaluation
+    count(*) filter (where problems.is_evaluation) as num_evaluation,
+    count(*) filter (where problems.problem_id is null) as num_unknown
 from rows_of_sets
 left join problems on problems.problem_id = rows_of_sets.problem_id
 group by rows_of_sets.set_name

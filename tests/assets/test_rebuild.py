@@ -105,7 +105,8 @@ def test_another_policy_in_the_same_place_is_refused(tmp_path):
 
 
 def manifest_of(night: str = NIGHT, **more) -> dict:
-    return {"version": "v", "night": night, "code_digest": "0" * 64, "configuration": {}} | more
+    return {"version": "v", "night": night, "code_digest": "0" * 64, "configuration": {}, "models": {},
+            "engine": ""} | more  # fmt: skip
 
 
 def test_other_code_is_said_and_a_configuration_that_no_longer_fits_is_an_error(tmp_path):

@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
             install_s = round(time.perf_counter() - started)
             say(f"the environment took {install_s} s")
         for form in EXPECTED:
-            export(version, FORMATS[form], folder / f"{form}.parquet")
+            export(version, FORMATS[form], folder / f"{form}.parquet", overwrite=True)
         tokenizer = AutoTokenizer.from_pretrained(STARTER)
         tokenizer.chat_template = PLAIN_TEMPLATE
         tokenizer.save_pretrained(folder / "tokenizer")

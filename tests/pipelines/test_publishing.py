@@ -156,7 +156,7 @@ def test_versions_are_listed_oldest_first_and_found_by_name_digest_or_latest(tmp
     assert resolve(folder, "tiny", str(made[0].manifest["content_sha256"])[:8]) == made[0]
     with pytest.raises(WorkspaceError, match="fits 2 versions"):
         resolve(folder, "tiny", "tiny-2026")
-    with pytest.raises(WorkspaceError, match="none; publish one first"):
+    with pytest.raises(WorkspaceError, match="There is no dataset 'other'.*there are: tiny"):
         resolve(folder, "other")
 
 

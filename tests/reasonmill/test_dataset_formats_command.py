@@ -1,6 +1,8 @@
 """`reasonmill datasets formats | export | mix` over a workspace with one published version."""
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from pipelines.lake import Lake, rows_to_table
 from pipelines.publishing import publish
 from reasonmill.cli import main
 
+README = Path(__file__).parents[2] / "README.md"
 NIGHT = "2026-11-03"
 PROBLEMS = {"p": 1, "q": 1, "r": 2, "s": 2}  # difficulty by problem
 
@@ -68,6 +71,29 @@ def test_splits_become_files_of_a_folder(version, tmp_path):
         "--split", "train=0.5", "--split", "test=0.5")  # fmt: skip
     parts = {path.stem: prompts(path) for path in (tmp_path / "out").iterdir()}
     assert sorted(sum(parts.values(), [])) == ["ask p", "ask q", "ask r", "ask s"]
+
+
+def test_files_that_are_there_are_not_written_over_without_force(version, tmp_path):
+    name, path, folder = version.manifest["name"], tmp_path / "rows.parquet", tmp_path / "out"
+    folder.mkdir()
+    for file in (path, folder / "test.parquet"):
+        file.write_text("mine")
+    splits = ("--split", "train=0.5", "--split", "test=0.5")
+    for arguments in (("export", name, "--to", str(path)), ("export", name, "--to", str(folder), *splits),
+                      ("mix", f"{name}=1", "--to", str(path))):  # fmt: skip
+        with pytest.raises(FormatError, match="is there already, and nothing was written; .*--force"):
+            run(*arguments, "--format", "trl_sft")
+    assert path.read_text() == "mine" and [one.name for one in folder.iterdir()] == ["test.parquet"]
+    assert "4 rows" in run("export", name, "--to", str(path), "--format", "trl_sft", "--force")
+
+
+def test_the_exports_that_readme_shows_run(version, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = [line for line in README.read_text(encoding="utf-8").splitlines() if "reasonmill datasets export" in line]
+    assert lines
+    for line in lines:
+        said = run(*shlex.split(line, comments=True)[2:])
+        assert re.findall(r"(\d+) rows in (\S+)", said) and "rl/" in said
 
 
 def test_a_mixture_by_difficulty_says_what_ran_out(version, tmp_path):

@@ -65,3 +65,9 @@ def test_a_queue_is_never_written_over_and_an_unknown_one_names_near_ones(lake, 
         run("export", str(tmp_path / "other.jsonl"), "--from", "audited")
     with pytest.raises(ReasonmillError, match="no night '2026-11-09'"):
         run("export", str(tmp_path / "other.jsonl"), "--night", "2026-11-09")
+
+
+def test_a_date_that_is_none_is_refused_whatever_the_file_holds(lake, tmp_path):
+    run("export", str(tmp_path / "queue.jsonl"), "--from", "audited_sample")
+    with pytest.raises(ReasonmillError, match='--date: reviewed_on is "nonsense"; a date such as 2026-11-21 is needed'):
+        run("import", str(tmp_path / "queue.jsonl"), "--date", "nonsense")

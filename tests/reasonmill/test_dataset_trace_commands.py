@@ -23,6 +23,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "reasonmill.toml").write_text('[publishing]\nname = "tiny"\n')
     settings = Settings(root=root, publishing=PublishingConfig(name="tiny"))
     lake = Lake(settings.lake_url)
+    problems = [{"problem_id": name, "prompt": "1+2", "split": "train"} for name in ("p", "unpublished")]
+    lake.write("problems", rows_to_table("problems", problems), partition="all")
     for number, night in enumerate(NIGHTS, start=1):
         rollout = {"rollout_id": f"r{number}", "problem_id": "p", "policy_version": "d1", "steps": ["1+2=3"]}
         row = {"prompt": "1+2", "completion": "3", "problem_id": "p", "rollout_id": f"r{number}", "origin": "search"}
@@ -56,7 +58,39 @@ def test_models_and_problems_lead_to_their_versions(workspace):
     uses = json.loads(run("lineage", "--model", "d1", "--format", "json"))
     assert [(use["set_name"], use["num_rows"]) for use in uses] == [("", None), ("sft", 1), ("", None), ("sft", 2)]
     assert len(json.loads(run("lineage", "--problem", "p", "--format", "json"))) == 2
-    assert "No published version of tiny has anything of the model x" in run("lineage", "--model", "x")
+    named = json.loads(run("lineage", "--model", "starter", "--format", "json"))
+    assert named == uses  # the policy's own name
+
+
+def test_a_model_or_problem_that_nobody_knows_is_an_error_with_near_names(workspace):
+    with pytest.raises(ReasonmillError, match="names the model 'startr'; did you mean starter"):
+        run("lineage", "--model", "startr")
+    with pytest.raises(ReasonmillError, match="names the model ''"):
+        run("lineage", "--model", "")
+    with pytest.raises(ReasonmillError, match="nor the lake has a problem 'unpublishd'; did you mean unpublished"):
+        run("lineage", "--problem", "unpublishd", "--format", "json")
+    with pytest.raises(ReasonmillError, match="has a problem 'zzz'; the column problem_id"):
+        run("lineage", "--problem", "zzz")
+    assert "No published version of tiny has anything of unpublished" in run("lineage", "--problem", "unpublished")
+
+
+def test_a_bare_name_is_the_latest_version_and_a_folder_that_is_none_says_so(workspace, tmp_path):
+    for spec in ("tiny", "tiny@latest", "latest"):
+        assert json.loads(run("diff", "tiny-2026-11-03", spec, "--format", "json"))["new"].startswith("tiny-2026-11-04")
+    with pytest.raises(ReasonmillError, match="other code may make other rows"):
+        run("rebuild", "tiny", "--to", str(tmp_path / "again"))
+    (tmp_path / "rows").mkdir()
+    with pytest.raises(ReasonmillError, match="rows is not a dataset version: it has no manifest.json"):
+        run("diff", str(tmp_path / "rows"), "latest")
+    with pytest.raises(ReasonmillError, match="There is no dataset 'tinny' in .*; did you mean tiny"):
+        run("diff", "tinny@prod", "latest")
+
+
+def test_a_folder_of_this_directory_that_is_no_version_says_so(workspace, tmp_path, monkeypatch):
+    (tmp_path / "rows").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ReasonmillError, match="rows is not a dataset version: it has no manifest.json"):
+        run("diff", "rows", "latest")
 
 
 def test_one_thing_is_traced_at_a_time(workspace):

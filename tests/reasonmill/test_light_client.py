@@ -89,6 +89,64 @@ def test_what_cannot_be_opened_is_explained(tmp_path):
         client.open("s3://key:secret@bucket/tiny", "sft")
 
 
+@pytest.mark.parametrize("change", ["cut", "longer", "gone"])
+def test_a_damaged_or_missing_shard_is_named_however_a_set_is_opened(tmp_path, change):
+    store, _ = publish_nights(tmp_path, NIGHTS[:1])
+    folder = client.pull("tiny", to=tmp_path / "to", source=store.root)
+    shard = folder / "sft/train-00001-of-00003.parquet"
+    data = shard.read_bytes()
+    shard.unlink()
+    if change != "gone":
+        shard.write_bytes(data[:-9] if change == "cut" else b"PAR1" + data)
+    said = f"The file {shard} cannot be read: .*Pull the version again"
+    for format in client.OPENERS:
+        with pytest.raises(WorkspaceError, match=said):
+            client.open(folder, "sft", format)
+    with pytest.raises(WorkspaceError, match=said):
+        client.load(folder, "sft", cache_dir=str(tmp_path / "cache"))
+
+
+def test_a_shard_that_is_damaged_inside_is_named_by_batches_and_by_load(tmp_path):
+    store, _ = publish_nights(tmp_path, NIGHTS[:1])
+    folder = client.pull("tiny", to=tmp_path / "to", source=store.root)
+    shard = folder / "sft/train-00001-of-00003.parquet"
+    data = shard.read_bytes()
+    shard.write_bytes(data[:4] + bytes(100) + data[104:])
+    with pytest.raises(WorkspaceError, match=f"The file {shard} cannot be read"):
+        list(client.batches(folder, "sft", 2))
+    with pytest.raises(WorkspaceError, match="cannot be read: .*Pull the version again"):
+        client.load(folder, "sft", cache_dir=str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("package", ["duckdb", "polars"])
+def test_a_package_that_is_not_installed_is_named_with_what_to_install(tmp_path, monkeypatch, package):
+    store, _ = publish_nights(tmp_path, NIGHTS[:1])
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(WorkspaceError, match=f"needs the package {package}.*`pip install {package}`"):
+        client.open("tiny", "sft", package, store.root)
+
+
+def test_tables_of_a_workspace_and_the_command_say_that_this_is_the_light_client(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    monkeypatch.delitem(sys.modules, "pipelines.warehouse")
+    with pytest.raises(WorkspaceError, match="needs the package duckdb, which is not installed here: .* light client"):
+        client.query("select 1", workspace=tmp_path)
+    program = "import sys; sys.modules['typer'] = None; from reasonmill.script import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "needs the package typer" in done.stderr
+
+
+def test_a_manifest_that_was_edited_is_refused(tmp_path):
+    store, _ = publish_nights(tmp_path, NIGHTS[:1])
+    folder = client.pull("tiny", to=tmp_path / "to", source=store.root)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"engine": "another"}))
+    for opened in (client.open, client.load):
+        with pytest.raises(WorkspaceError, match="manifest.json cannot be used: it says manifest_sha256"):
+            opened(folder, "sft")
+
+
 def test_an_edited_card_is_a_python_warning(tmp_path):
     store, (version,) = publish_nights(tmp_path, NIGHTS[:1])
     Path(store.root, "tiny", version, "README.md").write_text("mine")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipelines.apply.target import write_lines
 from pipelines.datasets.formats.contract import Format
-from pipelines.datasets.published import PublishedVersion, set_entry
+from pipelines.datasets.published import PublishedVersion, set_entry, told
 from pipelines.datasets.splits import rows_in_split
 from pipelines.errors import FormatError
 from pipelines.lake import Lake, write_parquet_batches
@@ -45,25 +45,36 @@ def export(
     shares: Mapping[str, float] | None = None,
     seed: int = 0,
     lake: Lake | None = None,
+    overwrite: bool = False,
 ) -> list[Written]:
     """Writes the set that `form` reads to `target`, a file by its suffix, else a folder with one file per split.
 
+    A file that is there already is an error, before anything is written, unless `overwrite`.
     `shares` are those of `splits.checked_shares`. FormatError where the version has no such set, or nothing is left.
     """
     is_file = target.name.endswith((PARQUET, *LINES))
     if is_file and shares:
         raise FormatError(f"{target} is one file, and splits need several; give a folder with --to.")
+    paths = {split: target if is_file else target / f"{split}{PARQUET}" for split in shares or (WHOLE,)}
+    if not overwrite:
+        check_new(*paths.values())
     written = []
-    for split in shares or (WHOLE,):
+    for split, path in paths.items():
         pieces: Iterable[pa.Table] = source_rows(version, form, lake)
         if shares:
             pieces = (rows_in_split(piece, split, shares, seed) for piece in pieces)
-        path = target if is_file else target / f"{split}{PARQUET}"
         num_rows = write_rows(path, form, converted(form, pieces))
         written.append(Written(split, path if num_rows else None, num_rows))
     if not any(one.num_rows for one in written):
         raise FormatError(f"{version.version} has no row for the format {form.name}, so nothing was written.")
     return written
+
+
+def check_new(*paths: Path) -> None:
+    """FormatError where one of the files is there already."""
+    for path in paths:
+        if path.exists():
+            raise FormatError(f"{path} is there already, and nothing was written; name another, or give --force.")
 
 
 def converted(form: Format, pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -155,7 +166,8 @@ def splices_of(version: PublishedVersion, lake: Lake | None) -> Iterator[pa.Tabl
 
     FormatError where the lake no longer holds the generation that stood beside the version.
     """
-    night, at_version = str(version.manifest["night"]), version.manifest["upstream_generations"].get(SPLICES)
+    night = str(told(version.manifest, "night"))
+    at_version = told(version.manifest, "upstream_generations").get(SPLICES)
     now = lake.generation(SPLICES, night) if lake is not None else None
     if at_version is None or now != at_version:
         raise FormatError(

@@ -7,7 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.audit.contamination import CURATION, Certificate, ContaminationParams, certified, run
+from pipelines.audit.contamination import (
+    CURATION,
+    Certificate,
+    ContaminationParams,
+    benchmark_of,
+    certified,
+    overlaps,
+    run,
+)
 from pipelines.errors import SourceError
 
 ITEM = "A train leaves Rome at noon and drives 90 km per hour; when is it in Florence?"  # 17 words
@@ -50,12 +58,30 @@ def test_a_short_item_is_found_whole_and_a_short_text_where_it_stands_in_an_item
         "leaves Rome at noon and drives",  # six words of ITEM
         "leaves Rome at noon and stays",
         "leaves Rome at noon and",  # five words: not tested
-        "two words",
+        "no words",
     )
     overlap = "benchmark_overlap"
     assert made == [
         (overlap, 1, "test.jsonl:2"), (None, 0, None), (overlap, 1, "test.jsonl:2"), (overlap, 1, "test.jsonl:1"),
         (None, 0, None), (None, None, None), (None, None, None),
+    ]  # fmt: skip
+
+
+def test_a_text_that_is_too_short_is_found_where_it_equals_an_item_signs_included():
+    params = ContaminationParams(benchmark=("x",))
+    items = [("93+6-6-6-3", "a"), ("93+6-6-6-3", "b"), (ITEM, "c")]
+    rows = overlaps(
+        table("93+6-6-6-3", "93-6-6-6-3", " 93+6-6-6-3\n", "93+6"), benchmark_of("x", "", items, params), params
+    )
+    assert [(row["reason"], row["is_tested"], row["test_item"], row["score"]) for row in rows.to_pylist()] == [
+        ("benchmark_overlap", True, "a", 1.0), (None, False, None, None), ("benchmark_overlap", True, "a", 1.0),
+        (None, False, None, None),
+    ]  # fmt: skip
+
+
+def test_a_short_item_of_a_file_is_named_by_its_line(benchmark):
+    assert decided(benchmark, "two  WORDS", ITEM) == [
+        ("benchmark_overlap", 1, "test.jsonl:3"), ("benchmark_overlap", 5, "test.jsonl:1"),
     ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from dataset_worlds import NIGHTS, files_beside, publish_nights, sft_rows
 
-from pipelines.datasets.published import read_version, set_entry
+from pipelines.datasets.published import read_version, set_entry, with_digest
 from pipelines.datasets.pull import card_of_sets, pull_version
 from pipelines.datasets.versions import DatasetStore
 from pipelines.errors import WorkspaceError
@@ -198,3 +198,50 @@ def test_a_card_keeps_only_the_configs_of_the_sets_that_were_pulled():
     assert card_of_sets(card.format(b), {"a": None}) == card.format("")
     assert card_of_sets(card.format(b), {"b": None}) == f"---\nconfigs:\n{b}license: other\n---\n# T\n- b\n"
     assert card_of_sets("# no front matter\n", {"b": None}) == "# no front matter\n"
+
+
+def test_a_card_that_was_edited_in_the_pulled_folder_is_an_error_and_stays(world, tmp_path):
+    store, version, _ = world
+    card = tmp_path / "to" / version / "README.md"
+    for sets in (["sft"], [], []):
+        pull_version(store, "tiny", to=tmp_path / "to", sets=sets)  # cards that nobody edited are replaced
+    card.write_text("my notes")
+    with pytest.raises(WorkspaceError, match=r"README.md was changed after it was pulled: SHA-256 .* was expected"):
+        pull_version(store, "tiny", to=tmp_path / "to")
+    assert card.read_text() == "my notes"
+    card.unlink()
+    pull_version(store, "tiny", to=tmp_path / "to")
+    assert version in card.read_text()
+
+
+def test_a_card_that_was_edited_where_it_was_published_can_be_pulled_again(world, tmp_path):
+    store, _, folder = world
+    (folder / "README.md").write_text("theirs")
+    for _ in range(2):
+        pulled = pull_version(store, "tiny", to=tmp_path / "to")
+        assert len(pulled.warnings) == 1 and (pulled.path / "README.md").read_text() == "theirs"
+
+
+def test_a_manifest_whose_row_counts_are_not_those_of_the_footers_is_refused(world, tmp_path):
+    """Its own digest is right: somebody wrote it so."""
+    store, _, folder = world
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = manifest["sets"]["sft"]
+    entry["files"][1]["num_rows"] += 1
+    entry["num_rows"] += 1
+    manifest["num_rows"] += 1
+    (folder / "manifest.json").write_text(json.dumps(with_digest(manifest)))
+    with pytest.raises(WorkspaceError, match=f"counts 3 rows in the file {SHARDS[1]}, but its Parquet footers 2"):
+        pull_version(store, "tiny", to=tmp_path / "to")
+    with pytest.raises(WorkspaceError, match="there is no such folder"):
+        read_version(tmp_path / "to" / folder.name)
+
+
+def test_a_partly_pulled_folder_has_a_manifest_that_is_whole_in_itself(world, tmp_path):
+    store, _, _ = world
+    folder = pull_version(store, "tiny", to=tmp_path / "to", sets=["sft"]).path
+    assert read_version(folder).manifest["pulled_sets"] == ["sft"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"engine": "another"}))
+    with pytest.raises(WorkspaceError, match="says manifest_sha256"):
+        read_version(folder)

@@ -142,7 +142,7 @@ def test_a_damaged_object_is_named_and_a_pull_goes_on_where_it_was(bucket, tmp_p
 
 
 def test_a_bucket_that_is_not_there_is_explained(bucket, tmp_path):
-    with pytest.raises(WorkspaceError, match="none; publish one first"):
+    with pytest.raises(WorkspaceError, match="There is no dataset 'tiny' in s3:.*there are none"):
         DatasetStore("s3://no-such-bucket/datasets").resolve("tiny")
     with pytest.raises(WorkspaceError, match="s3://no-such-bucket/datasets cannot be read or written"):
         publish_nights(tmp_path, NIGHTS[:1], "s3://no-such-bucket/datasets")

@@ -3,15 +3,19 @@
 import hashlib
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 from dataset_worlds import NIGHTS, make_settings, publish_night, publish_nights
 
-from pipelines.datasets.published import parse_manifest, read_version
+from pipelines.datasets.diff import diff_versions
+from pipelines.datasets.lineage import versions_with_model
+from pipelines.datasets.published import manifest_digest, parse_manifest, read_version
+from pipelines.datasets.rebuild import check_source
 from pipelines.datasets.versions import DatasetStore, list_versions, split_spec
-from pipelines.errors import PartitionBusyError, WorkspaceError
+from pipelines.errors import DatasetWarning, PartitionBusyError, WorkspaceError
 from pipelines.leases import hold_lease
 from pipelines.redaction import redacted
 
@@ -31,8 +35,9 @@ def test_a_store_knows_its_datasets_and_near_names(tmp_path):
     store, _ = publish_nights(tmp_path, NIGHTS[:1])
     (Path(store.root) / "no_dataset").mkdir()
     assert store.names() == ["tiny"]
-    with pytest.raises(WorkspaceError, match="'tinny'.*Of the datasets there: did you mean tiny"):
-        store.resolve("tinny")
+    for version in ("latest", "prod"):
+        with pytest.raises(WorkspaceError, match="There is no dataset 'tinny' in .*; did you mean tiny"):
+            store.resolve("tinny", version)
     with pytest.raises(WorkspaceError, match="'../tiny' cannot name a dataset"):
         store.resolve("../tiny")
 
@@ -97,6 +102,9 @@ def test_a_pin_rolls_back_through_all_that_were_pinned_and_not_back_to_where_it_
     assert store.rollback("tiny", pin="prod").version == b
     with pytest.raises(WorkspaceError, match="did you mean prod"):
         store.rollback("tiny", pin="prood")
+    store.unpin("tiny", "prod")
+    with pytest.raises(WorkspaceError, match="tiny has no pin 'prod'; it has no pins."):
+        store.rollback("tiny", pin="prod")
 
 
 @pytest.mark.parametrize("pin", ["latest", "tiny-2026", "../x", "", "a b", ".hidden"])
@@ -218,6 +226,19 @@ def test_a_folder_that_is_no_version_is_refused_by_name(tmp_path):
         ({"sets": {"sft": {"columns": {}, "files": [], "num_rows": 0}}}, "'sft' lacks `columns` or `files`"),
         ({"sets": {"../sft": {}}}, "'../sft' cannot name a set"),
         ({"files": [{"path": "README.md", "num_bytes": 1, "sha256": "0" * 64}]}, "the file 'README.md'"),
+        ({"filters": None}, "`filters` is null, not an object"),
+        ({"seeds": None}, "`seeds` is null, not an object"),
+        ({"configuration": None}, "`configuration` is null, not an object"),
+        ({"configuration": {"policy": {"model": 1}}}, "`configuration.policy.model` is 1, not a text"),
+        ({"models": None}, "`models` is null, not an object"),
+        ({"contamination": 5}, "`contamination` is 5, not an object"),
+        ({"contamination": {"by_words": [1]}}, "a test of `contamination.by_words` is 1"),
+        ({"pulled_sets": "sft"}, '`pulled_sets` is "sft", not a list'),
+        ({"num_rows": 7}, "`num_rows` is 7, but its sets have 6"),
+        ({"night": None}, "`night` is null, not a text"),
+        ({"seeds": {"rollouts.seed": 1}}, "says manifest_sha256 [0-9a-f]{64}, but its text gives .* edited or cut"),
+        ({"models": {"policy": "another"}}, "says manifest_sha256"),
+        ({"manifest_sha256": None}, "says manifest_sha256 None"),
     ],
 )
 def test_a_manifest_that_was_tampered_with_is_refused_with_the_field(tmp_path, change, reason):
@@ -225,6 +246,35 @@ def test_a_manifest_that_was_tampered_with_is_refused_with_the_field(tmp_path, c
     edit(manifest_file(store, made[0]), **change)
     with pytest.raises(WorkspaceError, match=f"manifest.json cannot be used: .*{reason}"):
         read_version(Path(store.root, "tiny", made[0]))
+
+
+def test_a_digest_that_was_cut_out_is_missed_and_manifests_of_the_format_before_it_are_read(tmp_path):
+    store, made = publish_nights(tmp_path, NIGHTS[:1])
+    file = manifest_file(store, made[0])
+    manifest = json.loads(file.read_text())
+    assert manifest["manifest_sha256"] == manifest_digest(manifest)
+    del manifest["manifest_sha256"]
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(WorkspaceError, match="lacks `manifest_sha256`"):
+        store.resolve("tiny")
+    old = ("version", "name", "content_sha256", "created_at", "sets")
+    file.write_text(json.dumps({"format": 1} | {key: manifest[key] for key in old}))
+    assert store.resolve("tiny").version == made[0]
+    assert [one.name for one in diff_versions(store.resolve("tiny"), store.resolve("tiny")).sets] == ["sft", "prompts"]
+    assert versions_with_model(store, "tiny", "d") == []
+    with pytest.raises(WorkspaceError, match="does not say `code_digest`.*an earlier Reasonmill"):
+        check_source(store.resolve("tiny").manifest)
+
+
+def test_numbers_of_rows_that_do_not_add_up_are_refused(tmp_path):
+    store, made = publish_nights(tmp_path, NIGHTS[:1])
+    manifest = json.loads(manifest_file(store, made[0]).read_text())
+    manifest["sets"]["sft"]["num_rows"] = 6
+    with pytest.raises(WorkspaceError, match="the set 'sft' has num_rows 6, but its files 5"):
+        parse_manifest(json.dumps(manifest).encode(), "here")
+    manifest["sets"]["sft"]["tokens"] = {"num_prompt_tokens": "1", "num_completion_tokens": 0}
+    with pytest.raises(WorkspaceError, match="`num_prompt_tokens` of the set 'sft' is \"1\", not a whole number"):
+        parse_manifest(json.dumps(manifest).encode(), "here")
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "sft/.hidden", "a\\b", "C:/x", "", "a//b", "a\n"])
@@ -259,8 +309,17 @@ def test_a_damaged_version_is_named_while_the_others_stay_readable(tmp_path):
 def test_a_version_that_was_copied_or_renamed_in_the_store_is_not_listed_as_another(tmp_path):
     store, made = publish_nights(tmp_path, NIGHTS[:1])
     folder = Path(store.root, "tiny")
-    (folder / made[0]).rename(folder / "tiny-mine")
-    assert "was renamed or copied" in store.listing("tiny").damaged["tiny-mine"]
+    shutil.copytree(folder / made[0], folder / "tiny-mine")
+    assert "was renamed or copied" in store.listing("tiny").misplaced["tiny-mine"]
+    assert [one.version for one in list_versions(store.root, "tiny")] == made
+    with pytest.warns(DatasetWarning, match="tiny-mine holds the version"):
+        assert store.resolve("tiny").version == made[0]
+    with pytest.raises(WorkspaceError, match="tiny-mine holds the version"):
+        store.resolve("tiny", "tiny-mine")
+    assert store.delete("tiny", "tiny-mine") == "tiny-mine"
+    (folder / made[0]).rename(folder / "tiny-other")
+    with pytest.warns(DatasetWarning), pytest.raises(WorkspaceError, match="There is no version of the dataset 'tiny'"):
+        store.resolve("tiny")
 
 
 # publishing: the same rows, the same bytes --------------------------------------------------------

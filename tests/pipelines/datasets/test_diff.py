@@ -1,5 +1,7 @@
 """Two versions of tiny sets whose differences are counted by hand."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from pipelines.datasets.diff import SetDiff, VersionDiff, diff_versions, ks_dist
 from pipelines.datasets.diff_page import headline, to_html
 from pipelines.datasets.manifest import RunInfo
 from pipelines.datasets.published import PublishedVersion
+from pipelines.errors import WorkspaceError
 from pipelines.lake import Lake
 from pipelines.publishing import publish
 from pipelines.rows import rows_to_table
@@ -126,7 +129,9 @@ def test_a_column_that_came_is_named_and_changes_no_row(tmp_path):
     other.mkdir(parents=True)
     rows = pa.parquet.read_table(file).append_column("weight", pa.array([1.0, 2.0]))
     pa.parquet.write_table(rows, other / file.name)
-    found = diff_versions(version, PublishedVersion(other.parent, "other", version.manifest))
+    manifest = json.loads(json.dumps(version.manifest))
+    manifest["sets"]["sft"]["files"][0]["sha256"] = hashlib.sha256((other / file.name).read_bytes()).hexdigest()
+    found = diff_versions(version, PublishedVersion(other.parent, "other", manifest))
     assert of(found, "sft").added_columns == ("weight",) and of(found, "sft").num_same == 2
 
 
@@ -134,3 +139,18 @@ def test_what_data_say_is_escaped_on_the_page(found):
     html = to_html(found)
     assert "&lt;i&gt;d" in html and "<i>d" not in html
     assert "rollouts.temperature" in html
+
+
+def test_a_damaged_or_missing_shard_is_named_with_both_checksums(tmp_path):
+    version = published(tmp_path, "2026-11-03", {"sft": OLD["sft"]})
+    (file,) = version.manifest["sets"]["sft"]["files"]
+    shard = version.path / file["path"]
+    data = shard.read_bytes()
+    shard.write_bytes(data[:20] + bytes([data[20] ^ 1]) + data[21:])
+    with pytest.raises(
+        WorkspaceError, match=f"is damaged: SHA-256 {file['sha256']} .* was found. Pull the version again"
+    ):
+        diff_versions(version, version)
+    shard.unlink()
+    with pytest.raises(WorkspaceError, match="cannot be read: No such file.*Pull the version again"):
+        diff_versions(version, version)

@@ -162,7 +162,7 @@ def test_a_name_that_is_no_repository_is_refused(hub, tmp_path):
 
 
 def test_only_the_loading_examples_of_a_card_are_changed():
-    text = 'x\npath = "s3://bucket/v"\nrows = pyarrow.dataset.dataset(f"{path}/sft", format="parquet")\n'
+    text = 'x\npath = "v1"  # this folder\nrows = pyarrow.dataset.dataset(f"{path}/sft", format="parquet")\n'
     assert hub_card(text, "me/set", "v1").splitlines() == [
         "x",
         'path = "me/set"  # revision="v1" pins these rows',

@@ -92,7 +92,16 @@ ROWS = {
         }
     ],
     "critiques": [{"critique_id": "c", "rollout_id": "sample", "problem_id": "p", "agent": "a", "verdict": "wrong"}],
-    "verdicts": [{"rollout_id": "sample", "problem_id": "p", "verdict": "wrong", "confidence": 1.0}],
+    "verdicts": [
+        {
+            "rollout_id": "sample",
+            "problem_id": "p",
+            "verdict": "wrong",
+            "confidence": 1.0,
+            "critique_id": "final",
+            "text": "Step 0 adds wrongly.",
+        }
+    ],
     "refinements": [
         {"refinement_id": "f", "rollout_id": "sample", "problem_id": "p", "critique_id": "c", "steps": ["x"]}
     ],
@@ -227,6 +236,15 @@ def test_a_critique_and_a_refinement_lead_to_the_rollout_that_they_are_about(lak
     for row_id in ("c", "f"):
         (origin,) = trace(lake, row_id)
         assert [(one.role, one.row_id) for one in origin.sources] == [("about", "sample")]
+
+
+def test_the_final_critique_that_a_refinement_follows_is_the_verdicts_own(lake):
+    (sample,) = trace(lake, "sample")
+    assert ("verdict", "final") in named(sample)
+    assert source(sample, "verdict") == {"verdict": "wrong", "confidence": "1", "text": "Step 0 adds wrongly."}
+    (final,) = trace(lake, "final")
+    assert (final.kind, final.row_id, dict(final.facts)["text"]) == ("verdict", "final", "Step 0 adds wrongly.")
+    assert [(one.role, one.row_id) for one in final.sources] == [("about", "sample")]
 
 
 def test_a_side_that_the_lake_no_longer_has_is_said_to_be_gone(lake):

@@ -1,15 +1,20 @@
 """What a version says of itself: counted where it can be, null where it cannot, escaped where others wrote it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from datasets import load_dataset
+from published_worlds import make_version
 
 from pipelines.config import PublishingConfig, Settings
 from pipelines.datasets.card_text import card_text
 from pipelines.datasets.figures import OVERVIEW, on_policy_shares
+from pipelines.datasets.formats import format_named
+from pipelines.datasets.formats.export import export
 from pipelines.datasets.manifest import RunInfo, seeds_in
 from pipelines.datasets.published import PublishedVersion, version_files
 from pipelines.errors import SourceError
@@ -96,7 +101,7 @@ def test_tokens_that_are_not_counted_are_null_for_a_named_reason(tmp_path):
         settings = Settings.model_validate({"root": tmp_path / name, **of})
         made = publish(settings, lake_of(settings), NIGHT, ["sft", "rl_groups"], INFO)
         sets[name] = made.manifest["sets"]["sft"]
-        assert made.manifest["num_tokens"] is None and "not counted: " in card_text(made.manifest, "here")
+        assert made.manifest["num_tokens"] is None and "not counted: " in card_text(made.manifest)
     assert sets["many"]["tokens"] is sets["gone"]["tokens"] is None
     assert sets["many"]["tokens_reason"] == "3 rows are above publishing.max_counted_rows = 2"
     assert sets["gone"]["tokens_reason"] == "the tokenizer of the policy ./no-such-model could not be read"
@@ -140,7 +145,37 @@ def test_the_certificate_says_how_many_rows_were_tested_and_how_many_share_words
     (test,) = certificate["by_words"]
     assert [(item["num_items"], item["num_too_short"]) for item in test["items"]] == [(2, 1)]
     assert test["sets"]["rl_groups"] == {"num_rows": 2, "num_tested": 1, "num_contaminated": 1}
-    assert certificate["by_problem"]["sft"] == {"num_held_out": 0, "num_evaluation": 0}
+    assert certificate["by_problem"]["sft"] == {"num_held_out": 0, "num_evaluation": 0, "num_unknown": 0}
+
+
+def test_the_statement_is_tested_and_not_the_template_round_it_and_rows_of_unknown_problems_are_counted(tmp_path):
+    """`<solve>` counts as a word: with it, five words would be a sixth, long enough and equal to nothing."""
+    settings = Settings(root=tmp_path)
+    lake = Lake(settings.lake_url)
+    short = "93+6-6-6-3"
+    problems = [{"problem_id": "p", "split": "train", "prompt": short, "is_evaluation": False},
+                {"problem_id": "h", "split": "held_out", "prompt": short, "is_evaluation": False},
+                {"problem_id": "l", "split": "held_out", "prompt": LONG, "is_evaluation": False}]  # fmt: skip
+    rows = {
+        "sft": [{"prompt": f"<solve>{text}", "problem_id": problem_id}
+                for text, problem_id in ((short, "p"), (short, "gone"), (LONG, "gone"), (LONG, None))],
+        "rl_groups": [{"problem_id": name, "prompt_token_ids": [1], "completion_token_ids": [2]}
+                      for name in ("p", "gone")],
+    }  # fmt: skip
+    lake.write("problems", rows_to_table("problems", problems), partition="all")
+    for name, of_set in rows.items():
+        lake.write(name, rows_to_table(name, [row | {"night": NIGHT} for row in of_set]), partition=NIGHT)
+    manifest = publish(settings, lake, NIGHT, list(rows), INFO).manifest
+    found = manifest["contamination"]
+    assert found["by_words"][0]["sets"] == {
+        "rl_groups": {"num_rows": 2, "num_tested": 1, "num_contaminated": 1},
+        "sft": {"num_rows": 4, "num_tested": 4, "num_contaminated": 3},  # of an unknown problem, its own prompt
+    }
+    assert found["by_problem"] == {
+        "rl_groups": {"num_held_out": 0, "num_evaluation": 0, "num_unknown": 1},
+        "sft": {"num_held_out": 0, "num_evaluation": 0, "num_unknown": 3},
+    }
+    assert "The problems of **4** rows are not in the table of problems" in card_text(manifest)
 
 
 def test_a_benchmark_of_the_users_is_tested_too_and_one_that_is_not_there_stops_the_publication(tmp_path):
@@ -159,7 +194,7 @@ def test_a_benchmark_of_the_users_is_tested_too_and_one_that_is_not_there_stops_
 def test_nothing_but_the_time_differs_between_two_publications(version, tmp_path):
     settings = Settings(root=tmp_path, publishing=PublishingConfig(name="tiny"))
     again = publish(settings, lake_of(settings), NIGHT, ["sft", "rl_groups"], INFO)
-    timed = {"created_at", "upstream_generations", "card_sha256"}  # the card names the folder
+    timed = {"created_at", "upstream_generations", "manifest_sha256"}
     assert {key: value for key, value in again.manifest.items() if key not in timed} == {
         key: value for key, value in version.manifest.items() if key not in timed
     }
@@ -179,16 +214,43 @@ def test_the_card_has_a_picture_the_sets_and_a_way_to_load_each(version):
 
 
 def test_what_others_wrote_has_no_meaning_for_markdown_or_html(version):
-    text = card_text(version.manifest, version.path)
+    text = card_text(version.manifest)
     assert "low/&lt;b&gt;consistency 1" in text and "<b>" not in text
 
 
 def test_the_loading_example_without_a_trainer_runs(version):
-    text = card_text(version.manifest, version.path)
+    text = card_text(version.manifest)
     block = text[text.index("import pyarrow.dataset") :].partition("```")[0]
     found: dict[str, object] = {"path": str(version.path)}
     exec(block, found)
     assert found["rows"].num_rows == pq.read_table(version.path / "sft").num_rows == 3
+
+
+def test_the_card_of_a_copy_names_no_place_of_the_publishers_and_loads_from_where_the_folder_lies(
+    version, tmp_path, monkeypatch
+):
+    text = (version.path / "README.md").read_text()
+    assert str(version.path.parent) not in text
+    shutil.copytree(version.path, tmp_path / version.version)
+    monkeypatch.chdir(tmp_path)
+    start = text.index("from datasets import load_dataset")
+    found: dict[str, object] = {}
+    exec(text[start : text.index("```", start)], found)
+    assert found["sft"].num_rows == 3
+
+
+def test_steps_and_unpaired_preferences_have_examples_that_run_as_far_as_the_trainer(tmp_path, monkeypatch):
+    published = make_version(tmp_path)
+    text = card_text(published.manifest)
+    monkeypatch.chdir(published.path.parent)
+    found: dict[str, object] = {"path": published.version, "load_dataset": load_dataset}
+    exec(text[text.index('rows = load_dataset(path, "stepwise"') :].partition("```")[0], found)
+    assert found["row"]["labels"] == [True, False]
+    assert "--format trl_unpaired --to trl_unpaired.parquet" in text
+    export(published, format_named("trl_unpaired"), Path("trl_unpaired.parquet"))
+    block = text[text.index("from trl import KTOConfig") :].partition("KTOTrainer(")[0].partition("\n")[2]
+    exec(block, found)
+    assert found["rows"].column_names == ["prompt", "completion", "label"] and found["rows"].num_rows == 4
 
 
 def test_a_version_without_any_rollout_has_panels_that_say_so(tmp_path):

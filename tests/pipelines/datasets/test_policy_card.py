@@ -5,8 +5,8 @@ import hashlib
 import yaml
 from published_worlds import make_version
 
-from pipelines.datasets.policy_card import manifest_sha256, write_policy_card
-from pipelines.datasets.published import read_version
+from pipelines.datasets.policy_card import write_policy_card
+from pipelines.datasets.published import manifest_digest, read_version
 from reasonmill import client
 
 
@@ -22,7 +22,7 @@ def test_the_card_names_the_version_its_content_and_the_bytes_of_its_manifest(tm
         "datasets": ["tiny"],
         "dataset_version": version.version,
         "dataset_content_sha256": version.manifest["content_sha256"],
-        "dataset_manifest_sha256": manifest_sha256(version.manifest),
+        "dataset_manifest_sha256": manifest_digest(version.manifest),
         "dataset_sets": ["sft"],
         "library_name": "transformers",
         "tags": ["reasonmill"],
@@ -35,5 +35,5 @@ def test_the_manifest_has_one_digest_however_much_of_the_version_was_pulled(tmp_
     version = make_version(tmp_path)
     part = read_version(client.pull("tiny", to=tmp_path / "data", source=version.path.parents[1], sets=("sft",)))
     assert "pulled_sets" in part.manifest
-    assert manifest_sha256(part.manifest) == manifest_sha256(version.manifest)
-    assert manifest_sha256({"b": [1], "a": "é"}) == hashlib.sha256('{"a":"é","b":[1]}'.encode()).hexdigest()
+    assert manifest_digest(part.manifest) == part.manifest["manifest_sha256"] == version.manifest["manifest_sha256"]
+    assert manifest_digest({"b": [1], "a": "é"}) == hashlib.sha256('{"a":"é","b":[1]}'.encode()).hexdigest()

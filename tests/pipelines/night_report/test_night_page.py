@@ -206,7 +206,7 @@ def test_alerts_are_kept_until_they_are_cleared_and_hold_no_credentials(tmp_path
 
 
 CERTIFICATE = {
-    "by_problem": {"sft": {"num_held_out": 0, "num_evaluation": 3}},
+    "by_problem": {"sft": {"num_held_out": 0, "num_evaluation": 3, "num_unknown": 5}},
     "n": 13,
     "min_words": 6,
     "by_words": [
@@ -224,7 +224,7 @@ def version_section(**known: object) -> str:
 
 def test_the_certificate_is_a_row_per_set_with_the_worst_of_all_lists():
     body = version_section(manifest={"version": "v2", "contamination": CERTIFICATE})
-    assert re.findall(r"<td [^>]*>(\d+)</td>", body.partition("Contamination")[2]) == ["0", "3", "8", "2"]
+    assert re.findall(r"<td [^>]*>(\d+)</td>", body.partition("Contamination")[2]) == ["0", "3", "5", "8", "2"]
     assert "held-out problems (10 texts, 4 too short to test); a benchmark" in body
 
 
