@@ -159,9 +159,11 @@ def overlaps(table: pa.Table, benchmark: Benchmark, params: ContaminationParams)
 
 def _equal_items(texts: pa.ChunkedArray, is_short: np.ndarray, benchmark: Benchmark) -> pa.Array:
     """The name of the test item that a short text equals; null for long texts and for those that equal none."""
-    normal = pc.if_else(pa.array(is_short), normal_texts(texts), None)
-    places = pc.index_in(normal, value_set=pa.array(list(benchmark.short), pa.large_string()), skip_nulls=True)
-    return pa.array(list(benchmark.short.values()), pa.string()).take(places)
+    normal = normal_texts(texts.filter(pa.array(is_short)))
+    found = pc.index_in(normal, value_set=pa.array(list(benchmark.short), pa.large_string()), skip_nulls=True)
+    places = np.full(len(texts), -1, np.int64)
+    places[is_short] = pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
+    return pa.array(list(benchmark.short.values()), pa.string()).take(pa.array(places, mask=places < 0))
 
 
 def read_benchmark(params: ContaminationParams) -> Benchmark:
