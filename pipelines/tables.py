@@ -887,8 +887,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         config=STRING,  # JSON: dotted key -> value of what is in force
         dataset_version=STRING,  # null = none was published
         generations=STRING,  # JSON: table -> generation
-        seconds=FLOAT,  # of all stages; null = not recorded
-        num_tokens=INT,  # completion tokens of search, samples, critiques and refinements; null = not recorded
+        seconds=FLOAT,  # of all stages before the report, added up; null = not recorded
+        num_tokens=INT,  # completion tokens of all stages, replayed answers counted; null = not recorded
         reported_at=STRING,  # ISO 8601, UTC
         night=STRING,
     ),

@@ -63,6 +63,18 @@ class NightFacts:
         """The night's own numbers."""
         return self.metrics.get(self.night, {})
 
+    @property
+    def num_tokens(self) -> int | None:
+        """Completion tokens of all stages, replayed answers counted; None where nothing tells."""
+        return tokens_asked(self.rows["token_ledger"])
+
+    @property
+    def num_replayed(self) -> int | None:
+        """Of these, the tokens that no engine generated tonight; None where stages did not record it."""
+        if not self.rows["stage_costs"]:
+            return None
+        return -sum(row["completion_tokens"] for row in self.rows["token_ledger"] if row["kind"] == "replayed")
+
     def over_nights(self, metric: str) -> list[tuple[str, float]]:
         """(night, value) of a metric where it is known."""
         return [(night, of[metric]) for night in self.nights if metric in (of := self.metrics.get(night, {}))]
@@ -85,6 +97,13 @@ def read_facts(warehouse: Warehouse, night: str, config: NightReportConfig) -> N
             metrics[known] = numbers_of(warehouse, known, audited(warehouse, known, config))
     balance, flips = balance_of(warehouse, night), flips_of(warehouse, night)
     return NightFacts(night, nights, rows, metrics, log, audit, balance, flips)
+
+
+def tokens_asked(ledger: Rows) -> int | None:
+    """Completion tokens of a token ledger, replayed answers counted; None where it tells none."""
+    known = [row["completion_tokens"] for row in ledger if row["kind"] != "replayed"]
+    known = [tokens for tokens in known if tokens is not None]
+    return sum(known) if known else None
 
 
 def nights_until(warehouse: Warehouse, night: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipelines.night_report.facts import Row
-from pipelines.night_report.html import Raw, code, empty, paragraph, signed, table
+from pipelines.night_report.html import Cell, Raw, code, empty, paragraph, signed, table
 from pipelines.night_report.log import changes_of
 from pipelines.night_report.material import Material
 from pipelines.night_report.svg import (
@@ -15,12 +15,15 @@ def ledger(material: Material) -> str:
     rows = material.facts.rows["token_ledger"]
     if not rows:
         return empty("No tokens were counted on this night.")
+    stages = material.facts.rows["stage_costs"]
     body = [
-        [row["purpose"], row["num_requests"], row["prompt_tokens"], row["completion_tokens"], row["critic_tokens"],
-         row["row_tokens"], _beside(row), row["error_tokens"]]
+        [row["stage"], row["purpose"], row["num_requests"], row["prompt_tokens"], row["completion_tokens"],
+         row["critic_tokens"], row["row_tokens"], _beside(row), row["error_tokens"]]
         for row in rows
     ]  # fmt: skip
+    body.append([Raw("<b>all</b>"), "what the engine did" if stages else "what the tables tell", *_totals(body)])
     heads = [
+        "stage",
         "purpose",
         "requests",
         "prompt tokens",
@@ -31,13 +34,15 @@ def ledger(material: Material) -> str:
         "in failed rows",
     ]
     note = (
-        "Beside rows: candidates and completions that value a step; they leave their values, not their text. Replayed "
-        "answers count as if they were asked again; how many were replayed stands below."
+        "Beside rows: candidates and completions that value a step; they leave their values, not their text. A purpose "
+        "counts replayed answers as if they were asked again; where there were any, the line below takes their tokens "
+        "out, so that the last line is what the engine did, as under Stages. A stage whose tables do not tell is one "
+        "line, of what the engine did. Read by critics: prompts and completions that they scored; their training and "
+        "their trial are not counted."
     )
     out = paragraph(note) + table(heads, body)
-    stages = material.facts.rows["stage_costs"]
     if not stages:
-        return out + empty("Seconds per stage are not recorded: the night was run before this was done.")
+        return out + empty(_why_no_stages(material))
     body = [
         [row["stage"], None if row["seconds"] is None else f"{row['seconds']:,.1f}", row["num_requests"],
          row["num_from_store"], row["num_request_errors"], row["completion_tokens"], _rate(row), row["engine"]]
@@ -56,7 +61,21 @@ def ledger(material: Material) -> str:
     return out + "<h3>Stages</h3>" + table(heads, body)
 
 
+def _totals(body: Sequence[Sequence[Cell]]) -> list[int | None]:
+    """Sums of the columns behind stage and purpose; None where no line has a number."""
+    known = [[value for value in column if value is not None] for column in list(zip(*body, strict=True))[2:]]
+    return [sum(values) if values else None for values in known]
+
+
+def _why_no_stages(material: Material) -> str:
+    if any(row["night"] == material.facts.night for row in material.facts.log):
+        return "Seconds per stage are not recorded: the night was run before this was done."
+    return "Seconds per stage are recorded at the end of a night, which this one has not reached."
+
+
 def _beside(row: Row) -> int | None:
+    if row["kind"] != "asked":
+        return None
     if row["completion_tokens"] is None or row["row_tokens"] is None:
         return None
     return max(row["completion_tokens"] - row["row_tokens"] - row["error_tokens"], 0)

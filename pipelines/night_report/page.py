@@ -81,9 +81,20 @@ def _subtitle(facts: NightFacts) -> str:
     parts = [f"night {len(facts.nights)} of the lake" if len(facts.nights) > 1 else "the first night of the lake"]
     if log is not None:
         parts.append(f"policy {log['policy_id']}")
-        parts += [f"{log['seconds'] / 60:.1f} minutes"] if log["seconds"] is not None else []
-        parts += [f"{log['num_tokens']:,} tokens generated"] if log["num_tokens"] is not None else []
+        if log["seconds"] is not None:
+            parts.append(f"{log['seconds'] / 60:.1f} minutes (all stages before this page, added up)")
+    parts += [_tokens(facts)] if facts.num_tokens is not None else []
     return ", ".join(parts)
+
+
+def _tokens(facts: NightFacts) -> str:
+    """What all stages asked for, and what of it no engine generated tonight."""
+    if facts.num_replayed is None:
+        return f"{facts.num_tokens:,} tokens generated or replayed"
+    if not facts.num_replayed:
+        return f"{facts.num_tokens:,} tokens generated"
+    generated = facts.num_tokens - facts.num_replayed
+    return f"{facts.num_tokens:,} completion tokens, {generated:,} generated and {facts.num_replayed:,} replayed"
 
 
 def _tile(facts: NightFacts, metric: str, name: str, is_share: bool) -> str:

@@ -14,7 +14,7 @@ from pipelines.datasets.versions import PublishedVersion, list_versions
 from pipelines.errors import LakeError, ReasonmillError
 from pipelines.lake import Lake, rows_to_table
 from pipelines.night_report.alerts import read_alert
-from pipelines.night_report.facts import NightFacts, audited, numbers_of, read_facts
+from pipelines.night_report.facts import NightFacts, audited, numbers_of, read_facts, tokens_asked
 from pipelines.night_report.log import flat_config
 from pipelines.night_report.page import to_html
 from pipelines.night_report.verdict import HOLD, PROMOTE
@@ -24,6 +24,11 @@ from pipelines.trees.find import find_tree, load_view, write_page
 from pipelines.warehouse import Warehouse
 
 FILE = "night.html"
+LEDGER_TABLES = (
+    "token_usage", "rollouts", "critiques", "refinements", "evaluation_rollouts", "policy_report", "step_scores",
+    "stage_usage",
+)  # fmt: skip
+"""What the query token_ledger reads."""
 
 
 def report_path(settings: Settings, night: str) -> Path:
@@ -75,11 +80,9 @@ def generations(lake: Lake, night: str) -> dict[str, str]:
 
 
 def generated_tokens(lake: Lake, night: str) -> int | None:
-    """Completion tokens of search, samples, critiques and refinements; None where none are recorded."""
-    with Warehouse(lake, tables=["token_usage", "rollouts", "critiques", "refinements"]) as warehouse:
-        rows = warehouse.named("reports/token_ledger", night=night).to_pylist()
-    known = [row["completion_tokens"] for row in rows if row["completion_tokens"] is not None]
-    return sum(known) if known else None
+    """Completion tokens of all stages, replayed answers counted; None where none are recorded."""
+    with Warehouse(lake, tables=LEDGER_TABLES) as warehouse:
+        return tokens_asked(warehouse.named("reports/token_ledger", night=night).to_pylist())
 
 
 def version_of(settings: Settings, night: str, before: bool = False) -> PublishedVersion | None:

@@ -223,6 +223,51 @@ def test_the_ledger_tells_tokens_of_rows_from_those_beside_them():
     assert "tokens_per_kept_row" not in numbers  # nothing was kept: not known, and not 0
 
 
+def test_the_ledger_closes_against_what_the_engine_did_stage_by_stage():
+    """Samples were replayed in part; the report's search tells no requests; pairs were judged and leave no tokens."""
+    usage = {"problem_id": "p1", "critic_tokens": 0, "night": N1}
+    asked = {"num_requests": 4, "prompt_tokens": 20, "completion_tokens": 60}
+    report = {"num_problems": 2, "night": N1}
+    world = {
+        "token_usage": [usage | {"stage": "samples"} | asked],
+        "rollouts": [sample("s1", 1.0, num_prompt_tokens=5), sample("s2", 0.0, num_prompt_tokens=5)],
+        "step_scores": [{"rollout_id": "s1", "step": step, "source": "critic", "night": N1} for step in (0, 1)],
+        "evaluation_rollouts": [sample("e1", 1.0, num_prompt_tokens=5), sample("e2", 0.0, num_prompt_tokens=5)],
+        "policy_report": [
+            report | {"strategy": "greedy", "prompt_tokens": 5.0, "completion_tokens": 7.5},
+            report | {"strategy": "best_of_2_critic", "prompt_tokens": 5.0, "completion_tokens": 1.0},
+            report | {"strategy": "puct_critic", "prompt_tokens": 30.0, "completion_tokens": 50.0}
+            | {"critic_tokens": 9.0},
+        ],
+        "stage_usage": [
+            {"stage": "rollouts", "num_requests": 4, "prompt_tokens": 15, "completion_tokens": 40, "night": N1},
+            {"stage": "reports", "num_requests": 20, "prompt_tokens": 75, "completion_tokens": 135, "night": N1},
+            {"stage": "pair_judgments", "num_requests": 6, "prompt_tokens": 90, "completion_tokens": 0, "night": N1},
+            {"stage": "problems", "seconds": 1.0, "night": N1},
+        ],
+    }  # fmt: skip
+    rows = ask("token_ledger", world, night=N1)
+    names = ("stage", "purpose", "num_requests", "prompt_tokens", "completion_tokens", "critic_tokens")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        ("rollouts", "samples", 4, 20, 60, 0), ("rollouts", "less what was replayed", None, -5, -20, None),
+        ("reports", "evaluation, greedy", 2, 10, 15, 0), ("reports", "evaluation, samples", 1, 5, 20, 30),
+        ("reports", "evaluation, search", 17, 60, 100, 18),
+        ("step_scores", "step scores", None, None, None, 15),
+        ("pair_judgments", "pair_judgments", 6, 90, 0, None),
+    ]  # fmt: skip
+    for name in ("prompt_tokens", "completion_tokens"):
+        assert sum(row[name] or 0 for row in rows) == sum(row.get(name, 0) for row in world["stage_usage"])
+
+
+def test_what_no_table_of_a_stage_tells_is_done_elsewhere_in_it():
+    stage = {"stage": "critiques", "num_requests": 5, "prompt_tokens": 14, "completion_tokens": 8, "night": N1}
+    told = critique("a", "s1", "right", []) | {"num_tokens": 8, "num_prompt_tokens": 4}
+    rows = ask("token_ledger", {"critiques": [told], "stage_usage": [stage]}, night=N1)
+    assert [(row["purpose"], row["num_requests"], row["prompt_tokens"], row["completion_tokens"]) for row in rows] == [
+        ("critiques", 1, 4, 8), ("elsewhere in the stage", 4, 10, 0),
+    ]  # fmt: skip
+
+
 def test_tokens_per_kept_row_counts_search_samples_critiques_and_refinements():
     usage = {"problem_id": "p1", "stage": "search", "completion_tokens": 60, "night": N1}
     world = {

@@ -148,6 +148,32 @@ def test_position_flips_are_counted_and_compared_over_nights():
     assert "no pair of this night was judged in both orders" in page(tables, N1)
 
 
+def ledger_world(completion_tokens: int) -> dict[str, list[dict]]:
+    usage = {"problem_id": "p", "stage": "samples", "num_requests": 2, "prompt_tokens": 6, "completion_tokens": 1000}
+    stage = {"stage": "rollouts", "num_requests": 2, "prompt_tokens": 6, "completion_tokens": completion_tokens}
+    log = {"seconds": 90.0, "policy_id": "m"}
+    tables = {"token_usage": [usage], "stage_usage": [stage], "night_log": [log]}
+    return {table: [row | {"night": N2} for row in rows] for table, rows in tables.items()}
+
+
+def test_the_head_of_the_page_and_the_last_line_of_the_ledger_agree_with_the_stages():
+    html = page(world() | ledger_world(1000))
+    # of the evaluation nobody recorded what the engine did; its six samples have 120 tokens, its greedy ones 40
+    assert "1,160 tokens generated<" in html and "1.5 minutes (all stages before this page, added up)" in html
+    replayed = page(world() | ledger_world(300))
+    assert "1,160 completion tokens, 460 generated and 700 replayed" in replayed
+    last = re.search(r"<tr><td ><b>all</b></td><td >what the engine did</td>(.*?)</tr>", replayed)[1]
+    assert re.findall(r">(.*?)</td>", last)[2] == "460"
+
+
+def test_a_night_without_recorded_stages_says_whether_it_came_to_its_end():
+    usage = {"token_usage": ledger_world(1)["token_usage"]}
+    assert "which this one has not reached" in page(world() | usage)
+    log = {"night_log": [{"night": N2, "policy_id": "m"}]}
+    html = page(world() | usage | log)
+    assert "before this was done" in html and "1,160 tokens generated or replayed" in html
+
+
 def test_a_night_knows_nothing_of_later_ones():
     made = {table: rows_to_table(table, rows) for table, rows in world().items()}
     with Warehouse.over(made) as warehouse:
