@@ -57,7 +57,7 @@ def stages_of(assets: Sequence[dg.AssetsDefinition]) -> list[Stage]:
 
 def night_report_assets(settings: Settings, others: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
     """The report over all other assets of a night."""
-    pipeline = Pipeline("night_report", "1", SOURCES, (settings.night_report, settings.promotion))
+    pipeline = Pipeline("night_report", "1", SOURCES, (settings.night_report,))
     stages = stages_of(others)
     deps = [key.to_user_string() for stage in stages for key in stage.keys]
     page = dg.AssetSpec(
@@ -92,7 +92,7 @@ def night_report_assets(settings: Settings, others: Sequence[dg.AssetsDefinition
                 metadata={
                     "report": dg.MetadataValue.path(str(path)),
                     "report_page": page_link(settings, path),
-                    "verdict": verdict_line(verdict_of(trial, None, settings.promotion)),
+                    "verdict": verdict_line(verdict_of(trial, None)),
                     "num_alarms": len(alarms),
                     "alarms": dg.MetadataValue.md("\n".join(f"* {alarm.text}" for alarm in alarms) or "*none*"),
                     "rows": dg.MetadataValue.md(examples),

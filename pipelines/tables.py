@@ -757,7 +757,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         num_unguided_problems=INT,
         drift=FLOAT,  # population stability index of the scores of tonight's samples, at least 0
         num_drift_steps=INT,
-        metrics=STRING,  # JSON: AUROC within problems of either critic by slice
+        metrics=STRING,  # JSON: AUROC within problems of either critic by slice, and the limits that decided
         night=STRING,
     ),
     # one row per change of the current critic; (night, number) is the key

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from pipelines.config_models import NightReportConfig, PromotionConfig
+from pipelines.config_models import NightReportConfig
 from pipelines.datasets.diff import VersionDiff
 from pipelines.night_report.alarms import Alarm, find_alarms
 from pipelines.night_report.facts import NightFacts
@@ -34,7 +34,6 @@ TILES = (
 def to_html(
     facts: NightFacts,
     config: NightReportConfig,
-    promotion: PromotionConfig,
     *,
     failure: str | None = None,
     manifest: Mapping[str, object] | None = None,
@@ -48,7 +47,7 @@ def to_html(
     the report.
     """
     alarms = alarms_of(facts, config)
-    verdict = verdict_of(next(iter(facts.rows["night_trial"]), None), failure, promotion)
+    verdict = verdict_of(next(iter(facts.rows["night_trial"]), None), failure)
     sections = all_sections(Material(facts, alarms, manifest, difference, links or {}))
     return Template(_page()).substitute(
         night=escape(facts.night),

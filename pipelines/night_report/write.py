@@ -115,7 +115,7 @@ def write_report(settings: Settings, lake: Lake, night: str, *, is_under_way: bo
     version, before = version_of(settings, night), version_of(settings, night, before=True)
     alert = None if is_under_way else read_alert(settings.state_dir, night)
     html = to_html(
-        facts, settings.night_report, settings.promotion,
+        facts, settings.night_report,
         failure=alert.reason if alert else None,
         manifest=version.manifest if version else None,
         difference=difference(before, version),

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pipelines.config import NightReportConfig, PromotionConfig, Settings
+from pipelines.config import NightReportConfig, Settings
 from pipelines.datasets.diff import SetDiff, Shift, VersionDiff
 from pipelines.lake import Lake, rows_to_table
 from pipelines.night_report.alerts import Alert, clear_alert, list_alerts, read_alert, write_alert
@@ -16,7 +16,7 @@ from pipelines.night_report.write import log_rows, metrics_rows, report_path, wr
 from pipelines.warehouse import Warehouse
 
 N1, N2 = "2026-01-01", "2026-01-02"
-CONFIG, PROMOTION = NightReportConfig(num_audited=2), PromotionConfig()
+CONFIG = NightReportConfig(num_audited=2)
 HOSTILE = '<script>alert("x")</script>'
 
 
@@ -58,14 +58,15 @@ def world() -> dict[str, list[dict]]:
             for name, tokens in (("greedy", 20.0), ("best_of_8_critic", 160.0), ("oracle_8", 160.0))
         ],
         "critic_trials": [{"critic_id": "c2", "current_id": "c1", "is_promotable": False, "reason": "drift",
-                           "drift": 2.0, "night": N2}],
+                           "drift": 2.0, "metrics": json.dumps({"limits": {"margin": 0.0, "max_drift": 0.5}}),
+                           "night": N2}],
     }  # fmt: skip
 
 
 def page(tables: dict[str, list[dict]], night: str = N2, **known: object) -> str:
     made = {table: rows_to_table(table, rows) for table, rows in tables.items()}
     with Warehouse.over(made) as warehouse:
-        return to_html(read_facts(warehouse, night, CONFIG), CONFIG, PROMOTION, **known)
+        return to_html(read_facts(warehouse, night, CONFIG), CONFIG, **known)
 
 
 def test_an_empty_lake_has_a_page_whose_every_section_says_why_it_is_empty():
@@ -93,7 +94,7 @@ def test_texts_of_models_and_problems_are_escaped():
 def test_a_held_critic_is_said_at_the_top_with_check_and_numbers():
     html = page(world())
     assert 'class="verdict hold"' in html
-    assert "critic_promotions.promotable" in html and "drift 2.000, limit" in html
+    assert "critic_promotions.promotable" in html and "drift 2.000, limit 0.5)" in html
 
 
 def test_a_failed_night_says_its_reason_instead():
