@@ -29,13 +29,16 @@ SOURCES = ("pipelines/night_report", "sql/reports")
 REPORT = "night_report"
 KINDS = dict.fromkeys(("stage_usage", "night_metrics", "night_log"), {"duckdb", "parquet"})
 DESCRIPTIONS = {
-    "stage_usage": "One row per stage of the night: seconds, requests, tokens, and what was replayed.",
-    "night_metrics": "One row per number of the night that is compared over nights; an unknown number has no row.",
+    "stage_usage": "One row per stage of the night before its report: seconds, those with a request to the engine "
+    "under way, requests, tokens, and what was replayed.",
+    "night_metrics": "One row per number of the night that is compared over nights; an unknown number has no row. The "
+    "night's page says what each number is.",
     "night_log": "One row per night: verdict, policy, critic, engine, code, configuration and dataset version.",
 }
 REPORT_TEXT = "One row per night: the page that says what the night made and whether it was worth it."
 COUNTED = (
     "num_requests", "num_from_store", "num_request_errors", "prompt_tokens", "cached_tokens", "completion_tokens",
+    "engine_seconds",
 )  # fmt: skip
 LAST = {"dagster/priority": "-10"}  # op tag: after whatever else could run
 AFTER = "critic_promotions"  # comes after the report

@@ -979,8 +979,8 @@ class NightReportConfig(Section):
         0.1,
         ge=0.0,
         le=1.0,
-        description="alarm where the share of critiques that say right, or of pairs judged otherwise in the other "
-        "order, moves further than this",
+        description="alarm where the share of critiques that say right, less the share that is right, or the share of "
+        "pairs judged otherwise in the other order, moves further than this",
     )
     max_length_growth: float = Field(
         0.25, ge=0.0, le=100.0, description="alarm where rollouts get longer by more than this share"

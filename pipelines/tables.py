@@ -867,6 +867,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         prompt_tokens=INT,  # of requests that an engine answered
         cached_tokens=INT,  # of these, found in a prefix cache
         completion_tokens=INT,
+        engine_seconds=FLOAT,  # during which a request to the engine was under way; also null = not recorded
         engine=STRING,
         run_id=STRING,  # Dagster's
         ended_at=STRING,  # ISO 8601, UTC

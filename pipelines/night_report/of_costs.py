@@ -1,14 +1,14 @@
 """Sections of what it cost, what made it, and all numbers over nights."""
 
 from collections.abc import Sequence
+from html import escape
 
 from pipelines.night_report.facts import Row
 from pipelines.night_report.html import Cell, Raw, code, empty, paragraph, signed, table
 from pipelines.night_report.log import changes_of
 from pipelines.night_report.material import Material
-from pipelines.night_report.svg import (
-    BLUE,
-)
+from pipelines.night_report.svg import BLUE
+from pipelines.night_report.words import metric_words
 
 
 def ledger(material: Material) -> str:
@@ -44,13 +44,14 @@ def ledger(material: Material) -> str:
     if not stages:
         return out + empty(_why_no_stages(material))
     body = [
-        [row["stage"], None if row["seconds"] is None else f"{row['seconds']:,.1f}", row["num_requests"],
+        [row["stage"], _seconds(row["seconds"]), _seconds(row["engine_seconds"]), row["num_requests"],
          row["num_from_store"], row["num_request_errors"], row["completion_tokens"], _rate(row), row["engine"]]
         for row in stages
     ]  # fmt: skip
     heads = [
         "stage",
         "seconds",
+        "engine busy, seconds",
         "requests",
         "repeated (from the store)",
         "failed",
@@ -58,7 +59,11 @@ def ledger(material: Material) -> str:
         "tokens/s",
         "engine",
     ]
-    return out + "<h3>Stages</h3>" + table(heads, body)
+    note = (
+        "Every stage before this page; stages that ran side by side count each. The engine is busy while a request to "
+        "it is under way: its start, and critics that score, are in a stage's seconds alone."
+    )
+    return out + "<h3>Stages</h3>" + paragraph(note) + table(heads, body)
 
 
 def _totals(body: Sequence[Sequence[Cell]]) -> list[int | None]:
@@ -81,6 +86,10 @@ def _beside(row: Row) -> int | None:
     return max(row["completion_tokens"] - row["row_tokens"] - row["error_tokens"], 0)
 
 
+def _seconds(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.1f}"
+
+
 def _rate(row: Row) -> str | None:
     if not row["completion_tokens"] or not row["seconds"]:
         return None
@@ -92,7 +101,8 @@ def history(material: Material) -> str:
     names = sorted(facts.numbers)
     before = facts.metrics.get(facts.previous, {}) if facts.previous else {}
     body = [
-        [code(name), f"{facts.numbers[name]:.4g}", f"{before[name]:.4g}" if name in before else None,
+        [Raw(f'{code(name).html}<br><span class="prompt">{escape(metric_words(name))}</span>'),
+         f"{facts.numbers[name]:.4g}", f"{before[name]:.4g}" if name in before else None,
          signed(facts.numbers[name] - before[name]) if name in before else None,
          Raw(sparkline([value for _, value in facts.over_nights(name)]))]
         for name in names

@@ -21,7 +21,7 @@ SIGNS = {PROMOTE: "Promote", HOLD: "Hold", FAILED: "Failed", OPEN: "Open"}
 TILES = (
     ("pass1", "pass@1", True),
     ("greedy", "greedy", True),
-    ("critic_auroc_frozen", "step AUROC", False),
+    ("critic_auroc_frozen", "AUROC in problem", False),
     ("ece", "calibration error", False),
     ("flawed_in_right_audit", "flawed of right", True),
     ("tokens_per_kept_row", "tokens per row", False),

@@ -172,6 +172,22 @@ def test_kappa_is_agreement_beyond_chance():
     assert numbers == {"judge_right_share": 3 / 8, "parse_error_rate": pytest.approx(1 / 9)}
 
 
+def test_the_bias_of_judges_is_against_the_grades_of_what_they_criticised():
+    # a says right of a right and of a wrong one, b wrong of the right one; the ungraded and the unread do not count
+    world = {
+        "rollouts": [sample("s1", 1.0), sample("s2", 0.0), sample("s3", None), sample("s4", 1.0)],
+        "critiques": [critique("a", "s1", "right", []), critique("a", "s2", "right", []),
+                      critique("b", "s1", "wrong", []), critique("a", "s3", "right", []),
+                      critique("b", "s4", None, None)],
+    }  # fmt: skip
+    numbers = {row["metric"]: row["value"] for row in ask("night_numbers", world, night=N1)}
+    assert (numbers["judge_bias"], numbers["judge_right_share"]) == (pytest.approx(2 / 3 - 2 / 3), 3 / 4)
+    world["critiques"].pop()
+    world["rollouts"][0]["outcome_reward"] = 0.0
+    numbers = {row["metric"]: row["value"] for row in ask("night_numbers", world, night=N1)}
+    assert numbers["judge_bias"] == pytest.approx(2 / 3)
+
+
 def test_agents_that_always_agree_by_chance_have_no_kappa():
     world = {"critiques": [critique(agent, "r", "right", ["right"]) for agent in ("a", "b")]}
     (row,) = ask("judge_agreement", world, night=N1)
@@ -284,12 +300,15 @@ def test_shares_of_engine_cache_and_store_come_from_the_stages():
     stage = {"night": N1}
     world = {"stage_usage": [
         stage | {"stage": "rollouts", "seconds": 30.0, "num_requests": 8, "num_from_store": 2, "prompt_tokens": 100,
-                 "cached_tokens": 40},
+                 "cached_tokens": 40, "engine_seconds": 10.0},
         stage | {"stage": "critic", "seconds": 10.0},
-        stage | {"stage": "reports", "seconds": None, "num_requests": 2, "num_from_store": 2, "prompt_tokens": 0},
+        stage | {"stage": "reports", "seconds": None, "num_requests": 2, "num_from_store": 2, "prompt_tokens": 0,
+                 "engine_seconds": 0.0},
     ]}  # fmt: skip
     numbers = {row["metric"]: row["value"] for row in ask("night_numbers", world, night=N1)}
-    assert numbers == {"engine_busy_share": 0.75, "prefix_hit_share": 0.4, "store_hit_share": 0.4}
+    assert numbers == {"engine_busy_share": 0.25, "prefix_hit_share": 0.4, "store_hit_share": 0.4}
+    world["stage_usage"][2]["engine_seconds"] = None  # recorded before this was measured
+    assert "engine_busy_share" not in {row["metric"] for row in ask("night_numbers", world, night=N1)}
 
 
 def test_yields_leave_out_what_filters_do_not_judge():
@@ -381,6 +400,21 @@ def test_the_log_of_critics_joins_the_trial_where_there_was_one():
     }  # fmt: skip
     (row,) = ask("critic_drift", world)
     assert (row["step_auroc"], row["calibration_error"], row["rollout_auroc"], row["drift"]) == (0.9, 0.1, None, None)
+    assert (row["auroc_frozen"], row["auroc_unguided"]) == (None, None)
+
+
+def test_frozen_problems_and_unguided_trees_are_ranked_by_one_measure_and_pooled_steps_by_another():
+    metrics = '{"evaluation": {"tonight": 0.75, "current": 0.5}, "unguided": {"tonight": 0.875, "current": null}}'
+    world = {
+        "critic_report": [{"slice": "all", "metric": "step_auroc", "value": 0.9, "night": N1}],
+        "critic_trials": [{"critic_id": "c", "metrics": metrics, "drift": 0.25, "night": N1}],
+    }
+    numbers = {row["metric"]: row["value"] for row in ask("night_numbers", world, night=N1)}
+    assert numbers == {
+        "critic_auroc_frozen": 0.75, "critic_auroc_unguided": 0.875, "critic_step_auroc_frozen": 0.9,
+    }  # fmt: skip
+    (row,) = ask("critic_drift", world)
+    assert (row["auroc_frozen"], row["auroc_unguided"], row["step_auroc"], row["drift"]) == (0.75, 0.875, 0.9, 0.25)
 
 
 # history ----------------------------------------------------------------------------------------

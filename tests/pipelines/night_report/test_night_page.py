@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import sql as queries
 from pipelines.config import NightReportConfig, Settings
 from pipelines.datasets.diff import SetDiff, Shift, VersionDiff
 from pipelines.lake import Lake, rows_to_table
@@ -12,6 +13,7 @@ from pipelines.night_report.alerts import Alert, clear_alert, list_alerts, read_
 from pipelines.night_report.facts import read_facts
 from pipelines.night_report.page import to_html
 from pipelines.night_report.sections import SECTIONS
+from pipelines.night_report.words import metric_words
 from pipelines.night_report.write import log_rows, metrics_rows, report_path, write_report
 from pipelines.warehouse import Warehouse
 
@@ -266,6 +268,15 @@ def test_distributions_that_moved_are_told_largest_first_and_small_moves_are_not
     assert body.index("0.50") < body.index("0.25") and "reward" not in body
     assert "36 (1 to 40)" in body and "48 (2 to 50)" in body and "a 50 %, b 50 %" in body
     assert "cannot be read" in version_section(difference="the version v1 cannot be read")
+
+
+def test_every_number_of_a_night_is_said_in_words():
+    named = set(re.findall(r"select '([a-z_0-9]+)'", queries.read("reports/night_numbers").text))
+    made = {table: rows_to_table(table, rows) for table, rows in world().items()}
+    with Warehouse.over(made) as warehouse:
+        named |= set(read_facts(warehouse, N2, CONFIG).numbers)
+    assert {"pass1", "judge_bias", "flawed_in_right_audit"} <= named
+    assert not {name for name in named if not metric_words(name)}
 
 
 def test_a_count_on_a_tile_is_a_whole_number():
