@@ -35,10 +35,10 @@ def ledger(material: Material) -> str:
     ]
     note = (
         "Beside rows: candidates and completions that value a step; they leave their values, not their text. A purpose "
-        "counts replayed answers as if they were asked again; where there were any, the line below takes their tokens "
-        "out, so that the last line is what the engine did, as under Stages. A stage whose tables do not tell is one "
-        "line, of what the engine did. Read by critics: prompts and completions that they scored; their training and "
-        "their trial are not counted."
+        "counts replayed answers as if they were asked again; where there were any, the line below takes their tokens, "
+        "not their requests, out, so that the last line is what the engine did, as under Stages. A stage whose tables "
+        "do not tell is one line, of what the engine did. Read by critics: prompts and completions that they scored; "
+        "their training and their trial are not counted."
     )
     out = paragraph(note) + table(heads, body)
     if not stages:

@@ -201,7 +201,8 @@ def audit(material: Material) -> str:
             "export --from audited_sample` gives those to label, and `datasets review import` brings the labels back."
         )
     words = {
-        "right": "flawless among right answers", "judge_error": "wrongly called by the critic",
+        "right": "flawless among right answers",
+        "judge_error": "wrongly accepted or rejected by the critic (by its probabilities: its mean doubt)",
         "right_among_accepted": "flawless among those the critic accepts (the filter's yield)",
         "accepted_among_right": "accepted among the flawless",
     }  # fmt: skip
@@ -213,7 +214,9 @@ def audit(material: Material) -> str:
     note = (
         f"{rows[0]['num_audited']:,} of {rows[0]['num_rows']:,} right answers were drawn with known probabilities; "
         f"people labelled {rows[0]['num_by_people']:,} of them, and the generator's rules, in the place of people, the "
-        "others. The critic's word on all right answers is corrected by what it got wrong on these."
+        "others. The critic's word on all right answers is corrected by what it got wrong on these. Its word "
+        "is a probability, the lowest score of the steps: the second column is its mean, or of wrong calls the mean of "
+        "what it leaves to the other side. It accepts from 0.5 on."
     )
-    heads = ["share", "as the critic says", "corrected", "95 %"]
+    heads = ["share", "by the critic's probabilities", "corrected", "95 %"]
     return paragraph(note) + table(heads, body)

@@ -1,6 +1,6 @@
 """A night's facts -> one self-contained HTML page: no script, no network, everything inline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -14,6 +14,7 @@ from pipelines.night_report.html import share
 from pipelines.night_report.material import Material
 from pipelines.night_report.of_costs import sparkline
 from pipelines.night_report.sections import all_sections
+from pipelines.night_report.shared_words import SharedWords
 from pipelines.night_report.verdict import FAILED, HOLD, OPEN, PROMOTE, Verdict, verdict_of
 
 FOLDER = Path(__file__).parent
@@ -21,7 +22,7 @@ SIGNS = {PROMOTE: "Promote", HOLD: "Hold", FAILED: "Failed", OPEN: "Open"}
 TILES = (
     ("pass1", "pass@1", True),
     ("greedy", "greedy", True),
-    ("critic_auroc_frozen", "AUROC in problem", False),
+    ("critic_auroc_frozen", "problem AUROC", False),
     ("ece", "calibration error", False),
     ("flawed_in_right_audit", "flawed of right", True),
     ("tokens_per_kept_row", "tokens per row", False),
@@ -39,16 +40,17 @@ def to_html(
     manifest: Mapping[str, object] | None = None,
     difference: VersionDiff | str | None = None,
     links: Mapping[str, str] | None = None,
+    shared: Sequence[SharedWords] | str = (),
 ) -> str:
     """The report of a night.
 
     failure: why the night failed, None where it did not. manifest: of the night's dataset version. difference: of that
     version from the one before, or why they could not be compared. links: tree id -> address of its page, relative to
-    the report.
+    the report. shared: texts behind the version's contamination certificate, or why they are not known.
     """
     alarms = alarms_of(facts, config)
     verdict = verdict_of(next(iter(facts.rows["night_trial"]), None), failure)
-    sections = all_sections(Material(facts, alarms, manifest, difference, links or {}))
+    sections = all_sections(Material(facts, alarms, manifest, difference, links or {}, shared))
     return Template(_page()).substitute(
         night=escape(facts.night),
         kind=verdict.kind,

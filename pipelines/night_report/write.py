@@ -1,7 +1,7 @@
 """From the lake to the files of a night's report: its numbers, its row of the log, and the page."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from pipelines.night_report.alerts import read_alert
 from pipelines.night_report.facts import NightFacts, audited, numbers_of, read_facts, tokens_asked
 from pipelines.night_report.log import flat_config
 from pipelines.night_report.page import to_html
+from pipelines.night_report.shared_words import SharedWords, shared_words
 from pipelines.night_report.verdict import HOLD, PROMOTE
 from pipelines.redaction import redacted
 from pipelines.tables import SCHEMAS
@@ -103,6 +104,16 @@ def difference(before: PublishedVersion | None, version: PublishedVersion | None
         return redacted(str(error))
 
 
+def shared_texts(
+    settings: Settings, warehouse: Warehouse, night: str, version: PublishedVersion | None
+) -> Sequence[SharedWords] | str:
+    """What the version's certificate counts as sharing words, or why it could not be looked up."""
+    try:
+        return shared_words(settings, warehouse, night, version.manifest if version else None)
+    except ReasonmillError as error:
+        return redacted(str(error))
+
+
 def write_report(settings: Settings, lake: Lake, night: str, *, is_under_way: bool = False) -> tuple[Path, NightFacts]:
     """Writes the page of a night from what the lake holds, whatever of it there is; LakeError where that fails.
 
@@ -112,7 +123,8 @@ def write_report(settings: Settings, lake: Lake, night: str, *, is_under_way: bo
     with Warehouse(lake) as warehouse:
         facts = read_facts(warehouse, night, settings.night_report)
         links = tree_links(warehouse, facts, path.parent)
-    version, before = version_of(settings, night), version_of(settings, night, before=True)
+        version, before = version_of(settings, night), version_of(settings, night, before=True)
+        shared = shared_texts(settings, warehouse, night, version)
     alert = None if is_under_way else read_alert(settings.state_dir, night)
     html = to_html(
         facts, settings.night_report,
@@ -120,6 +132,7 @@ def write_report(settings: Settings, lake: Lake, night: str, *, is_under_way: bo
         manifest=version.manifest if version else None,
         difference=difference(before, version),
         links=links,
+        shared=shared,
     )  # fmt: skip
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

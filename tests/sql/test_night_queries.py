@@ -139,14 +139,15 @@ def test_reliability_counts_steps_up_to_the_first_wrong_one():
     assert errors[-2:] == [("gold", 0, 3, 0), ("gold", 1, 2, 1)]
 
 
-def test_pairs_that_are_equally_long_count_half():
+def test_chosen_longer_is_a_share_of_the_pairs_of_unequal_length_and_ties_stand_beside_it():
     pairs = [("abc", "a", 0.5), ("a", "abc", 0.25), ("ab", "cd", 0.25), ("abcd", "a", 1.0)]
     world = {"preference_pairs": [
         {"pair_id": str(index), "kind": "step", "chosen": chosen, "rejected": rejected, "margin": margin, "night": N1}
         for index, (chosen, rejected, margin) in enumerate(pairs)
     ]}  # fmt: skip
     (row,) = ask("pair_lengths", world, night=N1)
-    assert (row["num_pairs"], row["share_longer"], row["margin_p50"]) == (4, 2.5 / 4, 0.375)
+    assert (row["num_pairs"], row["share_longer"], row["margin_p50"]) == (4, pytest.approx(2 / 3), 0.375)
+    assert row["share_ties"] == 1 / 4
     assert (row["chosen_chars"], row["rejected_chars"]) == (2.5, 1.5)
     buckets = [(bucket["margin_from"], bucket["num_pairs"]) for bucket in ask("night_pair_margins", world, night=N1)]
     assert buckets == [(0.2, 2), (0.5, 1), (1.0, 1)]

@@ -13,6 +13,7 @@ from pipelines.night_report.alerts import Alert, clear_alert, list_alerts, read_
 from pipelines.night_report.facts import read_facts
 from pipelines.night_report.page import to_html
 from pipelines.night_report.sections import SECTIONS
+from pipelines.night_report.shared_words import shared_words
 from pipelines.night_report.words import metric_words
 from pipelines.night_report.write import log_rows, metrics_rows, report_path, write_report
 from pipelines.warehouse import Warehouse
@@ -177,6 +178,38 @@ def test_a_night_without_recorded_stages_says_whether_it_came_to_its_end():
     assert "before this was done" in html and "1,160 tokens generated or replayed" in html
 
 
+def test_greedy_decoding_of_the_shipped_policy_is_known_however_many_nights_have_come_since(monkeypatch):
+    monkeypatch.setattr("pipelines.night_report.facts.MAX_NIGHTS", 1)
+    tables = world()
+    first = tables["policy_report"][0] | {"accuracy": 0.25, "night": N1}
+    html = page(tables | {"policy_report": [*tables["policy_report"], first]})
+    section = re.search(r'<section id="pass">(.*?)</section>', html, re.DOTALL)[1]
+    assert re.search(r"<td >greedy</td>(.*?)</tr>", section)[1].count("25.0 %") == 1
+    assert "the dashed level is greedy decoding tonight" in html
+
+
+def test_without_greedy_decoding_no_level_is_promised():
+    html = page(world() | {"policy_report": []})
+    assert "greedy decoding was not measured tonight" in html and "dashed level" not in html
+
+
+def test_the_flow_begins_with_problems_and_not_with_their_rollouts():
+    html = page(world())
+    assert ">2, 6 rollouts</text>" in html and ">filter, or beside it</text>" in html
+
+
+def test_exploitation_shows_how_many_problems_keep_a_sample():
+    # lowest step scores are .8: right samples score 1.16, wrong ones .16; p and q have both
+    html = page(world())
+    assert "problems with a selected sample" in html and "2 of 2 problems" in html and "0 of 2 problems" in html
+    assert "right among selected" not in html
+
+
+def test_the_audit_says_that_the_critics_word_is_a_probability():
+    html = page(world())
+    assert "by the critic&#x27;s probabilities" in html and "as the critic says" not in html
+
+
 def test_a_night_knows_nothing_of_later_ones():
     made = {table: rows_to_table(table, rows) for table, rows in world().items()}
     with Warehouse.over(made) as warehouse:
@@ -253,8 +286,33 @@ def version_section(**known: object) -> str:
 
 def test_the_certificate_is_a_row_per_set_with_the_worst_of_all_lists():
     body = version_section(manifest={"version": "v2", "contamination": CERTIFICATE})
-    assert re.findall(r"<td [^>]*>(\d+)</td>", body.partition("Contamination")[2]) == ["0", "3", "8", "2"]
+    assert re.findall(r'<td class="n">(.*?)</td>', body.partition("Contamination")[2]) == [
+        "0", '<b class="warn">3</b>', "8", '<b class="warn">2</b>',
+    ]  # fmt: skip
     assert "held-out problems (10 texts, 4 too short to test); a benchmark" in body
+
+
+def test_texts_that_share_words_with_held_out_problems_are_named_beside_them(settings):
+    """Of two texts of the set one has a held-out problem's six words in it; the certificate itself only counts."""
+    held_out = {"problem_id": "h", "prompt": "Ann has two apples and three pears", "split": "held_out"}
+    asked = ["Question: Ann has two apples and three pears. How many?", "Bob has nine plums and eats one of them"]
+    tables = {
+        "problems": [held_out],
+        "sft": [{"problem_id": "p", "prompt": prompt, "night": N2} for prompt in asked],
+    }
+    counts = {"items": [], "sets": {"sft": {"num_rows": 2, "num_tested": 2, "num_contaminated": 1}}}
+    manifest = {"contamination": {"n": 13, "min_words": 6, "by_words": [counts]}}
+    with Warehouse.over({table: rows_to_table(table, rows) for table, rows in tables.items()}) as warehouse:
+        (found,) = shared_words(settings, warehouse, N2, manifest)
+        counts["sets"]["sft"]["num_contaminated"] = 0
+        assert shared_words(settings, warehouse, N2, manifest) == []
+        assert shared_words(settings, warehouse, N2, None) == []
+    assert (found.set_name, found.num_rows, found.text) == ("sft", 1, asked[0])
+    assert (found.item, found.item_text) == ("h", held_out["prompt"])
+    body = version_section(manifest={"version": "v2", "contamination": CERTIFICATE}, shared=[found])
+    assert "<h3>Texts that share words</h3>" in body and asked[0] in body and held_out["prompt"] in body
+    gone = version_section(manifest={"version": "v2", "contamination": CERTIFICATE}, shared="b.jsonl is not there")
+    assert "Which texts share words is not known: b.jsonl is not there" in gone
 
 
 def test_distributions_that_moved_are_told_largest_first_and_small_moves_are_not():
