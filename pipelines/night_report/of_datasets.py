@@ -174,7 +174,14 @@ def _shared_texts(shared: Sequence[SharedWords] | str) -> str:
     if isinstance(shared, str):
         return empty(f"Which texts share words is not known: {shared}")
     body = [
-        [code(one.set_name), one.num_rows, one.text, code(one.item), one.item_text or "", f"{one.share:.2f}"]
+        [
+            code(one.set_name),
+            one.num_rows,
+            Raw(escape(one.text)),
+            code(one.item),
+            Raw(escape(one.item_text or "")),
+            f"{one.share:.2f}",
+        ]
         for one in shared
     ]
     heads = ["set", "rows", "text", "shares words with", "its text", "share of the words"]

@@ -19,7 +19,7 @@ WORDS = {
     "length_p95": "completion tokens of a rollout, 95 % have at most so many",
     "distinct_solution_share": "distinct solutions / independent samples, averaged over problems",
     "judge_right_share": "critiques that call the solution right / critiques that could be read",
-    "judge_bias": "that share less the share of right ones among the graded solutions that the critiques are about",
+    "judge_bias": "critiques of graded solutions: share that says right, less the share that is right",
     "right_share": "right / graded independent samples",
     "num_pairs": "preference pairs",
     "pair_margin_p50": "margin of preference pairs, median",
@@ -32,6 +32,8 @@ def metric_words(metric: str) -> str:
     """What a number is; empty where nobody has said."""
     if metric.startswith("yield_"):
         return f"rollouts that {metric.removeprefix('yield_')} kept / those that it judged"
+    if metric == "pass1":
+        return "samples that are right, frozen evaluation problems"
     if metric.removeprefix("pass").isdigit():
         return f"at least one of {metric.removeprefix('pass')} samples right, frozen evaluation problems"
     return WORDS.get(metric, "")
