@@ -200,7 +200,7 @@ def log_of(settings: "Settings") -> list[Row]:
     from pipelines.night_report.log import changes_of
     from pipelines.warehouse import Warehouse
 
-    with Warehouse(Lake(settings.lake_url), tables=["night_log", "night_metrics"]) as warehouse:
+    with Warehouse(Lake(settings.lake_url), tables=["night_log", "night_metrics", "critic_trials"]) as warehouse:
         log = warehouse.named("reports/night_log_rows").to_pylist()
         metrics = recorded_metrics(warehouse, [row["night"] for row in log])
     rows = []

@@ -414,6 +414,10 @@ def test_frozen_problems_and_unguided_trees_are_ranked_by_one_measure_and_pooled
     assert numbers == {
         "critic_auroc_frozen": 0.75, "critic_auroc_unguided": 0.875, "critic_step_auroc_frozen": 0.9,
     }  # fmt: skip
+    recorded = [("critic_auroc_frozen", 0.9), ("pass1", 0.5)]  # as before the name meant this
+    world["night_metrics"] = [{"metric": name, "value": value, "night": N1} for name, value in recorded]
+    over_nights = {row["metric"]: row["value"] for row in ask("metrics_over_nights", world)}
+    assert over_nights == {"critic_auroc_frozen": 0.75, "pass1": 0.5}
     (row,) = ask("critic_drift", world)
     assert (row["auroc_frozen"], row["auroc_unguided"], row["step_auroc"], row["drift"]) == (0.75, 0.875, 0.9, 0.25)
 
