@@ -150,7 +150,6 @@ def _certificate(manifest: Mapping[str, object] | None, shared: Sequence[SharedW
         [code(name), of["num_held_out"], of["num_evaluation"], *_shared_words(name, by_words)]
         for name, of in sorted(by_problem.items())
     ]
-    body = [[*map(_warned, row[:-2]), row[-2], _warned(row[-1])] for row in body]  # how many were tested is no finding
     heads = ["set", "rows of held-out problems", "of evaluation problems", "rows tested", "that share words"]
     lists = [
         f"{one['name']} ({one['num_items']:,} texts, {one['num_too_short']:,} too short to test)"
@@ -161,7 +160,10 @@ def _certificate(manifest: Mapping[str, object] | None, shared: Sequence[SharedW
         f"A row shares words where {found.get('n')} in a row, or all of a text of {found.get('min_words')} words and "
         f"more, stand in: {'; '.join(lists) or 'nothing, because no list of texts was given'}."
     )
-    return table(heads, body) + paragraph(note) + _shared_texts(shared)
+    marked = [
+        [*map(_warned, row[:-2]), row[-2], _warned(row[-1])] for row in body
+    ]  # how many were tested is no finding
+    return table(heads, marked) + paragraph(note) + _shared_texts(shared)
 
 
 def _warned(count: Cell) -> Cell:
