@@ -17,13 +17,15 @@ from critics.figures import inline_figure, write_report_figures
 from critics.report import by_slice, critic_report, labelled_steps, scored_rollouts
 from critics.score import StepScorer, score_rollouts
 from pipelines.config import ReportsConfig, RolloutsConfig, Settings, TokenScoresConfig
+from pipelines.configured import chosen_recipe
 from pipelines.grading import extract_answer, graders_of
 from pipelines.inference.session import Session
 from pipelines.lake import rows_to_table
 from pipelines.reasoning.evaluate import AGGREGATES, critic_evaluator
-from pipelines.reasoning.solve import Solution, solve_with_critic
+from pipelines.reasoning.solve import CRITIC_GUIDED, Solution, solve_with_critic
 from pipelines.records import ProgressFn
 from pipelines.rollouts import check_error_rate, choose_problems, gold_steps, sample_rollouts
+from pipelines.search.recipes import Recipe
 from pipelines.self_verdicts import SelfVerdicts, VerdictTokens, judge_own_steps
 from pipelines.strategies import (
     StrategyResult,
@@ -45,6 +47,9 @@ from pipelines.token_scores import score_rollouts as score_tokens
 
 TABLES = ("evaluation_rollouts", "policy_report", "critic_report")
 CURVES = ("selected_score_", "selective_accuracy_")  # metrics that the figures show and the metadata does not
+CRITIC = "_critic"  # ends the names of searches that a critic guides
+PLAIN_SEARCH = "puct"  # the report's own search is this one, with a complete path per simulation
+OUT_OF_REACH = frozenset({"grades", "retrieval"})  # needs of recipes that make data alone, or read a corpus
 EVALUATION = "evaluation"  # stands in for the night in seeds: the same samples every night
 
 
@@ -57,6 +62,7 @@ class Measured:
     samples: pa.Table
     step_scores: pa.Table
     solutions: list[Solution]
+    search: str = CRITIC_GUIDED.name  # what made the solutions, as the report calls it
     token_scores: pa.Table | None = None  # of the samples, by the policy; None: not asked for
     self_verdicts: SelfVerdicts | None = None  # of the samples' steps, likewise
 
@@ -75,7 +81,7 @@ async def measure(
     scorer: StepScorer,
     on_progress: ProgressFn,
 ) -> Measured:
-    """Greedy decoding, samples with their step scores, and a search that the critic guides."""
+    """Greedy decoding, samples with their step scores, and tonight's search, guided by the critic."""
     prompts, sampling = prompts_of(settings), sampling_config(settings, config)
     known = {"night": EVALUATION, "grade": graders_of(settings), "extract_answer": extract_answer}
     known["max_model_len"] = session.max_model_len or settings.policy.max_model_len
@@ -91,11 +97,15 @@ async def measure(
         scorer.score, prompts, aggregate=AGGREGATES[config.aggregate],
         count_tokens=lambda text: len(session.tokenizer.encode(text)),
     )  # fmt: skip
-    solutions = await solve_with_critic(*asked, evaluate=evaluate, trees_in_flight=sampling.trees_in_flight, **known)
+    recipe, name = reported_search(settings)
+    solutions = await solve_with_critic(
+        *asked, evaluate=evaluate, recipe=recipe, reviewer=settings.critiques.agents[0],
+        trees_in_flight=sampling.trees_in_flight, **known,
+    )  # fmt: skip
     num_failed = sum(solution.error is not None for solution in solutions)
     check_error_rate(num_failed, len(solutions), settings.engine.max_error_fraction, f"{EVALUATION} with the critic")
     extra = await measure_extra_votes(session, settings, config, problems, sampled.rollouts, known["on_progress"])
-    return Measured(problems, at_zero.rollouts, sampled.rollouts, step_scores, solutions, *extra)
+    return Measured(problems, at_zero.rollouts, sampled.rollouts, step_scores, solutions, name, *extra)
 
 
 async def measure_extra_votes(
@@ -120,6 +130,16 @@ async def measure_extra_votes(
     return token_scores, self_verdicts
 
 
+def reported_search(settings: Settings) -> tuple[Recipe, str]:
+    """The recipe of the night's search with its parameters, and the name of its strategy, where tonight's critic alone
+    can guide it to an answer; else PUCT with the critic, which also stands for the recipe `puct`."""
+    recipe = chosen_recipe(settings, settings.rollouts)
+    wanted = recipe.wanted_critics(recipe.params) if recipe.wanted_critics is not None else {}
+    if recipe.name == PLAIN_SEARCH or recipe.merge_samples or wanted or not OUT_OF_REACH.isdisjoint(recipe.needs):
+        return CRITIC_GUIDED, CRITIC_GUIDED.name
+    return recipe, f"{recipe.name}{CRITIC}"
+
+
 def sampling_config(settings: Settings, config: ReportsConfig) -> RolloutsConfig:
     """The configuration of tonight's rollouts with the reports' own sizes and seed."""
     return settings.rollouts.model_copy(
@@ -128,7 +148,7 @@ def sampling_config(settings: Settings, config: ReportsConfig) -> RolloutsConfig
             "num_simulations": config.num_simulations,
             "num_candidates": config.num_candidates,
             "seed": config.seed,
-            "parameters": {},  # those are of the recipe of the night, and the report has its own
+            "parameters": {},  # the search of the report has them, where it is the night's
         }
     )
 
@@ -146,7 +166,7 @@ def strategies(measured: Measured, config: ReportsConfig) -> list[StrategyResult
             weighted_majority(samples, scores, n, config.aggregate),
             *_extra_votes(measured, config, n),
         ]
-    results.append(puct_critic(measured.solutions))
+    results.append(puct_critic(measured.solutions, measured.search))
     return results + [oracle(samples, n) for n in config.n_values]
 
 

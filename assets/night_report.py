@@ -29,13 +29,16 @@ SOURCES = ("pipelines/night_report", "sql/reports")
 REPORT = "night_report"
 KINDS = dict.fromkeys(("stage_usage", "night_metrics", "night_log"), {"duckdb", "parquet"})
 DESCRIPTIONS = {
-    "stage_usage": "One row per stage of the night: seconds, requests, tokens, and what was replayed.",
-    "night_metrics": "One row per number of the night that is compared over nights; an unknown number has no row.",
+    "stage_usage": "One row per stage of the night before its report: seconds, those with a request to the engine "
+    "under way, requests, tokens, and what was replayed.",
+    "night_metrics": "One row per number of the night that is compared over nights; an unknown number has no row. The "
+    "night's page says what each number is.",
     "night_log": "One row per night: verdict, policy, critic, engine, code, configuration and dataset version.",
 }
 REPORT_TEXT = "One row per night: the page that says what the night made and whether it was worth it."
 COUNTED = (
     "num_requests", "num_from_store", "num_request_errors", "prompt_tokens", "cached_tokens", "completion_tokens",
+    "engine_seconds",
 )  # fmt: skip
 LAST = {"dagster/priority": "-10"}  # op tag: after whatever else could run
 AFTER = "critic_promotions"  # comes after the report
@@ -57,7 +60,7 @@ def stages_of(assets: Sequence[dg.AssetsDefinition]) -> list[Stage]:
 
 def night_report_assets(settings: Settings, others: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
     """The report over all other assets of a night."""
-    pipeline = Pipeline("night_report", "1", SOURCES, (settings.night_report, settings.promotion))
+    pipeline = Pipeline("night_report", "1", SOURCES, (settings.night_report,))
     stages = stages_of(others)
     deps = [key.to_user_string() for stage in stages for key in stage.keys]
     page = dg.AssetSpec(
@@ -92,7 +95,7 @@ def night_report_assets(settings: Settings, others: Sequence[dg.AssetsDefinition
                 metadata={
                     "report": dg.MetadataValue.path(str(path)),
                     "report_page": page_link(settings, path),
-                    "verdict": verdict_line(verdict_of(trial, None, settings.promotion)),
+                    "verdict": verdict_line(verdict_of(trial, None)),
                     "num_alarms": len(alarms),
                     "alarms": dg.MetadataValue.md("\n".join(f"* {alarm.text}" for alarm in alarms) or "*none*"),
                     "rows": dg.MetadataValue.md(examples),

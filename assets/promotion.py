@@ -6,6 +6,8 @@ blocking check `promotable`: for a critic that is worse than the current one, or
 stopped with it.
 """
 
+import json
+
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -71,7 +73,6 @@ def _critic_trials(settings: Settings, pipeline: Pipeline) -> dg.AssetsDefinitio
 
 
 def _critic_promotions(settings: Settings, pipeline: Pipeline) -> dg.AssetsDefinition:
-    Launchpad = launchpad_config(settings.promotion)
     spec = dg.AssetSpec(
         description="One row per change of the current critic: by the night's own trial, and by hand after it.",
         skippable=True,
@@ -82,7 +83,7 @@ def _critic_promotions(settings: Settings, pipeline: Pipeline) -> dg.AssetsDefin
     )  # fmt: skip
 
     @dg.multi_asset(name="critic_promotions", op_tags=LAST, specs=[spec], check_specs=[promotable_spec(settings)])
-    def critic_promotions(context: dg.AssetExecutionContext, config: Launchpad, lake: dg.ResourceParam[Lake]):
+    def critic_promotions(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]):
         """Promotes tonight's critic where its trial allows it."""
         night = context.partition_key
         with lake.lease(f"critic_promotions/{night}"):
@@ -95,7 +96,7 @@ def _critic_promotions(settings: Settings, pipeline: Pipeline) -> dg.AssetsDefin
                 result = write_night(lake, "critic_promotions", rows, night, upstream=["critic_trials", "critics"])
                 context.log_event(changed(current_set(lake, night) or tonight, night))
                 yield result
-            yield promotable_result(row, pipeline_config(config, PromotionConfig))
+            yield promotable_result(row)
 
     return critic_promotions
 
@@ -157,9 +158,9 @@ def promotable_spec(settings: Settings) -> dg.AssetCheckSpec:
     )
 
 
-def promotable_result(row: dict[str, object], config: PromotionConfig) -> dg.AssetCheckResult:
-    """Passed where the critic may be promoted; the reason, and the numbers beside their limits."""
-    limits = {"margin": config.margin, "max_drift": config.max_drift}
+def promotable_result(row: dict[str, object]) -> dg.AssetCheckResult:
+    """Passed where the critic may be promoted; the reason, and the numbers beside the limits of the trial."""
+    limits = json.loads(row["metrics"] or "{}").get("limits", {})
     known = {name: row[name] for name in ("reason", "critic_id", "current_id") if row[name] is not None}
     return dg.AssetCheckResult(
         check_name=PROMOTABLE,

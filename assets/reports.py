@@ -19,7 +19,7 @@ from assets.evaluation import (
 )
 from assets.launchpad import launchpad_config, pipeline_config
 from assets.resources import RunServices
-from assets.rollouts import search_section
+from assets.rollouts import sections_of
 from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.writing import read_night, write_tables
 from critics.calibrated import Calibration, read_calibration
@@ -50,8 +50,8 @@ DESCRIPTIONS = {
 
 def reports_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Both reports, from one set of samples."""
-    config = (settings.reports, settings.policy, search_section(settings), *generative_section(settings))
-    pipeline = Pipeline("reports", "1", SOURCES, config, workspace=("graders", "prompts"))
+    config = (settings.reports, *sections_of(settings), *generative_section(settings))
+    pipeline = Pipeline("reports", "1", SOURCES, config, workspace=("graders", "recipes", "prompts"))
     Launchpad = launchpad_config(settings.reports)
 
     @dg.multi_asset(

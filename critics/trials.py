@@ -57,11 +57,14 @@ class Trial:
     unguided: Difference
     drift: float | None
     num_drift_steps: int
+    margin: float  # that a difference of AUROC had to stay above
+    max_drift: float
 
     def row(self, critic_id: str, current_id: str | None, night: str) -> dict[str, object]:
         """The row of `critic_trials`."""
         by_slice = {"evaluation": self.evaluation, "unguided": self.unguided}
         metrics = {name: {"tonight": one.tonight, "current": one.current} for name, one in by_slice.items()}
+        metrics["limits"] = {"margin": self.margin, "max_drift": self.max_drift}
         row = {"critic_id": critic_id, "current_id": current_id, "night": night}
         row |= {"is_promotable": self.is_promotable, "reason": self.reason}
         for name, one in by_slice.items():
@@ -105,7 +108,8 @@ def trial(
     if has_current:
         reason = "unchanged" if is_same else judged(on_evaluation, on_unguided, drift, config)
     is_promotable = reason not in ("worse_on_evaluation", "worse_on_unguided", "drift")
-    return Trial(is_promotable, reason, on_evaluation, on_unguided, drift, num_steps)
+    limits = (config.margin, config.max_drift)
+    return Trial(is_promotable, reason, on_evaluation, on_unguided, drift, num_steps, *limits)
 
 
 def judged(evaluation: Difference, unguided: Difference, drift: float | None, config: PromotionConfig) -> str:

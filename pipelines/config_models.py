@@ -935,7 +935,13 @@ class ReportsConfig(Section):
     num_samples: int = Field(
         16, ge=1, le=4096, description="samples per problem, for pass@1 to pass@16; more where n_values asks for more"
     )
-    num_simulations: int = Field(8, ge=1, le=100_000, description="simulations of the search with the critic")
+    num_simulations: int = Field(
+        8,
+        ge=1,
+        le=100_000,
+        description="simulations of the search with the critic: rollouts.recipe where it can answer problems, else "
+        "PUCT",
+    )
     num_candidates: int = Field(8, ge=1, le=64, description="steps proposed per expansion of that search")
     aggregate: Literal["mean", "min", "product", "last"] = Field(
         "min", description="how a critic's step scores rank a rollout in best of n"
@@ -979,8 +985,8 @@ class NightReportConfig(Section):
         0.1,
         ge=0.0,
         le=1.0,
-        description="alarm where the share of critiques that say right, or of pairs judged otherwise in the other "
-        "order, moves further than this",
+        description="alarm where the share of critiques that say right, less the share that is right, or the share of "
+        "pairs judged otherwise in the other order, moves further than this",
     )
     max_length_growth: float = Field(
         0.25, ge=0.0, le=100.0, description="alarm where rollouts get longer by more than this share"

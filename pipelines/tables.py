@@ -757,7 +757,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         num_unguided_problems=INT,
         drift=FLOAT,  # population stability index of the scores of tonight's samples, at least 0
         num_drift_steps=INT,
-        metrics=STRING,  # JSON: AUROC within problems of either critic by slice
+        metrics=STRING,  # JSON: AUROC within problems of either critic by slice, and the limits that decided
         night=STRING,
     ),
     # one row per change of the current critic; (night, number) is the key
@@ -867,6 +867,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         prompt_tokens=INT,  # of requests that an engine answered
         cached_tokens=INT,  # of these, found in a prefix cache
         completion_tokens=INT,
+        engine_seconds=FLOAT,  # during which a request to the engine was under way; also null = not recorded
         engine=STRING,
         run_id=STRING,  # Dagster's
         ended_at=STRING,  # ISO 8601, UTC
@@ -887,8 +888,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         config=STRING,  # JSON: dotted key -> value of what is in force
         dataset_version=STRING,  # null = none was published
         generations=STRING,  # JSON: table -> generation
-        seconds=FLOAT,  # of all stages; null = not recorded
-        num_tokens=INT,  # completion tokens of search, samples, critiques and refinements; null = not recorded
+        seconds=FLOAT,  # of all stages before the report, added up; null = not recorded
+        num_tokens=INT,  # completion tokens of all stages, replayed answers counted; null = not recorded
         reported_at=STRING,  # ISO 8601, UTC
         night=STRING,
     ),

@@ -66,17 +66,15 @@ def replaying(
     flights: dict[str, _Flight] = {}
 
     async def ask(request: Request) -> Answer:
-        stats.num_in_flight += 1
         try:
-            response = await ask_engine(request)
+            with stats.under_way():
+                response = await ask_engine(request)
             check_numbers(response)
             check_texts(response)
         except RequestError as error:
             if store is not None:
                 store.put_failure(request.request_id(model_digest), error)
             raise
-        finally:
-            stats.num_in_flight -= 1
         stats.prompt_tokens += response.num_prompt_tokens
         stats.cached_tokens += response.num_cached_tokens
         stats.completion_tokens += response.num_completion_tokens

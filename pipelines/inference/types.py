@@ -7,8 +7,10 @@ authoritative; `text` is what the engine shows for them.
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Literal
 
 LOGPROBS = "processed"  # what token_logprobs are of; answers stored with another meaning are not reused
@@ -149,6 +151,21 @@ class UsageStats:
     cached_tokens: int = 0
     completion_tokens: int = 0
     answered_tokens: int = 0  # prompt and completion, of every answer that was handed out, wherever it came from
+    engine_seconds: float = 0.0  # during which at least one request was asked of the engine and not yet answered
+    _busy_since: float = field(default=0.0, repr=False, compare=False)  # monotonic; of no meaning with none in flight
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Counts a request as in flight, and the time in which any is."""
+        if self.num_in_flight == 0:
+            self._busy_since = time.monotonic()
+        self.num_in_flight += 1
+        try:
+            yield
+        finally:
+            self.num_in_flight -= 1
+            if self.num_in_flight == 0:
+                self.engine_seconds += time.monotonic() - self._busy_since
 
     @property
     def cached_share(self) -> float:

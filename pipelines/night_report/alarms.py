@@ -46,7 +46,7 @@ def find_alarms(tonight: Metrics, before: Sequence[Metrics], config: NightReport
         _below("diversity_collapse", "distinct_solution_share", 1.0 - config.max_diversity_drop),
         *(_below("yield_drop", name, 1.0 - config.max_yield_drop) for name in yields),
         _above("yield_drop", "tokens_per_kept_row", 1.0 / (1.0 - config.max_yield_drop)),
-        _apart("judge_drift", "judge_right_share", config.max_judge_drift),
+        _apart("judge_drift", "judge_bias", config.max_judge_drift),
         _apart("judge_drift", "position_inconsistency", config.max_judge_drift),
         _above("length_growth", "length_p50", 1.0 + config.max_length_growth),
         _above("length_growth", "length_p95", 1.0 + config.max_length_growth),

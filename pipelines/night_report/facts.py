@@ -37,7 +37,8 @@ class NightFacts:
         night: the night reported on.
         nights: every night up to it, the earliest first, itself included.
         rows: query of `QUERIES` -> its rows.
-        metrics: night -> metric -> value, of `nights`; a number that is not known is not there.
+        metrics: night -> metric -> value, of `nights` and of the first one that sampled the evaluation problems; a
+            number that is not known is not there.
         log: rows of night_log up to this night, the earliest first.
         audit: measures of the audited sample (`audited_estimate`); empty without gold labels.
         balance: rows of B-STaR's search over thresholds; empty without scored samples.
@@ -63,6 +64,18 @@ class NightFacts:
         """The night's own numbers."""
         return self.metrics.get(self.night, {})
 
+    @property
+    def num_tokens(self) -> int | None:
+        """Completion tokens of all stages, replayed answers counted; None where nothing tells."""
+        return tokens_asked(self.rows["token_ledger"])
+
+    @property
+    def num_replayed(self) -> int | None:
+        """Of these, the tokens that no engine generated tonight; None where stages did not record it."""
+        if not self.rows["stage_costs"]:
+            return None
+        return -sum(row["completion_tokens"] for row in self.rows["token_ledger"] if row["kind"] == "replayed")
+
     def over_nights(self, metric: str) -> list[tuple[str, float]]:
         """(night, value) of a metric where it is known."""
         return [(night, of[metric]) for night in self.nights if metric in (of := self.metrics.get(night, {}))]
@@ -78,13 +91,25 @@ def read_facts(warehouse: Warehouse, night: str, config: NightReportConfig) -> N
     rows = {name: _ask(warehouse, name, given) for name in QUERIES}
     log = [row for row in _ask(warehouse, "night_log_rows", {}) if row["night"] <= night]
     audit = audited(warehouse, night, config)
-    metrics = recorded_metrics(warehouse, nights)
+    metrics = recorded_metrics(warehouse, (*nights, *policy_nights(rows["pass_at_k"], night)))
     metrics[night] = numbers_of(warehouse, night, audit)
-    for known in nights:
+    for known in (*nights, *policy_nights(rows["pass_at_k"], night)):
         if known not in metrics:  # a night from before its numbers were recorded
             metrics[known] = numbers_of(warehouse, known, audited(warehouse, known, config))
     balance, flips = balance_of(warehouse, night), flips_of(warehouse, night)
     return NightFacts(night, nights, rows, metrics, log, audit, balance, flips)
+
+
+def policy_nights(pass_at_k: Rows, night: str) -> tuple[str, ...]:
+    """The night of the shipped policy, which stays known however many nights have come since; empty without one."""
+    return (pass_at_k[0]["night"],) if pass_at_k and pass_at_k[0]["night"] <= night else ()
+
+
+def tokens_asked(ledger: Rows) -> int | None:
+    """Completion tokens of a token ledger, replayed answers counted; None where it tells none."""
+    known = [row["completion_tokens"] for row in ledger if row["kind"] != "replayed"]
+    known = [tokens for tokens in known if tokens is not None]
+    return sum(known) if known else None
 
 
 def nights_until(warehouse: Warehouse, night: str) -> tuple[str, ...]:

@@ -9,9 +9,10 @@ UNKNOWN = "–"
 
 @dataclass(frozen=True)
 class Raw:
-    """HTML that is already safe."""
+    """HTML that is already safe; `is_number`: it stands right in a column of numbers."""
 
     html: str
+    is_number: bool = False
 
 
 Cell = str | int | float | None | Raw
@@ -32,6 +33,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 def _is_number(value: Cell) -> bool:
+    if isinstance(value, Raw):
+        return value.is_number
     return (
         value is None or isinstance(value, int | float) or (isinstance(value, str) and value[:1] in "0123456789+-–−<")
     )

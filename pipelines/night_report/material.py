@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pipelines.datasets.diff import VersionDiff
 from pipelines.night_report.alarms import Alarm
 from pipelines.night_report.facts import NightFacts
+from pipelines.night_report.shared_words import SharedWords
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Material:
         alarms: what has changed too much.
         manifest: of the night's dataset version; None where there is none.
         difference: from the version before it; a sentence where they could not be compared, None without one of them.
+        shared: texts behind the counts of the version's contamination certificate; a sentence where that is not known.
         links: where trees can be looked at: tree id -> address of its page.
     """
 
@@ -25,3 +27,4 @@ class Material:
     manifest: Mapping[str, object] | None
     difference: VersionDiff | str | None
     links: Mapping[str, str]
+    shared: Sequence[SharedWords] | str = ()

@@ -1,26 +1,29 @@
 """Sections of what it cost, what made it, and all numbers over nights."""
 
 from collections.abc import Sequence
+from html import escape
 
 from pipelines.night_report.facts import Row
-from pipelines.night_report.html import Raw, code, empty, paragraph, signed, table
+from pipelines.night_report.html import Cell, Raw, code, empty, paragraph, signed, table
 from pipelines.night_report.log import changes_of
 from pipelines.night_report.material import Material
-from pipelines.night_report.svg import (
-    BLUE,
-)
+from pipelines.night_report.svg import BLUE
+from pipelines.night_report.words import metric_words
 
 
 def ledger(material: Material) -> str:
     rows = material.facts.rows["token_ledger"]
     if not rows:
         return empty("No tokens were counted on this night.")
+    stages = material.facts.rows["stage_costs"]
     body = [
-        [row["purpose"], row["num_requests"], row["prompt_tokens"], row["completion_tokens"], row["critic_tokens"],
-         row["row_tokens"], _beside(row), row["error_tokens"]]
+        [row["stage"], row["purpose"], row["num_requests"], row["prompt_tokens"], row["completion_tokens"],
+         row["critic_tokens"], row["row_tokens"], _beside(row), row["error_tokens"]]
         for row in rows
     ]  # fmt: skip
+    body.append([Raw("<b>all</b>"), "what the engine did" if stages else "what the tables tell", *_totals(body)])
     heads = [
+        "stage",
         "purpose",
         "requests",
         "prompt tokens",
@@ -31,21 +34,24 @@ def ledger(material: Material) -> str:
         "in failed rows",
     ]
     note = (
-        "Beside rows: candidates and completions that value a step; they leave their values, not their text. Replayed "
-        "answers count as if they were asked again; how many were replayed stands below."
+        "Beside rows: candidates and completions that value a step; they leave their values, not their text. A purpose "
+        "counts replayed answers as if they were asked again; where there were any, the line below takes their tokens, "
+        "not their requests, out, so that the last line is what the engine did, as under Stages. A stage whose tables "
+        "do not tell is one line, of what the engine did. Read by critics: prompts and completions that they scored; "
+        "their training and their trial are not counted."
     )
     out = paragraph(note) + table(heads, body)
-    stages = material.facts.rows["stage_costs"]
     if not stages:
-        return out + empty("Seconds per stage are not recorded: the night was run before this was done.")
+        return out + empty(_why_no_stages(material))
     body = [
-        [row["stage"], None if row["seconds"] is None else f"{row['seconds']:,.1f}", row["num_requests"],
+        [row["stage"], _seconds(row["seconds"]), _seconds(row["engine_seconds"]), row["num_requests"],
          row["num_from_store"], row["num_request_errors"], row["completion_tokens"], _rate(row), row["engine"]]
         for row in stages
     ]  # fmt: skip
     heads = [
         "stage",
         "seconds",
+        "engine busy, seconds",
         "requests",
         "repeated (from the store)",
         "failed",
@@ -53,13 +59,35 @@ def ledger(material: Material) -> str:
         "tokens/s",
         "engine",
     ]
-    return out + "<h3>Stages</h3>" + table(heads, body)
+    note = (
+        "Every stage before this page; stages that ran side by side count each. The engine is busy while a request to "
+        "it is under way: its start, and critics that score, are in a stage's seconds alone."
+    )
+    return out + "<h3>Stages</h3>" + paragraph(note) + table(heads, body)
+
+
+def _totals(body: Sequence[Sequence[Cell]]) -> list[int | None]:
+    """Sums of the columns behind stage and purpose; None where no line has a number."""
+    known = [[value for value in column if value is not None] for column in list(zip(*body, strict=True))[2:]]
+    return [sum(values) if values else None for values in known]
+
+
+def _why_no_stages(material: Material) -> str:
+    if any(row["night"] == material.facts.night for row in material.facts.log):
+        return "Seconds per stage are not recorded: the night was run before this was done."
+    return "Seconds per stage are recorded at the end of a night, which this one has not reached."
 
 
 def _beside(row: Row) -> int | None:
+    if row["kind"] != "asked":
+        return None
     if row["completion_tokens"] is None or row["row_tokens"] is None:
         return None
     return max(row["completion_tokens"] - row["row_tokens"] - row["error_tokens"], 0)
+
+
+def _seconds(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.1f}"
 
 
 def _rate(row: Row) -> str | None:
@@ -73,7 +101,8 @@ def history(material: Material) -> str:
     names = sorted(facts.numbers)
     before = facts.metrics.get(facts.previous, {}) if facts.previous else {}
     body = [
-        [code(name), f"{facts.numbers[name]:.4g}", f"{before[name]:.4g}" if name in before else None,
+        [Raw(f'{code(name).html}<br><span class="prompt">{escape(metric_words(name))}</span>'),
+         f"{facts.numbers[name]:.4g}", f"{before[name]:.4g}" if name in before else None,
          signed(facts.numbers[name] - before[name]) if name in before else None,
          Raw(sparkline([value for _, value in facts.over_nights(name)]))]
         for name in names

@@ -10,6 +10,7 @@ from pipelines.night_report.material import Material
 from pipelines.night_report.svg import (
     BLUE,
     GREEN,
+    GREY,
     ORANGE,
     PURPLE,
     Axis,
@@ -50,8 +51,10 @@ def _drift(facts: NightFacts) -> str:
     rows = [row for row in facts.rows["critic_drift"] if row["night"] <= facts.night]
     if not rows:
         return empty("No critic was measured up to this night.")
-    names = {"step_auroc": ("step AUROC", BLUE), "rollout_auroc": ("rollout AUROC", GREEN),
-             "calibration_error": ("calibration error", ORANGE), "drift": ("drift (PSI)", PURPLE)}  # fmt: skip
+    names = {"auroc_frozen": ("AUROC in problem, frozen", BLUE),
+             "auroc_unguided": ("AUROC in problem, unguided trees", GREEN),
+             "step_auroc": ("AUROC of all steps pooled", GREY), "calibration_error": ("calibration error", ORANGE),
+             "drift": ("drift (PSI)", PURPLE)}  # fmt: skip
     series = [
         Series(words, found, colour)
         for name, (words, colour) in names.items()
@@ -63,7 +66,11 @@ def _drift(facts: NightFacts) -> str:
     top = max([1.0, *(point.y for one in series for point in one.points)])
     frame = Frame(nights_axis([row["night"] for row in rows]), share_axis("", 0.0, top), 420, 270)
     caption = (
-        "On the frozen evaluation problems; drift compares the scores of the night's samples with the current critic's."
+        "AUROC in problem: chance that a right answer outscores a wrong one to the same problem, mean over problems, "
+        "on samples of the frozen evaluation problems and on tonight's trees that no critic guided. Pooled: right "
+        "against wrong steps by gold labels, of all frozen problems together, which rewards knowing easy problems. "
+        "Calibration error on the same steps. Drift compares the scores of the night's samples with the current "
+        "critic's."
     )
     return figure(plot(frame, series, "critic over nights"), caption, legend(series))
 
@@ -194,7 +201,8 @@ def audit(material: Material) -> str:
             "export --from audited_sample` gives those to label, and `datasets review import` brings the labels back."
         )
     words = {
-        "right": "flawless among right answers", "judge_error": "wrongly called by the critic",
+        "right": "flawless among right answers",
+        "judge_error": "wrongly accepted or rejected by the critic (by its probabilities: its mean doubt)",
         "right_among_accepted": "flawless among those the critic accepts (the filter's yield)",
         "accepted_among_right": "accepted among the flawless",
     }  # fmt: skip
@@ -206,7 +214,9 @@ def audit(material: Material) -> str:
     note = (
         f"{rows[0]['num_audited']:,} of {rows[0]['num_rows']:,} right answers were drawn with known probabilities; "
         f"people labelled {rows[0]['num_by_people']:,} of them, and the generator's rules, in the place of people, the "
-        "others. The critic's word on all right answers is corrected by what it got wrong on these."
+        "others. The critic's word on all right answers is corrected by what it got wrong on these. Its word "
+        "is a probability, the lowest score of the steps: the second column is its mean, or of wrong calls the mean of "
+        "what it leaves to the other side. It accepts from 0.5 on."
     )
-    heads = ["share", "as the critic says", "corrected", "95 %"]
+    heads = ["share", "by the critic's probabilities", "corrected", "95 %"]
     return paragraph(note) + table(heads, body)

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from pipelines.datasets.diff import VersionDiff
-from pipelines.night_report.html import Raw, code, empty, figure, paragraph, share, side_by_side, table
+from pipelines.night_report.html import Cell, Raw, code, empty, figure, paragraph, share, side_by_side, table
 from pipelines.night_report.material import Material
 from pipelines.night_report.sankey import Link, sankey
+from pipelines.night_report.shared_words import SharedWords
 from pipelines.night_report.svg import (
     BLUE,
     GREEN,
@@ -19,10 +20,11 @@ from pipelines.night_report.svg import (
     Series,
     nice_axis,
     plot,
+    short,
 )
 
 MIN_SHIFT, MAX_SHIFTS = 0.1, 12  # of the distributions that are told
-FLOW_COLUMNS = ("problems", "answered by", "grade", "filter", "training sets")
+FLOW_COLUMNS = ("problems", "answered by", "grade", "filter, or beside it", "training sets")
 FLOW_ORDER = (
     "problems", "samples", "search", "right", "wrong", "not_graded", "kept", "tree_paths", "refinements",
     "replay", "rl_groups", "sft", "preference", "stepwise",
@@ -45,9 +47,11 @@ def flow(material: Material) -> str:
     lead = (
         f"{counts['num_problems']:,} problems: {counts['num_search_problems']:,} searched, "
         f"{counts['num_sample_problems']:,} sampled. Widths are rows; a row may enter several sets. Filters judge "
-        "groups of samples, so paths of trees pass beside them."
+        "groups of samples, so paths of trees, refinements and replayed solutions pass beside them."
     )
-    picture = sankey(links, FLOW_COLUMNS, FLOW_COLOURS, order=FLOW_ORDER)
+    num_rollouts = sum(link.num_rows for link in links if link.place == 0)
+    words = {(0, "problems"): f"{counts['num_problems']:,}, {short(num_rollouts)} rollouts"}
+    picture = sankey(links, FLOW_COLUMNS, FLOW_COLOURS, order=FLOW_ORDER, words=words)
     return paragraph(lead) + figure(
         picture, "Rows and completion tokens from problems to training sets.", is_large=True
     )
@@ -100,7 +104,7 @@ def changes(material: Material) -> str:
         parts.append(empty("This is the first night of the lake, so there is no version to compare with."))
     else:
         parts.append(_shifts(material.difference))
-    return "".join(parts) + "<h3>Contamination certificate</h3>" + _certificate(material.manifest)
+    return "".join(parts) + "<h3>Contamination certificate</h3>" + _certificate(material.manifest, material.shared)
 
 
 def _shifts(found: VersionDiff | str | None) -> str:
@@ -135,7 +139,7 @@ def _middle(quantiles: Sequence[float], shares: Sequence[tuple[str, float]]) -> 
     return ", ".join(f"{word} {share(part, 0)}" for word, part in shares[:3])
 
 
-def _certificate(manifest: Mapping[str, object] | None) -> str:
+def _certificate(manifest: Mapping[str, object] | None, shared: Sequence[SharedWords] | str) -> str:
     if manifest is None:
         return empty("No version was published on this night.")
     found = manifest.get("contamination")
@@ -163,7 +167,34 @@ def _certificate(manifest: Mapping[str, object] | None) -> str:
         f"A row shares words where {found.get('n')} in a row, or all of a text of {found.get('min_words')} words and "
         f"more, stand in: {'; '.join(lists) or 'nothing, because no list of texts was given'}."
     )
-    return table(heads, body) + paragraph(note)
+    marked = [
+        [*map(_warned, row[:-2]), row[-2], _warned(row[-1])] for row in body
+    ]  # how many were tested is no finding
+    return table(heads, marked) + paragraph(note) + _shared_texts(shared)
+
+
+def _warned(count: Cell) -> Cell:
+    """A number of rows that should be none, set off where there are some."""
+    return Raw(f'<b class="warn">{count:,}</b>', is_number=True) if isinstance(count, int) and count else count
+
+
+def _shared_texts(shared: Sequence[SharedWords] | str) -> str:
+    """The texts behind the certificate's counts, each beside what it shares words with."""
+    if isinstance(shared, str):
+        return empty(f"Which texts share words is not known: {shared}")
+    body = [
+        [
+            code(one.set_name),
+            one.num_rows,
+            Raw(escape(one.text)),
+            code(one.item),
+            Raw(escape(one.item_text or "")),
+            f"{one.share:.2f}",
+        ]
+        for one in shared
+    ]
+    heads = ["set", "rows", "text", "shares words with", "its text", "share of the words"]
+    return ("<h3>Texts that share words</h3>" + table(heads, body)) if body else ""
 
 
 def _shared_words(name: str, by_words: Sequence[Mapping[str, object]]) -> list[int | None]:
@@ -180,10 +211,21 @@ def pairs(material: Material) -> str:
         return empty("No preference pair was mined on this night.")
     body = [
         [row["kind"], row["num_pairs"], f"{row['chosen_chars']:.0f}", f"{row['rejected_chars']:.0f}",
-         share(row["share_longer"]), *(f"{row[name]:.2f}" for name in ("margin_p10", "margin_p50", "margin_p90"))]
+         share(row["share_longer"]), share(row["share_ties"]),
+         *(f"{row[name]:.2f}" for name in ("margin_p10", "margin_p50", "margin_p90"))]
         for row in lengths
     ]  # fmt: skip
-    heads = ["kind", "pairs", "chosen, characters", "rejected", "chosen longer", "margin 10 %", "50 %", "90 %"]
+    heads = [
+        "kind",
+        "pairs",
+        "chosen, characters",
+        "rejected",
+        "chosen longer, of unequal",
+        "equally long",
+        "margin 10 %",
+        "50 %",
+        "90 %",
+    ]
     out = table(heads, body)
     margins = [row for row in material.facts.rows["night_pair_margins"] if row["margin_from"] is not None]
     pictures = []

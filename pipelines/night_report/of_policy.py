@@ -98,7 +98,8 @@ def pass_at_k(material: Material) -> str:
         "The policy is still that of the first night of the lake, so there is nothing to compare it with."
         if not shipped else ""
     )  # fmt: skip
-    caption = f"{tonight[0]['num_problems']:,} problems; the dashed level is greedy decoding tonight."
+    level = "the dashed level is greedy decoding tonight" if lines else "greedy decoding was not measured tonight"
+    caption = f"{tonight[0]['num_problems']:,} problems; {level}."
     return side_by_side(
         figure(plot(frame, series, "pass at k"), caption, legend(series)),
         table(["", "tonight", "shipped policy"], body) + (empty(who) if who else ""),
@@ -155,11 +156,12 @@ def exploration(material: Material) -> str:
         )
         for row in material.facts.balance
     ]
-    precise = [
-        Point(row["threshold"], row["num_right"] / row["num_selected"])
-        for row in material.facts.balance if row["num_selected"]
+    covered = [
+        Point(row["threshold"], row["num_selected_problems"] / row["num_problems"],
+              note=f"{row['num_selected_problems']:,} of {row['num_problems']:,} problems")
+        for row in material.facts.balance
     ]  # fmt: skip
-    series = [Series("query effect", points, BLUE), Series("right among selected", precise, GREEN)]
+    series = [Series("query effect", points, BLUE), Series("problems with a selected sample", covered, GREEN)]
     ticks = [(part / 5, f"{part / 5:g}") for part in range(7)]
     frame = Frame(
         Axis(0.0, 1.2, ticks, "threshold on lowest step score / 5 + [right]"), share_axis("share, %"), 420, 240
@@ -167,7 +169,8 @@ def exploration(material: Material) -> str:
     best = max(material.facts.balance, key=lambda row: row["query_effect"] or 0.0)
     caption = (
         f"B-STaR's query effect (arXiv 2412.17256) is highest, {best['query_effect']:.3f}, at {best['threshold']:.1f}: "
-        f"{best['num_selected']:,} samples selected."
+        f"{best['num_selected']:,} samples selected. It is a mean over the problems that have a selected sample; from "
+        "0.2 on only right samples are selected."
     )
     return side_by_side(
         f"<div>{explore}</div>",

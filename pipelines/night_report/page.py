@@ -1,12 +1,12 @@
 """A night's facts -> one self-contained HTML page: no script, no network, everything inline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
 from string import Template
 
-from pipelines.config_models import NightReportConfig, PromotionConfig
+from pipelines.config_models import NightReportConfig
 from pipelines.datasets.diff import VersionDiff
 from pipelines.night_report.alarms import Alarm, find_alarms
 from pipelines.night_report.facts import NightFacts
@@ -14,6 +14,7 @@ from pipelines.night_report.html import share
 from pipelines.night_report.material import Material
 from pipelines.night_report.of_costs import sparkline
 from pipelines.night_report.sections import all_sections
+from pipelines.night_report.shared_words import SharedWords
 from pipelines.night_report.verdict import FAILED, HOLD, OPEN, PROMOTE, Verdict, verdict_of
 
 FOLDER = Path(__file__).parent
@@ -21,7 +22,7 @@ SIGNS = {PROMOTE: "Promote", HOLD: "Hold", FAILED: "Failed", OPEN: "Open"}
 TILES = (
     ("pass1", "pass@1", True),
     ("greedy", "greedy", True),
-    ("critic_auroc_frozen", "step AUROC", False),
+    ("critic_auroc_frozen", "problem AUROC", False),
     ("ece", "calibration error", False),
     ("flawed_in_right_audit", "flawed of right", True),
     ("tokens_per_kept_row", "tokens per row", False),
@@ -34,22 +35,22 @@ TILES = (
 def to_html(
     facts: NightFacts,
     config: NightReportConfig,
-    promotion: PromotionConfig,
     *,
     failure: str | None = None,
     manifest: Mapping[str, object] | None = None,
     difference: VersionDiff | str | None = None,
     links: Mapping[str, str] | None = None,
+    shared: Sequence[SharedWords] | str = (),
 ) -> str:
     """The report of a night.
 
     failure: why the night failed, None where it did not. manifest: of the night's dataset version. difference: of that
     version from the one before, or why they could not be compared. links: tree id -> address of its page, relative to
-    the report.
+    the report. shared: texts behind the version's contamination certificate, or why they are not known.
     """
     alarms = alarms_of(facts, config)
-    verdict = verdict_of(next(iter(facts.rows["night_trial"]), None), failure, promotion)
-    sections = all_sections(Material(facts, alarms, manifest, difference, links or {}))
+    verdict = verdict_of(next(iter(facts.rows["night_trial"]), None), failure)
+    sections = all_sections(Material(facts, alarms, manifest, difference, links or {}, shared))
     return Template(_page()).substitute(
         night=escape(facts.night),
         kind=verdict.kind,
@@ -81,9 +82,20 @@ def _subtitle(facts: NightFacts) -> str:
     parts = [f"night {len(facts.nights)} of the lake" if len(facts.nights) > 1 else "the first night of the lake"]
     if log is not None:
         parts.append(f"policy {log['policy_id']}")
-        parts += [f"{log['seconds'] / 60:.1f} minutes"] if log["seconds"] is not None else []
-        parts += [f"{log['num_tokens']:,} tokens generated"] if log["num_tokens"] is not None else []
+        if log["seconds"] is not None:
+            parts.append(f"{log['seconds'] / 60:.1f} minutes (all stages before this page, added up)")
+    parts += [_tokens(facts)] if facts.num_tokens is not None else []
     return ", ".join(parts)
+
+
+def _tokens(facts: NightFacts) -> str:
+    """What all stages asked for, and what of it no engine generated tonight."""
+    if facts.num_replayed is None:
+        return f"{facts.num_tokens:,} tokens generated or replayed"
+    if not facts.num_replayed:
+        return f"{facts.num_tokens:,} tokens generated"
+    generated = facts.num_tokens - facts.num_replayed
+    return f"{facts.num_tokens:,} completion tokens, {generated:,} generated and {facts.num_replayed:,} replayed"
 
 
 def _tile(facts: NightFacts, metric: str, name: str, is_share: bool) -> str:

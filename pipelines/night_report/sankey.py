@@ -11,6 +11,7 @@ from html import escape
 from pipelines.night_report.svg import SOFT, short, text, wrap
 
 NODE_WIDTH, GAP, TOP, SIDE = 12, 16, 26, 4
+LABEL_HEIGHT = 32  # of the two lines beside a node
 MIN_HEIGHT = 2.0
 
 
@@ -40,17 +41,21 @@ def sankey(
     colours: Mapping[str, str],
     *,
     order: Sequence[str] = (),
+    words: Mapping[tuple[int, str], str] | None = None,
     width: int = 1000,
-    height: int = 300,
-    label_width: int = 140,
+    height: int = 320,
+    label_width: int = 165,
 ) -> str:
-    """The diagram; `columns` are headings, `order` names nodes from the top, others follow by size."""
+    """The diagram; `columns` are headings, `order` names nodes from the top, others follow by size.
+
+    words: what stands below a node's name, by column and name; of others the rows and tokens.
+    """
     sizes = node_sizes(links)
     boxes = laid_out(sizes, order, len(columns), width - label_width, height)
     scale = _scale(sizes, len(columns), height)
     parts = [
-        text(SIDE + place * _pitch(len(columns), width - label_width), 14, words, kind="axis")
-        for place, words in enumerate(columns)
+        text(SIDE + place * _pitch(len(columns), width - label_width), 14, title, kind="axis")
+        for place, title in enumerate(columns)
     ]
     used: dict[tuple[str, tuple[int, str]], float] = {}
     for link in sorted(links, key=lambda one: (one.place, _rank(one.source, order), _rank(one.target, order))):
@@ -66,11 +71,11 @@ def sankey(
             f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{NODE_WIDTH}" height="{box.height:.1f}" fill="{colour}"/>'
         )
         rows, tokens = totals(links, place, name)
-        words = f"{short(rows)} rows" + (f", {short(tokens)} tokens" if tokens is not None else "")
+        counts = f"{short(rows)} rows" + (f", {short(tokens)} tokens" if tokens is not None else "")
         middle = box.y + box.height / 2
-        parts.append(text(box.x + NODE_WIDTH + 5, middle - 1, name.replace("_", " "), kind="node"))
-        parts.append(text(box.x + NODE_WIDTH + 5, middle + 11, words, kind="tick"))
-    bottom = max((box.y + max(box.height, 26) for box in boxes.values()), default=height)
+        parts.append(text(box.x + NODE_WIDTH + 5, middle - 2, name.replace("_", " "), kind="node"))
+        parts.append(text(box.x + NODE_WIDTH + 5, middle + 12, (words or {}).get((place, name), counts), kind="count"))
+    bottom = max((box.y + max(box.height, LABEL_HEIGHT) for box in boxes.values()), default=height)
     return wrap(width, round(bottom) + 6, "".join(parts), "flow of rollouts from problems into training sets")
 
 
@@ -105,7 +110,7 @@ def laid_out(
         for name in sorted(names, key=lambda one: (_rank(one, order), -sizes[place, one], one)):
             tall = max(sizes[place, name] * scale, MIN_HEIGHT)
             boxes[place, name] = Box(SIDE + place * _pitch(num_columns, width), y, tall)
-            y += tall + max(GAP, 26 - tall)
+            y += tall + max(GAP, LABEL_HEIGHT - tall)
     return boxes
 
 
@@ -119,7 +124,7 @@ def _scale(sizes: Mapping[tuple[int, str], int], num_columns: int, height: float
     for place in range(num_columns):
         column = [size for (where, _), size in sizes.items() if where == place]
         if sum(column):
-            scales.append(max(height - TOP - 30 * len(column), 40) / sum(column))
+            scales.append(max(height - TOP - (LABEL_HEIGHT + 4) * len(column), 40) / sum(column))
     return min(scales, default=1.0)
 
 

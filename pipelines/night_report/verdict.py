@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipelines.config_models import PromotionConfig
-
 PROMOTE, HOLD, FAILED, OPEN = "promote", "hold", "failed", "open"
 REASONS = {
     "first_critic": "the first critic has nobody to beat",
@@ -25,10 +23,11 @@ class Verdict:
     text: str
 
 
-def verdict_of(trial: Mapping[str, object] | None, failure: str | None, config: PromotionConfig) -> Verdict:
+def verdict_of(trial: Mapping[str, object] | None, failure: str | None) -> Verdict:
     """The verdict of a night.
 
-    trial: its row of critic_trials; None where no critic was tried. failure: why the night failed; None: it did not.
+    trial: its row of the query night_trial; None where no critic was tried. failure: why the night failed; None: it did
+    not.
     """
     if failure is not None:
         return Verdict(FAILED, failure)
@@ -36,17 +35,20 @@ def verdict_of(trial: Mapping[str, object] | None, failure: str | None, config: 
         return Verdict(OPEN, "no critic was tried on this night, so nothing is promoted and nothing held")
     why = REASONS.get(trial["reason"], trial["reason"])
     if trial["is_promotable"]:
-        return Verdict(PROMOTE, f"{why} ({_numbers(trial, config)})" if _numbers(trial, config) else why)
-    return Verdict(HOLD, f"blocked by the check critic_promotions.promotable: {why} ({_numbers(trial, config)})")
+        return Verdict(PROMOTE, f"{why} ({_numbers(trial)})" if _numbers(trial) else why)
+    return Verdict(HOLD, f"blocked by the check critic_promotions.promotable: {why} ({_numbers(trial)})")
 
 
-def _numbers(trial: Mapping[str, object], config: PromotionConfig) -> str:
-    """What decided, beside its limit."""
+def _numbers(trial: Mapping[str, object]) -> str:
+    """What decided, beside the limits of then; a trial from before they were kept has none to show."""
+    margin = "" if trial["margin"] is None else f", margin {trial['margin']:g}"
     parts = [
-        f"{label} {trial[f'{name}_difference']:+.3f}, 95 % {trial[f'{name}_low']:+.3f} to {trial[f'{name}_high']:+.3f}"
-        for name, label in (("evaluation", "AUROC on frozen problems"), ("unguided", "on unguided trees"))
+        f"AUROC within {label} {trial[f'{name}_difference']:+.3f}, 95 % {trial[f'{name}_low']:+.3f} to "
+        f"{trial[f'{name}_high']:+.3f}{margin}"
+        for name, label in (("evaluation", "frozen problems"), ("unguided", "problems of unguided trees"))
         if trial[f"{name}_difference"] is not None and trial[f"{name}_low"] is not None
     ]
     if trial["drift"] is not None:
-        parts.append(f"drift {trial['drift']:.3f}, limit {config.max_drift:g}")
+        limit = "" if trial["max_drift"] is None else f", limit {trial['max_drift']:g}"
+        parts.append(f"drift {trial['drift']:.3f}{limit}")
     return "; ".join(parts)

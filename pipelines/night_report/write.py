@@ -1,7 +1,7 @@
 """From the lake to the files of a night's report: its numbers, its row of the log, and the page."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from pipelines.datasets.versions import PublishedVersion, list_versions
 from pipelines.errors import LakeError, ReasonmillError
 from pipelines.lake import Lake, rows_to_table
 from pipelines.night_report.alerts import read_alert
-from pipelines.night_report.facts import NightFacts, audited, numbers_of, read_facts
+from pipelines.night_report.facts import NightFacts, audited, numbers_of, read_facts, tokens_asked
 from pipelines.night_report.log import flat_config
 from pipelines.night_report.page import to_html
+from pipelines.night_report.shared_words import SharedWords, shared_words
 from pipelines.night_report.verdict import HOLD, PROMOTE
 from pipelines.redaction import redacted
 from pipelines.tables import SCHEMAS
@@ -24,6 +25,11 @@ from pipelines.trees.find import find_tree, load_view, write_page
 from pipelines.warehouse import Warehouse
 
 FILE = "night.html"
+LEDGER_TABLES = (
+    "token_usage", "rollouts", "critiques", "refinements", "evaluation_rollouts", "policy_report", "step_scores",
+    "stage_usage",
+)  # fmt: skip
+"""What the query token_ledger reads."""
 
 
 def report_path(settings: Settings, night: str) -> Path:
@@ -75,11 +81,9 @@ def generations(lake: Lake, night: str) -> dict[str, str]:
 
 
 def generated_tokens(lake: Lake, night: str) -> int | None:
-    """Completion tokens of search, samples, critiques and refinements; None where none are recorded."""
-    with Warehouse(lake, tables=["token_usage", "rollouts", "critiques", "refinements"]) as warehouse:
-        rows = warehouse.named("reports/token_ledger", night=night).to_pylist()
-    known = [row["completion_tokens"] for row in rows if row["completion_tokens"] is not None]
-    return sum(known) if known else None
+    """Completion tokens of all stages, replayed answers counted; None where none are recorded."""
+    with Warehouse(lake, tables=LEDGER_TABLES) as warehouse:
+        return tokens_asked(warehouse.named("reports/token_ledger", night=night).to_pylist())
 
 
 def version_of(settings: Settings, night: str, before: bool = False) -> PublishedVersion | None:
@@ -100,6 +104,16 @@ def difference(before: PublishedVersion | None, version: PublishedVersion | None
         return redacted(str(error))
 
 
+def shared_texts(
+    settings: Settings, warehouse: Warehouse, night: str, version: PublishedVersion | None
+) -> Sequence[SharedWords] | str:
+    """What the version's certificate counts as sharing words, or why it could not be looked up."""
+    try:
+        return shared_words(settings, warehouse, night, version.manifest if version else None)
+    except ReasonmillError as error:
+        return redacted(str(error))
+
+
 def write_report(settings: Settings, lake: Lake, night: str, *, is_under_way: bool = False) -> tuple[Path, NightFacts]:
     """Writes the page of a night from what the lake holds, whatever of it there is; LakeError where that fails.
 
@@ -109,14 +123,16 @@ def write_report(settings: Settings, lake: Lake, night: str, *, is_under_way: bo
     with Warehouse(lake) as warehouse:
         facts = read_facts(warehouse, night, settings.night_report)
         links = tree_links(warehouse, facts, path.parent)
-    version, before = version_of(settings, night), version_of(settings, night, before=True)
+        version, before = version_of(settings, night), version_of(settings, night, before=True)
+        shared = shared_texts(settings, warehouse, night, version)
     alert = None if is_under_way else read_alert(settings.state_dir, night)
     html = to_html(
-        facts, settings.night_report, settings.promotion,
+        facts, settings.night_report,
         failure=alert.reason if alert else None,
         manifest=version.manifest if version else None,
         difference=difference(before, version),
         links=links,
+        shared=shared,
     )  # fmt: skip
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -194,6 +194,8 @@ def strategy_title(strategy: str) -> str:
     """A strategy's name for people: `best_of_8_critic` -> `best of 8 by critic`."""
     size = re.search(r"_(\d+)", strategy)
     name = strategy if size is None else strategy.replace(size[0], "", 1)
+    if name not in STRATEGIES and strategy.endswith("_critic"):  # the night's own search recipe
+        return f"{strategy.removesuffix('_critic').replace('_', ' ')} with critic"
     return STRATEGIES[name].format(n=size[1] if size else "") if name in STRATEGIES else strategy
 
 

@@ -15,11 +15,16 @@ nights_app = typer.Typer(help="The log of nights, their reports, and backfills."
 
 Row = dict[str, object]
 COLUMNS = {
-    "night": "night", "verdict": "critic", "num_tokens": "tokens", "tokens_per_kept_row": "/row",
+    "night": "night", "verdict": "critic", "num_tokens": "tokens", "tokens_per_kept_row": "per row",
     "num_kept_rows": "rows", "right_share": "right", "pass1": "pass@1", "greedy": "greedy",
     "critic_auroc_frozen": "AUROC", "ece": "ece", "seconds": "min", "changed": "changed",
 }  # fmt: skip
 """Column of the log -> its heading on the terminal."""
+LEGEND = (
+    "tokens: completion tokens of all stages, replayed ones counted; per row: those of search, samples, critiques and "
+    "refinements for one row of a training set; right: of the night's independent samples; AUROC: right against wrong "
+    "answers within frozen problems, by step scores; ece: calibration error of step scores; min: all stages, added up"
+)
 SHARES = ("right_share", "pass1", "greedy")
 NO_NIGHTS = "There are no nights in the lake yet; `reasonmill demo` makes the first one."
 
@@ -195,7 +200,7 @@ def log_of(settings: "Settings") -> list[Row]:
     from pipelines.night_report.log import changes_of
     from pipelines.warehouse import Warehouse
 
-    with Warehouse(Lake(settings.lake_url), tables=["night_log", "night_metrics"]) as warehouse:
+    with Warehouse(Lake(settings.lake_url), tables=["night_log", "night_metrics", "critic_trials"]) as warehouse:
         log = warehouse.named("reports/night_log_rows").to_pylist()
         metrics = recorded_metrics(warehouse, [row["night"] for row in log])
     rows = []
@@ -217,7 +222,9 @@ def _print_log(rows: list[Row]) -> None:
         table.add_column(title, justify="left" if is_text else "right", no_wrap=name != "changed")
     for row in rows:
         table.add_row(*(_cell(name, row) for name in COLUMNS))
-    Console(highlight=False).print(table, markup=False)
+    console = Console(highlight=False)
+    console.print(table, markup=False)
+    console.print(LEGEND, style="dim", markup=False)
 
 
 def _cell(name: str, row: Row) -> str:

@@ -2,19 +2,25 @@
 --
 -- what:   tokens_per_kept_row    completion tokens of search, samples, critiques and refinements per row of sft,
 --                                preference, stepwise and rl_groups
---         engine_busy_share      seconds of stages that hold the engine / seconds of all stages
+--         engine_busy_share      seconds during which a request to the engine was under way / seconds of all stages;
+--                                engine start and the scoring of critics are no such seconds. Not known where a stage
+--                                that asked the engine did not record it
 --         prefix_hit_share       prompt tokens found in a prefix cache / prompt tokens that engines read
 --         store_hit_share        requests answered by the response store / requests
 --         parse_error_rate       critiques that could not be read / critiques
 --         ungraded_share         rollouts without a grade / rollouts
 --         yield_<method>         rollouts that a filter kept / those it judged
---         critic_auroc_frozen    AUROC of step scores on the frozen evaluation problems
---         critic_auroc_unguided  AUROC within the problems of the night's trees that no critic guided
+--         critic_auroc_frozen    chance that a right answer to a frozen evaluation problem outscores a wrong one to the
+--                                same problem, by tonight's critic; mean over problems (AUROC within problems)
+--         critic_auroc_unguided  the same within the problems of the night's trees that no critic guided
+--         critic_step_auroc_frozen  AUROC of step scores against gold labels, all steps of the frozen problems pooled
 --         ece                    calibration error of step scores on the frozen evaluation problems
 --         greedy, pass<k>        accuracy of greedy decoding; at least one of k samples right (evaluation problems)
 --         length_p50, length_p95 completion tokens of the night's rollouts
 --         distinct_solution_share distinct solutions / independent samples, averaged over problems
 --         judge_right_share      critiques that call the solution right / critiques that could be read
+--         judge_bias             share of critiques that call the solution right minus the share of right ones among the
+--                                solutions that they are about, graded ones alone; 0: judges say right as often as it is
 --         right_share            right rollouts / graded independent samples
 --         num_pairs, pair_margin_p50, num_kept_rows   preference pairs, their median margin, rows of the training sets
 -- in:     rollouts, critiques, refinements, token_usage, stage_usage, consistency_results, critic_report, critic_trials,
@@ -63,9 +69,10 @@ numbers as (
     union all
     select 'num_kept_rows', if(num_rows > 0 or explored is not null, num_rows, null) from made
     union all
-    select 'engine_busy_share', sum(seconds) filter (where num_requests is not null) / nullif(sum(seconds), 0)
+    select 'engine_busy_share', sum(engine_seconds) / nullif(sum(seconds), 0)
     from stage_usage
     where night = $night
+    having count(*) filter (where num_requests is not null and engine_seconds is null) = 0
     union all
     select 'prefix_hit_share', sum(cached_tokens) / nullif(sum(prompt_tokens), 0) from stage_usage where night = $night
     union all
@@ -74,6 +81,11 @@ numbers as (
     select 'parse_error_rate', avg((error is not null)::int) from critiques where night = $night
     union all
     select 'judge_right_share', avg((verdict = 'right')::int) from critiques where night = $night and error is null
+    union all
+    select 'judge_bias', avg((critiques.verdict = 'right')::int - rollouts.outcome_reward)
+    from critiques
+    join rollouts on rollouts.rollout_id = critiques.rollout_id and rollouts.night = critiques.night
+    where critiques.night = $night and critiques.error is null and rollouts.outcome_reward is not null
     union all
     select 'ungraded_share', avg((outcome_reward is null)::int) from rollouts where night = $night
     union all
@@ -84,7 +96,11 @@ numbers as (
     where night = $night and coalesce(reason not in ('failed', 'not_in_group'), true)
     group by method
     union all
-    select 'critic_auroc_frozen', max(value)
+    select 'critic_auroc_frozen', max((metrics::json -> '$.evaluation.tonight')::double)
+    from critic_trials
+    where night = $night
+    union all
+    select 'critic_step_auroc_frozen', max(value)
     from critic_report
     where night = $night and slice = 'all' and metric = 'step_auroc'
     union all

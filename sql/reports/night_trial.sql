@@ -2,8 +2,12 @@
 --
 -- in:     critic_trials
 -- params: $night
--- out:    at most one row: the columns of critic_trials without the JSON
+-- out:    at most one row: the columns of critic_trials, and of its JSON the limits that decided (margin, max_drift; null
+--         in rows from before limits were kept)
 
-select * exclude (metrics)
+select
+    * exclude (metrics),
+    (metrics::json -> '$.limits.margin')::double as margin,
+    (metrics::json -> '$.limits.max_drift')::double as max_drift
 from critic_trials
 where night = $night

@@ -87,10 +87,24 @@ def test_the_report_of_the_night_is_written_from_its_own_run(night, instance_of_
     assert {name: metadata[name].value for name in numbers} == numbers
     assert set(numbers) >= {
         "tokens_per_kept_row", "engine_busy_share", "store_hit_share", "parse_error_rate", "ungraded_share",
-        "yield_prof", "flawed_in_right_audit", "critic_auroc_frozen", "ece", "pass1", "greedy", "length_p50",
+        "yield_prof", "flawed_in_right_audit", "critic_step_auroc_frozen", "ece", "pass1", "greedy", "length_p50",
         "length_p95", "distinct_solution_share",
     }  # fmt: skip
     assert "pass16" not in numbers  # four samples tell nothing of it
+    assert 0 < numbers["engine_busy_share"] < 1 and "judge_bias" in numbers
+
+
+def test_the_token_ledger_of_the_night_closes_against_its_stages(night):
+    with Warehouse(night.lake) as warehouse:
+        ledger = warehouse.named("reports/token_ledger", night=NIGHT).to_pylist()
+    stages = {row["stage"]: row for row in night.lake.read("stage_usage").to_pylist() if row["num_requests"]}
+    assert {row["stage"] for row in ledger} == {*stages, "step_scores"}
+    for name in ("prompt_tokens", "completion_tokens"):
+        sums = {stage: sum(row[name] or 0 for row in ledger if row["stage"] == stage) for stage in stages}
+        assert sums == {stage: row[name] for stage, row in stages.items()}
+    asked = sum(row["completion_tokens"] or 0 for row in ledger if row["kind"] != "replayed")
+    assert night.lake.read("night_log")["num_tokens"].to_pylist() == [asked]
+    assert "elsewhere in the stage" not in {row["purpose"] for row in ledger}
 
 
 def test_the_log_of_the_night_names_what_made_it(night):

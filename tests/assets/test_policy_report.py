@@ -6,13 +6,14 @@ import random
 import pytest
 from scripted_night import small_settings, write_reply
 
-from assets.evaluation import evaluation_problems, measure, sampling_config, strategies
+from assets.evaluation import evaluation_problems, measure, reported_search, sampling_config, strategies
 from critics.score import StepOpinion
-from pipelines.config import ReportsConfig, Settings
+from pipelines.config import ReportsConfig, RolloutsConfig, Settings
 from pipelines.errors import ConfigError
 from pipelines.inference.scripted import ScriptedModel
 from pipelines.problems import load_problems
 from pipelines.records import no_progress
+from pipelines.search.recipes import RECIPES
 
 ALWAYS = {"majority_4", "best_of_4_logprob", "best_of_4_mean_logprob", "best_of_4_critic", "weighted_majority_4_critic"}
 OTHERS = {"greedy", "pass_at_1", "puct_critic", "oracle_4"}
@@ -78,6 +79,28 @@ def test_votes_by_what_the_policy_says_of_its_samples_are_in_the_report_where_th
 def test_verdicts_that_are_no_single_tokens_of_the_policy_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="have 7 and 7 tokens"):
         measured(with_votes(tmp_path, "self_prm"))
+
+
+def test_the_search_of_the_report_is_that_of_the_night_under_its_name(tmp_path):
+    settings = with_votes(tmp_path)
+    rollouts = settings.rollouts.model_copy(update={"recipe": "beam", "beam_width": 2})
+    found, _ = measured(settings.model_copy(update={"rollouts": rollouts}))
+    assert set(found) == ALWAYS | (OTHERS - {"puct_critic"}) | {"beam_critic"}
+    assert (found["beam_critic"].critic_tokens > 0).all()
+
+
+def test_puct_with_the_critic_stands_for_recipes_that_it_cannot_guide_to_an_answer(tmp_path):
+    settings = Settings(root=tmp_path)
+    names = {
+        name: reported_search(settings.model_copy(update={"rollouts": RolloutsConfig(recipe=name)}))[1]
+        for name in RECIPES
+    }
+    unfit = {name for name, shown in names.items() if shown == "puct_critic"}
+    unable = {one.name for one in RECIPES.values() if one.merge_samples or one.needs & {"grades", "retrieval"}}
+    assert unfit == unable | {"puct"}
+    assert {shown for name, shown in names.items() if name not in unfit} == {
+        f"{name}_critic" for name in names if name not in unfit
+    }
 
 
 @pytest.mark.parametrize(("n_values", "num_samples"), [((8,), 16), ((8, 32), 32)])

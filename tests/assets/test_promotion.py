@@ -106,6 +106,7 @@ def test_a_critic_that_drifts_is_held_by_a_blocking_check_that_says_why_and_the_
     assert lake.partitions("critic_promotions") == [NIGHT]
     assert lake.read("night_log", NEXT_NIGHT)["verdict"].to_pylist() == ["hold"]
     page = Path(summary.report_path).read_text()
+    assert ", limit 1e-09)" in page
     assert 'class="verdict hold"' in page and "critic_promotions.promotable" in page
     assert [(entry["action"], entry["reason"]) for entry in history(lake)] == [
         ("promoted", "first_critic"), ("held", "drift"),

@@ -126,3 +126,4 @@ def test_a_trial_is_a_row_of_its_table():
     assert row.schema == SCHEMAS["critic_trials"]
     metrics = json.loads(row["metrics"][0].as_py())
     assert metrics["evaluation"] == {"tonight": 1.0, "current": 1.0}
+    assert metrics["limits"] == {"margin": CONFIG.margin, "max_drift": CONFIG.max_drift}

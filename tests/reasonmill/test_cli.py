@@ -186,6 +186,7 @@ def test_progress_without_a_terminal_is_one_line_at_start_and_end(tmp_path):
         ("majority_8", "majority of 8"),
         ("best_of_16_critic", "best of 16 by critic"),
         ("weighted_majority_8_critic", "majority of 8 by critic"),
+        ("rest_mcts_critic", "rest mcts with critic"),
         ("x", "x"),
     ],
 )

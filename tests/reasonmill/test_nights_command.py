@@ -42,9 +42,12 @@ def two_nights(workspace) -> Lake:
 
 
 def test_the_log_has_a_line_per_night_with_what_changed(two_nights):
-    lines = invoke("nights").output.splitlines()
-    assert [line.split()[:2] for line in lines[-2:]] == [[N1, "promote"], [N2, "promote"]]
+    output = invoke("nights").output
+    said = " ".join(output.split())
+    lines = [line for line in output.splitlines() if line.startswith("2026")]
+    assert [line.split()[:2] for line in lines] == [[N1, "promote"], [N2, "promote"]]
     assert "1.5k" in lines[-1] and "50.0%" in lines[-1] and "1.5" in lines[-1]
+    assert "tokens: completion tokens of all stages" in said and "per row: those of search" in said
 
 
 def test_the_log_as_json_names_every_change_and_leaves_unknown_numbers_out(two_nights):

@@ -139,14 +139,15 @@ def test_reliability_counts_steps_up_to_the_first_wrong_one():
     assert errors[-2:] == [("gold", 0, 3, 0), ("gold", 1, 2, 1)]
 
 
-def test_pairs_that_are_equally_long_count_half():
+def test_chosen_longer_is_a_share_of_the_pairs_of_unequal_length_and_ties_stand_beside_it():
     pairs = [("abc", "a", 0.5), ("a", "abc", 0.25), ("ab", "cd", 0.25), ("abcd", "a", 1.0)]
     world = {"preference_pairs": [
         {"pair_id": str(index), "kind": "step", "chosen": chosen, "rejected": rejected, "margin": margin, "night": N1}
         for index, (chosen, rejected, margin) in enumerate(pairs)
     ]}  # fmt: skip
     (row,) = ask("pair_lengths", world, night=N1)
-    assert (row["num_pairs"], row["share_longer"], row["margin_p50"]) == (4, 2.5 / 4, 0.375)
+    assert (row["num_pairs"], row["share_longer"], row["margin_p50"]) == (4, pytest.approx(2 / 3), 0.375)
+    assert row["share_ties"] == 1 / 4
     assert (row["chosen_chars"], row["rejected_chars"]) == (2.5, 1.5)
     buckets = [(bucket["margin_from"], bucket["num_pairs"]) for bucket in ask("night_pair_margins", world, night=N1)]
     assert buckets == [(0.2, 2), (0.5, 1), (1.0, 1)]
@@ -170,6 +171,22 @@ def test_kappa_is_agreement_beyond_chance():
     assert (row["num_steps"], row["step_agreement"]) == (8, 7 / 8)
     numbers = {row["metric"]: row["value"] for row in ask("night_numbers", world, night=N1)}
     assert numbers == {"judge_right_share": 3 / 8, "parse_error_rate": pytest.approx(1 / 9)}
+
+
+def test_the_bias_of_judges_is_against_the_grades_of_what_they_criticised():
+    # a says right of a right and of a wrong one, b wrong of the right one; the ungraded and the unread do not count
+    world = {
+        "rollouts": [sample("s1", 1.0), sample("s2", 0.0), sample("s3", None), sample("s4", 1.0)],
+        "critiques": [critique("a", "s1", "right", []), critique("a", "s2", "right", []),
+                      critique("b", "s1", "wrong", []), critique("a", "s3", "right", []),
+                      critique("b", "s4", None, None)],
+    }  # fmt: skip
+    numbers = {row["metric"]: row["value"] for row in ask("night_numbers", world, night=N1)}
+    assert (numbers["judge_bias"], numbers["judge_right_share"]) == (pytest.approx(2 / 3 - 2 / 3), 3 / 4)
+    world["critiques"].pop()
+    world["rollouts"][0]["outcome_reward"] = 0.0
+    numbers = {row["metric"]: row["value"] for row in ask("night_numbers", world, night=N1)}
+    assert numbers["judge_bias"] == pytest.approx(2 / 3)
 
 
 def test_agents_that_always_agree_by_chance_have_no_kappa():
@@ -223,6 +240,51 @@ def test_the_ledger_tells_tokens_of_rows_from_those_beside_them():
     assert "tokens_per_kept_row" not in numbers  # nothing was kept: not known, and not 0
 
 
+def test_the_ledger_closes_against_what_the_engine_did_stage_by_stage():
+    """Samples were replayed in part; the report's search tells no requests; pairs were judged and leave no tokens."""
+    usage = {"problem_id": "p1", "critic_tokens": 0, "night": N1}
+    asked = {"num_requests": 4, "prompt_tokens": 20, "completion_tokens": 60}
+    report = {"num_problems": 2, "night": N1}
+    world = {
+        "token_usage": [usage | {"stage": "samples"} | asked],
+        "rollouts": [sample("s1", 1.0, num_prompt_tokens=5), sample("s2", 0.0, num_prompt_tokens=5)],
+        "step_scores": [{"rollout_id": "s1", "step": step, "source": "critic", "night": N1} for step in (0, 1)],
+        "evaluation_rollouts": [sample("e1", 1.0, num_prompt_tokens=5), sample("e2", 0.0, num_prompt_tokens=5)],
+        "policy_report": [
+            report | {"strategy": "greedy", "prompt_tokens": 5.0, "completion_tokens": 7.5},
+            report | {"strategy": "best_of_2_critic", "prompt_tokens": 5.0, "completion_tokens": 1.0},
+            report | {"strategy": "puct_critic", "prompt_tokens": 30.0, "completion_tokens": 50.0}
+            | {"critic_tokens": 9.0},
+        ],
+        "stage_usage": [
+            {"stage": "rollouts", "num_requests": 4, "prompt_tokens": 15, "completion_tokens": 40, "night": N1},
+            {"stage": "reports", "num_requests": 20, "prompt_tokens": 75, "completion_tokens": 135, "night": N1},
+            {"stage": "pair_judgments", "num_requests": 6, "prompt_tokens": 90, "completion_tokens": 0, "night": N1},
+            {"stage": "problems", "seconds": 1.0, "night": N1},
+        ],
+    }  # fmt: skip
+    rows = ask("token_ledger", world, night=N1)
+    names = ("stage", "purpose", "num_requests", "prompt_tokens", "completion_tokens", "critic_tokens")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        ("rollouts", "samples", 4, 20, 60, 0), ("rollouts", "less what was replayed", None, -5, -20, None),
+        ("reports", "evaluation, greedy", 2, 10, 15, 0), ("reports", "evaluation, samples", 1, 5, 20, 30),
+        ("reports", "evaluation, search", 17, 60, 100, 18),
+        ("step_scores", "step scores", None, None, None, 15),
+        ("pair_judgments", "pair_judgments", 6, 90, 0, None),
+    ]  # fmt: skip
+    for name in ("prompt_tokens", "completion_tokens"):
+        assert sum(row[name] or 0 for row in rows) == sum(row.get(name, 0) for row in world["stage_usage"])
+
+
+def test_what_no_table_of_a_stage_tells_is_done_elsewhere_in_it():
+    stage = {"stage": "critiques", "num_requests": 5, "prompt_tokens": 14, "completion_tokens": 8, "night": N1}
+    told = critique("a", "s1", "right", []) | {"num_tokens": 8, "num_prompt_tokens": 4}
+    rows = ask("token_ledger", {"critiques": [told], "stage_usage": [stage]}, night=N1)
+    assert [(row["purpose"], row["num_requests"], row["prompt_tokens"], row["completion_tokens"]) for row in rows] == [
+        ("critiques", 1, 4, 8), ("elsewhere in the stage", 4, 10, 0),
+    ]  # fmt: skip
+
+
 def test_tokens_per_kept_row_counts_search_samples_critiques_and_refinements():
     usage = {"problem_id": "p1", "stage": "search", "completion_tokens": 60, "night": N1}
     world = {
@@ -239,12 +301,15 @@ def test_shares_of_engine_cache_and_store_come_from_the_stages():
     stage = {"night": N1}
     world = {"stage_usage": [
         stage | {"stage": "rollouts", "seconds": 30.0, "num_requests": 8, "num_from_store": 2, "prompt_tokens": 100,
-                 "cached_tokens": 40},
+                 "cached_tokens": 40, "engine_seconds": 10.0},
         stage | {"stage": "critic", "seconds": 10.0},
-        stage | {"stage": "reports", "seconds": None, "num_requests": 2, "num_from_store": 2, "prompt_tokens": 0},
+        stage | {"stage": "reports", "seconds": None, "num_requests": 2, "num_from_store": 2, "prompt_tokens": 0,
+                 "engine_seconds": 0.0},
     ]}  # fmt: skip
     numbers = {row["metric"]: row["value"] for row in ask("night_numbers", world, night=N1)}
-    assert numbers == {"engine_busy_share": 0.75, "prefix_hit_share": 0.4, "store_hit_share": 0.4}
+    assert numbers == {"engine_busy_share": 0.25, "prefix_hit_share": 0.4, "store_hit_share": 0.4}
+    world["stage_usage"][2]["engine_seconds"] = None  # recorded before this was measured
+    assert "engine_busy_share" not in {row["metric"] for row in ask("night_numbers", world, night=N1)}
 
 
 def test_yields_leave_out_what_filters_do_not_judge():
@@ -336,6 +401,25 @@ def test_the_log_of_critics_joins_the_trial_where_there_was_one():
     }  # fmt: skip
     (row,) = ask("critic_drift", world)
     assert (row["step_auroc"], row["calibration_error"], row["rollout_auroc"], row["drift"]) == (0.9, 0.1, None, None)
+    assert (row["auroc_frozen"], row["auroc_unguided"]) == (None, None)
+
+
+def test_frozen_problems_and_unguided_trees_are_ranked_by_one_measure_and_pooled_steps_by_another():
+    metrics = '{"evaluation": {"tonight": 0.75, "current": 0.5}, "unguided": {"tonight": 0.875, "current": null}}'
+    world = {
+        "critic_report": [{"slice": "all", "metric": "step_auroc", "value": 0.9, "night": N1}],
+        "critic_trials": [{"critic_id": "c", "metrics": metrics, "drift": 0.25, "night": N1}],
+    }
+    numbers = {row["metric"]: row["value"] for row in ask("night_numbers", world, night=N1)}
+    assert numbers == {
+        "critic_auroc_frozen": 0.75, "critic_auroc_unguided": 0.875, "critic_step_auroc_frozen": 0.9,
+    }  # fmt: skip
+    recorded = [("critic_auroc_frozen", 0.9), ("pass1", 0.5)]  # as before the name meant this
+    world["night_metrics"] = [{"metric": name, "value": value, "night": N1} for name, value in recorded]
+    over_nights = {row["metric"]: row["value"] for row in ask("metrics_over_nights", world)}
+    assert over_nights == {"critic_auroc_frozen": 0.75, "pass1": 0.5}
+    (row,) = ask("critic_drift", world)
+    assert (row["auroc_frozen"], row["auroc_unguided"], row["step_auroc"], row["drift"]) == (0.75, 0.875, 0.9, 0.25)
 
 
 # history ----------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from pipelines.inference.types import GenerationRequest, Sampling, UsageStats, engine_seed
 
 REQUEST = GenerationRequest((1, 2, 3), Sampling(), seed=7, purpose="sample")
@@ -42,3 +44,15 @@ def test_the_problem_is_not_part_of_the_request_id():
 def test_the_cached_share_is_that_of_all_prompt_tokens():
     assert UsageStats().cached_share == 0.0
     assert UsageStats(prompt_tokens=40, cached_tokens=30).cached_share == 0.75
+
+
+def test_the_engine_is_busy_while_any_request_is_under_way(monkeypatch):
+    # from 1 to 4 with two at once, and from 6 to 7
+    clock = iter((1.0, 4.0, 6.0, 7.0))
+    monkeypatch.setattr("pipelines.inference.types.time.monotonic", lambda: next(clock))
+    stats = UsageStats()
+    with stats.under_way(), stats.under_way():
+        assert (stats.num_in_flight, stats.engine_seconds) == (2, 0.0)
+    with pytest.raises(ValueError), stats.under_way():
+        raise ValueError
+    assert (stats.num_in_flight, stats.engine_seconds) == (0, 4.0)

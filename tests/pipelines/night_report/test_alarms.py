@@ -45,11 +45,16 @@ def test_twice_the_tokens_per_row_is_half_the_yield():
     assert names({"tokens_per_kept_row": 201.0}, before) == [("yield_drop", "tokens_per_kept_row")]
 
 
-@pytest.mark.parametrize(("value", "limit"), [(0.61, 0.6), (0.39, 0.4)])
+@pytest.mark.parametrize(("value", "limit"), [(0.16, 0.15), (-0.06, -0.05)])
 def test_judges_drift_both_ways_and_the_limit_is_the_nearer_end(value, limit):
-    (alarm,) = find_alarms({"judge_right_share": value}, [{"judge_right_share": 0.5}], CONFIG)
-    assert (alarm.name, alarm.usual, alarm.limit) == ("judge_drift", 0.5, pytest.approx(limit))
-    assert names({"judge_right_share": 0.6}, [{"judge_right_share": 0.5}]) == []
+    (alarm,) = find_alarms({"judge_bias": value}, [{"judge_bias": 0.05}], CONFIG)
+    assert (alarm.name, alarm.usual, alarm.limit) == ("judge_drift", 0.05, pytest.approx(limit))
+    assert names({"judge_bias": 0.15}, [{"judge_bias": 0.05}]) == []
+
+
+def test_judges_that_say_right_more_often_of_a_better_policy_are_no_alarm():
+    before = {"judge_right_share": 0.390, "judge_bias": 0.390 - 0.467}
+    assert names({"judge_right_share": 0.537, "judge_bias": 0.537 - 0.569}, [before]) == []
 
 
 def test_rollouts_grow_by_more_than_a_quarter():

@@ -5,18 +5,21 @@ import re
 
 import pytest
 
-from pipelines.config import NightReportConfig, PromotionConfig, Settings
+import sql as queries
+from pipelines.config import NightReportConfig, Settings
 from pipelines.datasets.diff import SetDiff, Shift, VersionDiff
 from pipelines.lake import Lake, rows_to_table
 from pipelines.night_report.alerts import Alert, clear_alert, list_alerts, read_alert, write_alert
 from pipelines.night_report.facts import read_facts
 from pipelines.night_report.page import to_html
 from pipelines.night_report.sections import SECTIONS
+from pipelines.night_report.shared_words import shared_words
+from pipelines.night_report.words import metric_words
 from pipelines.night_report.write import log_rows, metrics_rows, report_path, write_report
 from pipelines.warehouse import Warehouse
 
 N1, N2 = "2026-01-01", "2026-01-02"
-CONFIG, PROMOTION = NightReportConfig(num_audited=2), PromotionConfig()
+CONFIG = NightReportConfig(num_audited=2)
 HOSTILE = '<script>alert("x")</script>'
 
 
@@ -58,14 +61,15 @@ def world() -> dict[str, list[dict]]:
             for name, tokens in (("greedy", 20.0), ("best_of_8_critic", 160.0), ("oracle_8", 160.0))
         ],
         "critic_trials": [{"critic_id": "c2", "current_id": "c1", "is_promotable": False, "reason": "drift",
-                           "drift": 2.0, "night": N2}],
+                           "drift": 2.0, "metrics": json.dumps({"limits": {"margin": 0.0, "max_drift": 0.5}}),
+                           "night": N2}],
     }  # fmt: skip
 
 
 def page(tables: dict[str, list[dict]], night: str = N2, **known: object) -> str:
     made = {table: rows_to_table(table, rows) for table, rows in tables.items()}
     with Warehouse.over(made) as warehouse:
-        return to_html(read_facts(warehouse, night, CONFIG), CONFIG, PROMOTION, **known)
+        return to_html(read_facts(warehouse, night, CONFIG), CONFIG, **known)
 
 
 def test_an_empty_lake_has_a_page_whose_every_section_says_why_it_is_empty():
@@ -93,7 +97,7 @@ def test_texts_of_models_and_problems_are_escaped():
 def test_a_held_critic_is_said_at_the_top_with_check_and_numbers():
     html = page(world())
     assert 'class="verdict hold"' in html
-    assert "critic_promotions.promotable" in html and "drift 2.000, limit" in html
+    assert "critic_promotions.promotable" in html and "drift 2.000, limit 0.5)" in html
 
 
 def test_a_failed_night_says_its_reason_instead():
@@ -146,6 +150,64 @@ def test_position_flips_are_counted_and_compared_over_nights():
     html = page(tables)
     assert "33.3 % (6.1 % to 79.2 %)" in html and HOSTILE not in html
     assert "no pair of this night was judged in both orders" in page(tables, N1)
+
+
+def ledger_world(completion_tokens: int) -> dict[str, list[dict]]:
+    usage = {"problem_id": "p", "stage": "samples", "num_requests": 2, "prompt_tokens": 6, "completion_tokens": 1000}
+    stage = {"stage": "rollouts", "num_requests": 2, "prompt_tokens": 6, "completion_tokens": completion_tokens}
+    log = {"seconds": 90.0, "policy_id": "m"}
+    tables = {"token_usage": [usage], "stage_usage": [stage], "night_log": [log]}
+    return {table: [row | {"night": N2} for row in rows] for table, rows in tables.items()}
+
+
+def test_the_head_of_the_page_and_the_last_line_of_the_ledger_agree_with_the_stages():
+    html = page(world() | ledger_world(1000))
+    # of the evaluation nobody recorded what the engine did; its six samples have 120 tokens, its greedy ones 40
+    assert "1,160 tokens generated<" in html and "1.5 minutes (all stages before this page, added up)" in html
+    replayed = page(world() | ledger_world(300))
+    assert "1,160 completion tokens, 460 generated and 700 replayed" in replayed
+    last = re.search(r"<tr><td ><b>all</b></td><td >what the engine did</td>(.*?)</tr>", replayed)[1]
+    assert re.findall(r">(.*?)</td>", last)[2] == "460"
+
+
+def test_a_night_without_recorded_stages_says_whether_it_came_to_its_end():
+    usage = {"token_usage": ledger_world(1)["token_usage"]}
+    assert "which this one has not reached" in page(world() | usage)
+    log = {"night_log": [{"night": N2, "policy_id": "m"}]}
+    html = page(world() | usage | log)
+    assert "before this was done" in html and "1,160 tokens generated or replayed" in html
+
+
+def test_greedy_decoding_of_the_shipped_policy_is_known_however_many_nights_have_come_since(monkeypatch):
+    monkeypatch.setattr("pipelines.night_report.facts.MAX_NIGHTS", 1)
+    tables = world()
+    first = tables["policy_report"][0] | {"accuracy": 0.25, "night": N1}
+    html = page(tables | {"policy_report": [*tables["policy_report"], first]})
+    section = re.search(r'<section id="pass">(.*?)</section>', html, re.DOTALL)[1]
+    assert re.search(r"<td >greedy</td>(.*?)</tr>", section)[1].count("25.0 %") == 1
+    assert "the dashed level is greedy decoding tonight" in html
+
+
+def test_without_greedy_decoding_no_level_is_promised():
+    html = page(world() | {"policy_report": []})
+    assert "greedy decoding was not measured tonight" in html and "dashed level" not in html
+
+
+def test_the_flow_begins_with_problems_and_not_with_their_rollouts():
+    html = page(world())
+    assert ">2, 6 rollouts</text>" in html and ">filter, or beside it</text>" in html
+
+
+def test_exploitation_shows_how_many_problems_keep_a_sample():
+    # lowest step scores are .8: right samples score 1.16, wrong ones .16; p and q have both
+    html = page(world())
+    assert "problems with a selected sample" in html and "2 of 2 problems" in html and "0 of 2 problems" in html
+    assert "right among selected" not in html
+
+
+def test_the_audit_says_that_the_critics_word_is_a_probability():
+    html = page(world())
+    assert "by the critic&#x27;s probabilities" in html and "as the critic says" not in html
 
 
 def test_a_night_knows_nothing_of_later_ones():
@@ -224,8 +286,33 @@ def version_section(**known: object) -> str:
 
 def test_the_certificate_is_a_row_per_set_with_the_worst_of_all_lists():
     body = version_section(manifest={"version": "v2", "contamination": CERTIFICATE})
-    assert re.findall(r"<td [^>]*>(\d+)</td>", body.partition("Contamination")[2]) == ["0", "3", "5", "8", "2"]
+    assert re.findall(r'<td class="n">(.*?)</td>', body.partition("Contamination")[2]) == [
+        "0", '<b class="warn">3</b>', '<b class="warn">5</b>', "8", '<b class="warn">2</b>',
+    ]  # fmt: skip
     assert "held-out problems (10 texts, 4 too short to test); a benchmark" in body
+
+
+def test_texts_that_share_words_with_held_out_problems_are_named_beside_them(settings):
+    """Of two texts of the set one has a held-out problem's six words in it; the certificate itself only counts."""
+    held_out = {"problem_id": "h", "prompt": "Ann has two apples and three pears", "split": "held_out"}
+    asked = ["Question: Ann has two apples and three pears. How many?", "Bob has nine plums and eats one of them"]
+    tables = {
+        "problems": [held_out],
+        "sft": [{"problem_id": "p", "prompt": prompt, "night": N2} for prompt in asked],
+    }
+    counts = {"items": [], "sets": {"sft": {"num_rows": 2, "num_tested": 2, "num_contaminated": 1}}}
+    manifest = {"contamination": {"n": 13, "min_words": 6, "by_words": [counts]}}
+    with Warehouse.over({table: rows_to_table(table, rows) for table, rows in tables.items()}) as warehouse:
+        (found,) = shared_words(settings, warehouse, N2, manifest)
+        counts["sets"]["sft"]["num_contaminated"] = 0
+        assert shared_words(settings, warehouse, N2, manifest) == []
+        assert shared_words(settings, warehouse, N2, None) == []
+    assert (found.set_name, found.num_rows, found.text) == ("sft", 1, asked[0])
+    assert (found.item, found.item_text) == ("h", held_out["prompt"])
+    body = version_section(manifest={"version": "v2", "contamination": CERTIFICATE}, shared=[found])
+    assert "<h3>Texts that share words</h3>" in body and asked[0] in body and held_out["prompt"] in body
+    gone = version_section(manifest={"version": "v2", "contamination": CERTIFICATE}, shared="b.jsonl is not there")
+    assert "Which texts share words is not known: b.jsonl is not there" in gone
 
 
 def test_distributions_that_moved_are_told_largest_first_and_small_moves_are_not():
@@ -239,6 +326,15 @@ def test_distributions_that_moved_are_told_largest_first_and_small_moves_are_not
     assert body.index("0.50") < body.index("0.25") and "reward" not in body
     assert "36 (1 to 40)" in body and "48 (2 to 50)" in body and "a 50 %, b 50 %" in body
     assert "cannot be read" in version_section(difference="the version v1 cannot be read")
+
+
+def test_every_number_of_a_night_is_said_in_words():
+    named = set(re.findall(r"select '([a-z_0-9]+)'", queries.read("reports/night_numbers").text))
+    made = {table: rows_to_table(table, rows) for table, rows in world().items()}
+    with Warehouse.over(made) as warehouse:
+        named |= set(read_facts(warehouse, N2, CONFIG).numbers)
+    assert {"pass1", "judge_bias", "flawed_in_right_audit"} <= named
+    assert not {name for name in named if not metric_words(name)}
 
 
 def test_a_count_on_a_tile_is_a_whole_number():
