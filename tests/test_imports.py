@@ -20,6 +20,7 @@ ROOMS = {
         "pipelines/starter/train.py",
         "pipelines/starter/fine_tune.py",
         "pipelines/inference/tokens.py",
+        "pipelines/inference/checkpoint_files.py",
     ),
     "tokenizers": (
         "critics/",

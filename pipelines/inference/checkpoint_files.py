@@ -115,7 +115,6 @@ def _does_not_fit(folder: Path) -> str | None:
 
 def _not_numbers(folder: Path) -> str | None:
     """The first vector of weights with NaN or infinity: a training that diverged has them in its norms too."""
-    import torch
     from safetensors import safe_open
 
     for file in sorted(folder.glob("*.safetensors")):
@@ -124,6 +123,6 @@ def _not_numbers(folder: Path) -> str | None:
                 if len(opened.get_slice(name).get_shape()) != 1:
                     continue
                 values = opened.get_tensor(name)
-                if values.is_floating_point() and not torch.isfinite(values).all():
+                if values.is_floating_point() and not values.isfinite().all():
                     return f"{file} holds NaN or infinity in {name}: the training that wrote it diverged."
     return None
