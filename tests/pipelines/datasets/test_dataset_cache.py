@@ -53,16 +53,15 @@ def test_rows_rewritten_in_place_are_the_new_ones_through_us(cache, tmp_path):
     assert first_completion(PLAIN, cache, folder) == "old"
     hand_made(folder, "new")
     assert first_completion(PLAIN, cache, folder) == "old"  # the trap
-    store, (version,) = publish_nights(tmp_path, NIGHTS[:1])
-    pulled = pull_version(store, "tiny", to=tmp_path / "to").path
+    store, (version, later) = publish_nights(tmp_path, NIGHTS[:2])
+    pulled = pull_version(store, "tiny", version, to=tmp_path / "to").path
     assert first_completion(OURS, cache, pulled) == f"a0 {NIGHTS[0]}"
-    shard = pulled / "sft/train-00000-of-00003.parquet"
-    table = pa.table({**{name: ["x"] for name in ("prompt", "problem_id", "rollout_id", "origin", "night")},
-                      "completion": ["rewritten"]})  # fmt: skip
-    write_parquet(shard, table.select(["prompt", "completion", "problem_id", "rollout_id", "origin", "night"]))
-    assert first_completion(OURS, cache, pulled) == "rewritten"
+    shard, other = "sft/train-00000-of-00003.parquet", store.resolve("tiny", later).path
+    assert (pulled / shard).stat().st_size == Path(other, shard).stat().st_size  # one of another size is refused
+    shutil.copyfile(Path(other, shard), pulled / shard)
+    assert first_completion(OURS, cache, pulled) == f"a0 {NIGHTS[1]}"
     shutil.rmtree(pulled)
-    again = pull_version(store, "tiny", to=tmp_path / "to").path
+    again = pull_version(store, "tiny", version, to=tmp_path / "to").path
     assert first_completion(OURS, cache, again) == f"a0 {NIGHTS[0]}"
 
 
