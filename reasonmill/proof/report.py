@@ -100,10 +100,14 @@ def found_aims(plan: Plan, results: Mapping[Cell, Mapping]) -> list[Aim]:
     """The aims beside what was found after the last night, paired over problems and over the seeds that both have."""
     aims = []
     for arm in [arm for arm in LOOP_ARMS if arm in plan.arms]:
+        last = (arm, plan.num_nights)
         for measure, family, wanted in AIMS:
-            last = (arm, plan.num_nights)
             text = f"{_title(measure, plan)}, {family}: {ARM_TITLES[arm]} after night {last[1]} against untrained"
             aims.append(Aim(text, wanted, difference(plan, results, last, (BASE, 0), measure, family)))
+        if arm != FILTERED:  # tried because of Countdown, where no filter helps
+            for rival in (FILTERED, REJECTION_SAMPLING):
+                text = f"pass@1, countdown: {ARM_TITLES[arm]} against {ARM_TITLES[rival]}, night {last[1]}"
+                aims.append(Aim(text, 0.0, difference(plan, results, last, (rival, last[1]), "pass1", "countdown")))
     measure, family, wanted = RIVAL_AIM
     for rival in (REJECTION_SAMPLING, RANDOM):
         for night in range(1, plan.num_nights + 1):
