@@ -1,7 +1,8 @@
 """The warehouse: DuckDB over the lake's Parquet files, or over Arrow tables in memory.
 
 Every table of `SCHEMAS` is a view, empty ones included, so a query never depends on what has been made
-already. The connection lives in memory and sees what was committed when it was opened. It cannot leave
+already; over a whole lake the reports without parameters (`sql/reports/difficulty_history.sql`) are views too, under
+the names of their files. The connection lives in memory and sees what was committed when it was opened. It cannot leave
 that: after the views are made, file and network access is switched off except for reading exactly the
 committed files, Python variables are not visible as tables, settings are locked, and only statements
 that read are run. Untrusted SQL therefore reads the tables and nothing else.
@@ -11,6 +12,7 @@ import itertools
 import re
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 
 import duckdb
 import fsspec
@@ -35,6 +37,7 @@ CATALOGUE_WORDS = {
 Rows = pa.Table | pyarrow.dataset.Dataset
 """Rows in memory, or in files of which every query reads the columns that it needs (`Lake.dataset`)."""
 
+READ_NAME = re.compile(r'\b(?:from|join|describe|summarize)\s+"?(\w+)', re.IGNORECASE)
 UNKNOWN_TABLE = re.compile(r"Table with name (\S+) does not exist")
 UNKNOWN_COLUMN = re.compile(
     r'Referenced column "([^"]+)" not found|does not have a column named "([^"]+)"|Column "([^"]+)" does not exist'
@@ -49,7 +52,7 @@ class Warehouse:
     """SQL over the committed rows of all partitions of a lake; close it, or use it in a `with` block."""
 
     def __init__(self, lake: Lake, tables: Collection[str] = tuple(SCHEMAS)):
-        """`tables` that are not named are empty."""
+        """`tables` that are not named are empty; with all of them there are the reports' views as well."""
         views, files = {}, []
         for table in tables:
             manifests = [manifest for manifest in lake.manifests(table) if manifest.files]
@@ -59,6 +62,8 @@ class Warehouse:
                 files += paths
         try:
             self._open({}, views, files, None if lake.is_local else lake.filesystem)
+            self._reports = set(report_views()) if set(tables) == set(SCHEMAS) else set()
+            self._unmade_reports = set(self._reports)
         except duckdb.Error as error:
             self.close()
             raise LakeError(f"A committed file of {lake.root} cannot be read: {error}") from error
@@ -105,6 +110,8 @@ class Warehouse:
         for name, view in views.items():
             self._connection.execute(f'create view "{name}" as {view}')
         self._unmade = {name for name in SCHEMAS if name not in tables and name not in views}
+        self._reports: set[str] = set()  # names of the reports that are views
+        self._unmade_reports: set[str] = set()
         self._connection.execute(f"set allowed_paths = [{', '.join(_quoted(path) for path in files)}]")
         self._connection.execute(f"set temp_directory = {_quoted(tempfile.gettempdir() + '/reasonmill-duckdb')}")
         self._connection.execute("set parquet_metadata_cache = true")  # footers of many row groups are read once
@@ -162,12 +169,18 @@ class Warehouse:
         return self.query(f"select {chosen} from (\n{query.text}\n) order by 1", **params)
 
     def _make_views(self, sql: str) -> None:
-        """Empty views of the tables that a statement names, or of all where it asks what there is."""
+        """Empty views of the tables and views of the reports that a statement names; of all where it asks for all."""
         words = set(re.findall(r"\w+", sql.lower()))
         asks_for_all = not words.isdisjoint(CATALOGUE_WORDS) or words <= {"show", "all", "tables", "describe", "from"}
         for name in sorted(self._unmade if asks_for_all else self._unmade & words):
             self._connection.execute(f'create view "{name}" as {_empty_view(SCHEMAS[name])}')
             self._unmade.discard(name)
+        named = {name.lower() for name in READ_NAME.findall(sql)}
+        for name in sorted(self._unmade_reports if asks_for_all else self._unmade_reports & named):
+            text = report_views()[name]
+            self._make_views(text)
+            self._connection.execute(f'create view "{name}" as {text}')
+            self._unmade_reports.discard(name)
 
     def _refuse_writes(self, sql: str) -> None:
         statements = self._connection.extract_statements(sql)
@@ -188,11 +201,26 @@ class Warehouse:
         first = " ".join(message.splitlines()[0].split()).rstrip(".!")
         text = f"The query cannot be run: {first}."
         if match := UNKNOWN_TABLE.search(message):
-            return f"{text} As for {match[1]}: {near_names(match[1], SCHEMAS)}"
+            return f"{text} As for {match[1]}: {near_names(match[1], [*SCHEMAS, *self._reports])}"
         if match := UNKNOWN_COLUMN.search(message):
             name = next(group for group in match.groups() if group)
-            return f"{text} As for {name}: {near_names(name, _columns_in(sql))}"
+            return f"{text} As for {name}: {near_names(name, self._columns_in(sql))}"
         return f"{text} It stopped at: {position.split(':', 1)[1].splitlines()[0].strip()}" if position else text
+
+    def _columns_in(self, sql: str) -> list[str]:
+        """Columns of the tables and reports whose names occur in a query, of all tables where none does."""
+        words = set(re.findall(r"\w+", sql))
+        columns = {table: SCHEMAS[table].names for table in SCHEMAS if table in words}
+        for name in sorted(words & (self._reports - self._unmade_reports)):
+            columns[name] = self._connection.sql(f'from "{name}"').columns
+        return list(dict.fromkeys(itertools.chain(*(columns or {t: SCHEMAS[t].names for t in SCHEMAS}).values())))
+
+
+@cache
+def report_views() -> dict[str, str]:
+    """Name -> query of the reports that take no parameters and have no table's name."""
+    reports = {name.removeprefix("reports/"): queries.read(name) for name in queries.names() if "reports/" in name}
+    return {name: query.text for name, query in reports.items() if not query.params and name not in SCHEMAS}
 
 
 def _with_distinct_names(names: Sequence[str]) -> list[str]:
@@ -202,13 +230,6 @@ def _with_distinct_names(names: Sequence[str]) -> list[str]:
         number = next(n for n in itertools.count() if (f"{name}_{n}" if n else name) not in distinct)
         distinct.append(f"{name}_{number}" if number else name)
     return distinct
-
-
-def _columns_in(sql: str) -> list[str]:
-    """Columns of the tables whose names occur in a query, of all tables where none does."""
-    words = set(re.findall(r"\w+", sql))
-    tables = [table for table in SCHEMAS if table in words] or list(SCHEMAS)
-    return list(dict.fromkeys(name for table in tables for name in SCHEMAS[table].names))
 
 
 def _file_view(table: str, paths: Sequence[str], manifests: Sequence[Manifest]) -> str:

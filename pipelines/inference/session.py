@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipelines.config import Settings
 from pipelines.errors import ConfigError
-from pipelines.inference.engine_flags import engine_version
+from pipelines.inference.engine_flags import engine_identity
 from pipelines.inference.engine_service import RunEngine
 from pipelines.inference.errors import EngineDeadError
 from pipelines.inference.http_client import Client, open_client, served_models
@@ -53,7 +53,7 @@ class Session:
     model_digest: str  # what it is: hash of its files, and of address and name for a server of the user's
     max_model_len: int | None  # tokens; None when only the server knows
     stats: UsageStats
-    engine: str  # what answers: the installed vLLM and its version, or the address of a server of the user's
+    engine: str  # what answers: the installed vLLM, its version and digest, or the address of a server of the user's
 
 
 @asynccontextmanager
@@ -147,7 +147,7 @@ async def _own_session(
     ]  # fmt: skip
     with _heartbeat(engines, settings.engine.idle_timeout_s):
         async with _client(settings, endpoints, digest, store, stats) as client:
-            yield _session(client, tokenizer, _model_id(model, folder), digest, limit, stats, engine_version())
+            yield _session(client, tokenizer, _model_id(model, folder), digest, limit, stats, engine_identity())
 
 
 @asynccontextmanager
@@ -183,7 +183,7 @@ async def _in_process_session(
     limit = context_length(settings, folder)
     sizes = {"max_model_len": limit, "vocab_size": vocabulary_size(folder)}
     async with open_engine(settings.engine, folder, digest, store, **sizes, stats=stats) as client:
-        yield _session(client, tokenizer, _model_id(model, folder), digest, limit, stats, engine_version())
+        yield _session(client, tokenizer, _model_id(model, folder), digest, limit, stats, engine_identity())
 
 
 OpenerFn = Callable[[Settings, str, ResponseStore, UsageStats, str, int | None], AbstractAsyncContextManager[Session]]

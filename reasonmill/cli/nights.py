@@ -17,7 +17,7 @@ Row = dict[str, object]
 COLUMNS = {
     "night": "night", "verdict": "critic", "num_tokens": "tokens", "tokens_per_kept_row": "per row",
     "num_kept_rows": "rows", "right_share": "right", "pass1": "pass@1", "greedy": "greedy",
-    "critic_auroc_frozen": "AUROC", "ece": "ece", "seconds": "min", "changed": "changed",
+    "critic_auroc_frozen": "AUROC", "ece": "ece", "seconds": "min",
 }  # fmt: skip
 """Column of the log -> its heading on the terminal."""
 LEGEND = (
@@ -218,18 +218,25 @@ def _print_log(rows: list[Row]) -> None:
 
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for name, title in COLUMNS.items():
-        is_text = name in ("night", "verdict", "changed")
-        table.add_column(title, justify="left" if is_text else "right", no_wrap=name != "changed")
+        table.add_column(title, justify="left" if name in ("night", "verdict") else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(name, row) for name in COLUMNS))
     console = Console(highlight=False)
     console.print(table, markup=False)
+    for row in rows:
+        console.print(_yields_and_changes(row), markup=False)
     console.print(LEGEND, style="dim", markup=False)
 
 
+def _yields_and_changes(row: Row) -> str:
+    """What the filters of a night kept, and what differs from the night before it."""
+    yields = {name.removeprefix("yield_"): value for name, value in row["metrics"].items() if "yield_" in name}
+    kept = ", ".join(f"{name} {value:.1%}" for name, value in sorted(yields.items()))
+    changed = ", ".join(one["what"].removeprefix("configuration ") for one in row["changed"])
+    return f"{row['night']} filters kept: {kept or 'none ran'}; changed: {changed or 'nothing'}"
+
+
 def _cell(name: str, row: Row) -> str:
-    if name == "changed":
-        return ", ".join(one["what"].removeprefix("configuration ") for one in row["changed"])
     from pipelines.night_report.svg import short
 
     value = row.get(name, row["metrics"].get(name))

@@ -14,7 +14,8 @@ Further: a disk that is full (`RLIMIT_FSIZE` stands in: the kernel refuses to wr
 changed.
 
 The points come in a seeded random order and the kills among them, so that a run that is ended early (SIGTERM)
-has tried a random part of both, and says how many.
+has tried a random part of both, and says how many. `--at-once` nights die beside one another, each with a share of the
+points and kills and a folder of its own (a workspace may hold its own path, so a copy goes back to where it was made).
 """
 
 import argparse
@@ -31,6 +32,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -65,60 +67,87 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", type=int, default=1, help="die at every n-th point")
     parser.add_argument("--kills", type=int, default=30, help="kills at random moments")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--at-once", type=int, default=os.cpu_count(), help="nights beside one another")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """All parts; SystemExit where anything was lost, doubled or half visible."""
     with tempfile.TemporaryDirectory() as folder:
-        result = record.provenance() | measure(Path(folder), arguments.every, arguments.kills, arguments.seed)
+        sizes = (arguments.every, arguments.kills, arguments.seed, max(1, arguments.at_once))
+        result = record.provenance() | measure(Path(folder), *sizes)
     record.save("killed_night", arguments.out, result, as_markdown(result))
     if result["complaints"]:
         raise SystemExit(f"{len(result['complaints'])} deaths did harm.")
 
 
-def measure(folder: Path, every: int, num_kills: int, seed: int) -> dict[str, object]:
-    """Deaths at points and moments, each in a workspace of its own, against an undisturbed night."""
-    whole, night = folder / "whole", folder / "night"
+def measure(folder: Path, every: int, num_kills: int, seed: int, at_once: int) -> dict[str, object]:
+    """Deaths at points and moments, `at_once` of them beside one another, against an undisturbed night."""
+    whole = folder / "whole"
     started = time.monotonic()
     status = in_process(whole)
     if status != 0:
         raise SystemExit(f"The undisturbed night ended with {status}: {last_words(whole)}")
     whole_s = time.monotonic() - started
     wanted = rows_of(whole)
-    points = copies_at_points(night, folder / "copies", every)
-    record.say(f"an undisturbed night: {whole_s:.1f} s, {len(points)} copies, {sum(map(len, wanted.values()))} rows")
+    record.say(f"an undisturbed night: {whole_s:.1f} s, {sum(map(len, wanted.values()))} rows")
     rng = random.Random(seed)
-    tries: list[tuple[Path, str] | float] = [*points, *(rng.uniform(0.0, whole_s) for _ in range(num_kills))]
-    rng.shuffle(tries)
-    tried, deaths = [], []
-    with until_ended() as is_ended:
-        for one in itertools.takewhile(lambda _: not is_ended(), tries):
-            shutil.rmtree(night, ignore_errors=True)
-            if isinstance(one, float):
-                at = f"killed after {one:.2f} s"
-                in_process(night, at_moment(one))
-            else:
-                copy, at = one
-                copy.rename(night)
-            deaths.append(next_run(night, wanted, at))
-            tried.append(one)
-            _tell(deaths[-1], len(tried), len(tries))
+    moments = [rng.uniform(0.0, whole_s) for _ in range(num_kills)]
+    with until_ended() as is_ended, ThreadPoolExecutor(at_once) as pool:
+        shares = [
+            pool.submit(
+                deaths_of_a_share,
+                folder / str(number),
+                wanted,
+                (every * at_once, every * number),
+                moments[number::at_once],
+                random.Random(f"{seed} {number}"),
+                is_ended,
+            )
+            for number in range(at_once)
+        ]
+        tries, deaths = (sum(lists, []) for lists in zip(*(share.result() for share in shares), strict=True))
+    tried = [one for one, death in zip(tries, deaths, strict=True) if death]
+    num_points = sum(not isinstance(one, float) for one in tries)
     return {
-        "num_points": len(points) * every,
+        "num_points": num_points * every,
         "num_crashes": sum(not isinstance(one, float) for one in tried),
         "num_kills": sum(isinstance(one, float) for one in tried),
         "num_untried": len(tries) - len(tried),
         "num_rows": sum(map(len, wanted.values())),
         "whole_s": whole_s,
-        "complaints": [vars(death) for death in deaths if death.complaint],
+        "complaints": [vars(death) for death in deaths if death and death.complaint],
         "full_disk": {num_bytes: full_disk(folder / "full", wanted, num_bytes) for num_bytes in FULL_DISK_BYTES},
         "corrupted": corrupted(whole, wanted),
     }
 
 
-def _tell(death: Death, number: int, total: int) -> None:
-    if death.complaint or number % 20 == 1:
-        record.say(f"{number} of {total}: {death.at}: {death.complaint or 'nothing lost'}")
+def deaths_of_a_share(
+    folder: Path,
+    wanted: dict[str, list],
+    points: tuple[int, int],
+    moments: list[float],
+    rng: random.Random,
+    is_ended: Callable[[], bool],
+) -> tuple[list[tuple[Path, str] | float], list[Death | None]]:
+    """Deaths at every `points[0]`-th point from `points[1]` on and at the moments; None for those not tried."""
+    night = folder / "night"
+    tries: list[tuple[Path, str] | float] = [*copies_at_points(night, folder / "copies", *points), *moments]
+    rng.shuffle(tries)
+    deaths: list[Death | None] = [None] * len(tries)
+    for number, one in enumerate(tries):
+        if is_ended():
+            break
+        shutil.rmtree(night, ignore_errors=True)
+        if isinstance(one, float):
+            at = f"killed after {one:.2f} s"
+            in_process(night, at_moment(one))
+        else:
+            copy, at = one
+            copy.rename(night)
+        death = deaths[number] = next_run(night, wanted, at)
+        if death.complaint or number % 20 == 0:
+            record.say(f"{folder.name}: {number + 1} of {len(tries)}: {at}: {death.complaint or 'nothing lost'}")
+    return tries, deaths
 
 
 @contextmanager
@@ -188,24 +217,24 @@ def _kill_after(seconds: float, folder: Path) -> None:
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
 
 
-def copies_at_points(folder: Path, copies: Path, every: int) -> list[tuple[Path, str]]:
-    """Every n-th point of a night, with a copy of the workspace as it was just before."""
+def copies_at_points(folder: Path, copies: Path, every: int, first: int = 0) -> list[tuple[Path, str]]:
+    """Every n-th point of a night from the `first` on, with a copy of the workspace as it was just before."""
     points = copies / "points"
-    copies.mkdir()
-    status = in_process(folder, partial(_copy_at_points, copies, points, every))
+    copies.mkdir(parents=True)
+    status = in_process(folder, partial(_copy_at_points, copies, points, every, first))
     if status != 0:
         raise SystemExit(f"A night ended with {status}: {last_words(folder)}")
     lines = [line.split(" ", 1) for line in points.read_text().splitlines()]
     return [(copies / number, f"before point {number}, {point}") for number, point in lines]
 
 
-def _copy_at_points(copies: Path, points: Path, every: int, folder: Path) -> None:
+def _copy_at_points(copies: Path, points: Path, every: int, first: int, folder: Path) -> None:
     file = os.open(points, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     count = itertools.count()
 
     def on_point(point: str) -> None:
         number = next(count)
-        if number % every == 0:
+        if number % every == first:
             _copy(folder, copies / str(number))
             os.write(file, f"{number} {point}\n".encode())
 

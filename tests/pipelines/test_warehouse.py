@@ -8,7 +8,7 @@ import pytest
 from pipelines.errors import LakeError
 from pipelines.lake import Lake, rows_to_table
 from pipelines.tables import SCHEMAS
-from pipelines.warehouse import QueryError, Warehouse
+from pipelines.warehouse import QueryError, Warehouse, report_views
 
 
 def score_rows(*scores: float, night: str = "n1") -> pa.Table:
@@ -28,6 +28,29 @@ def test_every_table_is_a_view_with_its_declared_types_also_without_rows(tmp_pat
         for table, schema in SCHEMAS.items():
             rows = warehouse.query(f"select * from {table}")
             assert (rows.num_rows, rows.column_names, rows.schema.types) == (0, schema.names, schema.types), table
+
+
+def test_reports_without_parameters_are_views_over_a_whole_lake(tmp_path):
+    rows = [
+        {"rollout_id": f"r{i}", "problem_id": "p", "group_id": "g", "outcome_reward": reward, "night": night}
+        for i, (night, reward) in enumerate([("n1", 0.0), ("n1", 1.0), ("n2", 1.0)])
+    ]
+    lake = Lake(tmp_path)
+    for night in ("n1", "n2"):
+        lake.write("rollouts", rows_to_table("rollouts", [r for r in rows if r["night"] == night]), partition=night)
+    with Warehouse(lake) as warehouse:
+        mixed = warehouse.query("select night from difficulty_history where state = 'mixed'").to_pylist()
+        with pytest.raises(QueryError, match="As for stat: did you mean state"):
+            warehouse.query("select stat from difficulty_history")
+        with pytest.raises(QueryError, match="As for stalenes: did you mean staleness"):
+            warehouse.query("from stalenes")
+        shown = set(warehouse.query("show tables")["name"].to_pylist())
+        assert warehouse.query("from staleness").num_rows == 0
+    assert mixed == [{"night": "n1"}]
+    assert shown == set(SCHEMAS) | set(report_views())
+    assert "night_trial" not in shown  # it takes a parameter
+    with Warehouse(lake, ["rollouts"]) as warehouse, pytest.raises(QueryError):
+        warehouse.query("from difficulty_history")
 
 
 def test_a_query_sees_the_committed_rows_of_all_partitions(tmp_path):

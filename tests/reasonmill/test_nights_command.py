@@ -14,6 +14,7 @@ from reasonmill.cli.main import app
 from reasonmill.cli.nights import known_night, nights_between
 
 N1, N2 = "2026-01-01", "2026-01-02"
+METRICS = {"pass1": 0.5, "yield_prof": 0.25}
 
 
 def invoke(*arguments: str):
@@ -34,8 +35,8 @@ def two_nights(workspace) -> Lake:
         config = json.dumps({"rollouts.group_size": size})
         log = {"night": night, "verdict": "promote", "num_tokens": 1500, "seconds": 90.0, "config": config}
         lake.write("night_log", rows_to_table("night_log", [log]), partition=night)
-        metric = {"metric": "pass1", "value": 0.5, "night": night}
-        lake.write("night_metrics", rows_to_table("night_metrics", [metric]), partition=night)
+        metrics = [{"metric": name, "value": value, "night": night} for name, value in METRICS.items()]
+        lake.write("night_metrics", rows_to_table("night_metrics", metrics), partition=night)
         rollout = {"rollout_id": night, "problem_id": "p", "group_id": "g", "night": night, "outcome_reward": 1.0}
         lake.write("rollouts", rows_to_table("rollouts", [rollout]), partition=night)
     return lake
@@ -45,8 +46,12 @@ def test_the_log_has_a_line_per_night_with_what_changed(two_nights):
     output = invoke("nights").output
     said = " ".join(output.split())
     lines = [line for line in output.splitlines() if line.startswith("2026")]
-    assert [line.split()[:2] for line in lines] == [[N1, "promote"], [N2, "promote"]]
-    assert "1.5k" in lines[-1] and "50.0%" in lines[-1] and "1.5" in lines[-1]
+    assert [line.split()[:2] for line in lines[:2]] == [[N1, "promote"], [N2, "promote"]]
+    assert "1.5k" in lines[1] and "50.0%" in lines[1] and "1.5" in lines[1]
+    assert lines[2:] == [
+        f"{N1} filters kept: prof 25.0%; changed: nothing",
+        f"{N2} filters kept: prof 25.0%; changed: rollouts.group_size",
+    ]
     assert "tokens: completion tokens of all stages" in said and "per row: those of search" in said
 
 
@@ -55,7 +60,7 @@ def test_the_log_as_json_names_every_change_and_leaves_unknown_numbers_out(two_n
     assert [row["night"] for row in rows] == [N1, N2]
     assert rows[0]["changed"] == []
     assert rows[1]["changed"] == [{"what": "configuration rollouts.group_size", "before": "8", "after": "16"}]
-    assert rows[1]["metrics"] == {"pass1": 0.5}
+    assert rows[1]["metrics"] == METRICS
 
 
 def test_a_lake_without_nights_says_how_to_make_one(workspace):

@@ -1,9 +1,10 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from pipelines.config import EngineConfig
-from pipelines.inference.engine_flags import engine_environment, server_command, visible_devices
+from pipelines.inference.engine_flags import engine_environment, engine_identity, server_command, visible_devices
 from pipelines.inference.errors import EngineStartError
 
 
@@ -64,3 +65,24 @@ def test_every_worker_has_gpus_of_its_own():
     assert visible_devices(EngineConfig(device="cpu", num_workers=3), 2, {}) is None
     with pytest.raises(EngineStartError, match="num_workers = 3 with 2 GPUs each needs 6; .* = 0,1,2,3 lists 4"):
         visible_devices(pair, 2, {"CUDA_VISIBLE_DEVICES": "0,1,2,3"})
+
+
+def test_the_engine_s_identity_tells_builds_of_one_version_apart_and_not_machines(tmp_path, monkeypatch):
+    def identity(folder: str, kernel: str, script: str) -> str:
+        info = tmp_path / folder / "vllm-9.9.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 9.9\n")
+        lines = [f"vllm/_C.so,sha256={kernel},3", f"../../bin/vllm,sha256={script},4", "vllm/a.pyc,,"]
+        (info / "RECORD").write_text("\n".join(lines) + "\n")
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(tmp_path / folder)
+            engine_identity.cache_clear()
+            found = engine_identity()
+        engine_identity.cache_clear()
+        return found
+
+    one, elsewhere, built = identity("a", "k1", "s1"), identity("b", "k1", "s2"), identity("c", "k2", "s1")
+
+    assert one == elsewhere
+    assert one != built
+    assert re.fullmatch(r"vllm 9\.9 \([0-9a-f]{16}\)", one)
