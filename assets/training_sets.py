@@ -6,6 +6,7 @@ from dataclasses import fields
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import BaseModel
 
 from assets.current_critic import current_critic_dep
 from assets.known_problems import require_problems
@@ -16,6 +17,7 @@ from assets.specs import Pipeline, table_specs
 from assets.writing import read_night, scan_night, write_tables
 from pipelines.agents.training_rows import Asking, CritiqueTables, with_critique_rows
 from pipelines.config import Settings, TrainingSetsConfig
+from pipelines.datasets.certificate import without_overlaps
 from pipelines.inference.session import model_folder
 from pipelines.inference.tokens import Tokenizer
 from pipelines.lake import Lake
@@ -25,6 +27,7 @@ SOURCES = (
     "pipelines/training_sets.py", "pipelines/reasoning/prompts", "pipelines/reasoning/prompts.py",
     "pipelines/search/extraction.py", "sql/training_sets", "pipelines/agents/training_rows.py",
     "pipelines/agents/judge_data.py", "pipelines/agents/rewards.py", "sql/critiques",
+    "pipelines/datasets/certificate.py", "pipelines/audit/contamination.py",
 )  # fmt: skip
 INPUTS = (
     "problems", "rollouts", "search_nodes", "preference_pairs", "consistent_rollouts", "verdicts", "refinements",
@@ -43,6 +46,13 @@ DESCRIPTIONS = {
 }
 
 
+class TestItems(BaseModel):
+    """What of the section `publishing` the sets depend on where overlaps are left out."""
+
+    benchmarks: tuple[str, ...]
+    benchmark_field: str
+
+
 def chat_text_of(settings: Settings) -> Callable[[str], str] | None:
     """A user message in the policy's chat template; None where prompts are not chats."""
     if settings.policy.prompt_style != "chat":
@@ -58,8 +68,10 @@ def replay_share(sft: pa.Table) -> float:
 
 def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """All training sets of a night, as one step."""
-    config = (settings.training_sets, settings.policy, *settings.critiques.agents)
-    pipeline = Pipeline("training_sets", "1", SOURCES, config, workspace=("prompts",))
+    config = [settings.training_sets, settings.policy, *settings.critiques.agents]
+    if settings.training_sets.leave_out_overlaps:
+        config.append(TestItems(**settings.publishing.model_dump(include=set(TestItems.model_fields))))
+    pipeline = Pipeline("training_sets", "1", SOURCES, tuple(config), workspace=("prompts",))
     Launchpad = launchpad_config(settings.training_sets)
     current = current_critic_dep(last_night_and_tonight())
 
@@ -87,6 +99,10 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 table: (scan_night if table in LARGE else read_night)(lake, table, night)
                 for table in (*INPUTS, *CRITIQUE_INPUTS, REPLAY)
             }
+            left_out = {}
+            if config.leave_out_overlaps:
+                inputs["problems"], num_left_out = without_overlaps(inputs["problems"], settings)
+                left_out = {name: {"problems_left_out": float(num_left_out)} for name in DESCRIPTIONS}
             chosen, chat_text = pipeline_config(config, TrainingSetsConfig), chat_text_of(settings)
             asking = Asking(prompts_of(settings), settings.critiques.agents, chat_text)
             own = [inputs[table] for table in INPUTS]
@@ -97,7 +113,10 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             replayed = replay_share(sets["sft"])
             tables = CritiqueTables(**{one.name: inputs[one.name] for one in fields(CritiqueTables)})
             sets, numbers = with_critique_rows(sets, tables, asking, chosen, night)
-            numbers = {**numbers, "sft": {"replay_share": replayed, **numbers.get("sft", {})}}
+            more = {"sft": {"replay_share": replayed}}
+            numbers = {
+                name: {**more.get(name, {}), **left_out.get(name, {}), **numbers.get(name, {})} for name in DESCRIPTIONS
+            }
             yield from write_tables(lake, sets, night, upstream=tuple(inputs), numbers=numbers)
 
     return [training_sets]

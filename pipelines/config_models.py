@@ -881,6 +881,10 @@ class TrainingSetsConfig(Section):
         le=0.9,
         description="share of `sft` that may be rollouts of nights before (table `replay`), in its limit per problem",
     )
+    leave_out_overlaps: bool = Field(
+        False,
+        description="problems whose statement shares words with an item of publishing.benchmarks give no row to a set",
+    )
     min_step_visits: int = Field(2, ge=1, description="`stepwise` ends at the first node with fewer visits")
     step_threshold: float = Field(
         0.0, ge=0.0, lt=1.0, description="a step is labelled right when its value is above this"

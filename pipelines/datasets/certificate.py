@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from pipelines.audit.contamination import Benchmark, ContaminationParams, benchmark_of, overlaps, read_benchmark
 from pipelines.config import Settings
 from pipelines.duplicates.normal_text import OVERLAP_RULE
+from pipelines.errors import ConfigError
 from pipelines.warehouse import Warehouse
 
 HELD_OUT = "held-out problems"
@@ -32,7 +33,7 @@ def certificate(settings: Settings, warehouse: Warehouse, night: str) -> dict[st
     held_out = warehouse.named("datasets/held_out_rows", night=night).to_pylist()
     prompts = warehouse.named("datasets/set_prompts", night=night)
     items = warehouse.named("datasets/held_out_prompts").to_pylist()
-    params = _params(settings)
+    params = benchmark_params(settings)
     digest = hashlib.sha256(json.dumps([[row["problem_id"], row["prompt"]] for row in items]).encode()).hexdigest()
     texts = [(row["prompt"], row["problem_id"]) for row in items]
     benchmarks = [benchmark_of(HELD_OUT, digest, texts, params)]
@@ -51,7 +52,26 @@ def certificate(settings: Settings, warehouse: Warehouse, night: str) -> dict[st
     }
 
 
-def _params(settings: Settings) -> ContaminationParams:
+def without_overlaps(problems: pa.Table, settings: Settings) -> tuple[pa.Table, int]:
+    """The problems with another split than `train` where a statement shares words with an item of
+    `publishing.benchmarks`, by the test of the certificate; and how many training problems that are.
+
+    Raises SourceError where a file cannot be read, and ConfigError where none is named.
+    """
+    if not settings.publishing.benchmarks:
+        raise ConfigError(
+            "training_sets.leave_out_overlaps = true needs test items: name files of them in publishing.benchmarks."
+        )
+    params = benchmark_params(settings)
+    is_train = pc.equal(problems["split"], "train")
+    texts = pa.table({"position": pa.array(range(problems.num_rows), pa.int64()), "text": problems["prompt"]})
+    is_hit = _is_hit(overlaps(texts, read_benchmark(params), params))
+    splits = pc.if_else(pc.and_(is_train, is_hit), OVERLAP, problems["split"])
+    place = problems.schema.get_field_index("split")
+    return problems.set_column(place, "split", splits), pc.sum(pc.and_(is_train, is_hit), min_count=0).as_py()
+
+
+def benchmark_params(settings: Settings) -> ContaminationParams:
     """The method's defaults with the configured files; it wants a file, and the name stands for none."""
     publishing = settings.publishing
     files = tuple(str(settings.in_workspace(path)) for path in publishing.benchmarks) or (HELD_OUT,)
@@ -60,7 +80,7 @@ def _params(settings: Settings) -> ContaminationParams:
 
 def _test(prompts: pa.Table, benchmark: Benchmark, params: ContaminationParams) -> dict[str, object]:
     found = overlaps(prompts.select(["position", "text"]), benchmark, params)
-    is_hit = pc.fill_null(pc.equal(found["reason"], OVERLAP), False)
+    is_hit = _is_hit(found)
     return {
         "items": [asdict(file) for file in benchmark.files],
         "sets": {
@@ -68,6 +88,10 @@ def _test(prompts: pa.Table, benchmark: Benchmark, params: ContaminationParams) 
             for name in sorted(set(prompts["set_name"].to_pylist()))
         },
     }
+
+
+def _is_hit(found: pa.Table) -> pa.ChunkedArray:
+    return pc.fill_null(pc.equal(found["reason"], OVERLAP), False)
 
 
 def _counts(prompts: pa.Table, is_tested: pa.ChunkedArray, is_hit: pa.ChunkedArray, name: str) -> Mapping[str, int]:
