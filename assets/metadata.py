@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.lake import Manifest
+from pipelines.table_comments import column_comments
 from pipelines.tables import SCHEMAS
 from pipelines.warehouse import Warehouse
 
@@ -31,8 +32,14 @@ def data_version(manifest: Manifest) -> dg.DataVersion:
 
 
 def column_schema(table: str) -> dg.TableSchema:
-    """The declared Arrow schema of a table in Dagster's words."""
-    return dg.TableSchema(columns=[dg.TableColumn(name=field.name, type=str(field.type)) for field in SCHEMAS[table]])
+    """The declared Arrow schema of a table in Dagster's words, and what `tables.py` says of its columns."""
+    comments = column_comments()[table]
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(name=field.name, type=str(field.type), description=comments.get(field.name))
+            for field in SCHEMAS[table]
+        ]
+    )
 
 
 @dataclass
