@@ -16,7 +16,7 @@ class Material:
     Attributes:
         facts: what the lake says.
         alarms: what has changed too much.
-        manifest: of the night's dataset version; None where there is none.
+        manifest: of the night's dataset version; a sentence where it cannot be read, None where there is none.
         difference: from the version before it; a sentence where they could not be compared, None without one of them.
         shared: texts behind the counts of the version's contamination certificate; a sentence where that is not known.
         links: where trees can be looked at: tree id -> address of its page.
@@ -24,7 +24,7 @@ class Material:
 
     facts: NightFacts
     alarms: Sequence[Alarm]
-    manifest: Mapping[str, object] | None
+    manifest: Mapping[str, object] | str | None
     difference: VersionDiff | str | None
     links: Mapping[str, str]
     shared: Sequence[SharedWords] | str = ()

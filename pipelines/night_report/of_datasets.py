@@ -93,7 +93,7 @@ def changes(material: Material) -> str:
     if not rows:
         return empty("The night has no training sets.")
     parts = []
-    if material.manifest is not None:
+    if isinstance(material.manifest, Mapping):
         parts.append(f"<p>Version {code(material.manifest['version']).html}</p>")
     body = [
         [code(row["set_name"]), row["num_rows"], row["num_before"], row["num_added"], row["num_removed"]]
@@ -139,9 +139,11 @@ def _middle(quantiles: Sequence[float], shares: Sequence[tuple[str, float]]) -> 
     return ", ".join(f"{word} {share(part, 0)}" for word, part in shares[:3])
 
 
-def _certificate(manifest: Mapping[str, object] | None, shared: Sequence[SharedWords] | str) -> str:
+def _certificate(manifest: Mapping[str, object] | str | None, shared: Sequence[SharedWords] | str) -> str:
     if manifest is None:
         return empty("No version was published on this night.")
+    if isinstance(manifest, str):
+        return empty(f"The version of this night cannot be read: {manifest}")
     found = manifest.get("contamination")
     if not isinstance(found, Mapping):
         return empty("The manifest of this version carries no contamination certificate: nothing is certified.")

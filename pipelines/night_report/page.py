@@ -37,16 +37,17 @@ def to_html(
     config: NightReportConfig,
     *,
     failure: str | None = None,
-    manifest: Mapping[str, object] | None = None,
+    manifest: Mapping[str, object] | str | None = None,
     difference: VersionDiff | str | None = None,
     links: Mapping[str, str] | None = None,
     shared: Sequence[SharedWords] | str = (),
 ) -> str:
     """The report of a night.
 
-    failure: why the night failed, None where it did not. manifest: of the night's dataset version. difference: of that
-    version from the one before, or why they could not be compared. links: tree id -> address of its page, relative to
-    the report. shared: texts behind the version's contamination certificate, or why they are not known.
+    failure: why the night failed, None where it did not. manifest: of the night's dataset version, or why it
+    cannot be read. difference: of that version from the one before, or why they could not be compared. links: tree id
+    -> address of its page, relative to the report. shared: texts behind the version's contamination certificate, or why
+    they are not known.
     """
     alarms = alarms_of(facts, config)
     verdict = verdict_of(next(iter(facts.rows["night_trial"]), None), failure)

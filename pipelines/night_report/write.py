@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipelines.config import Settings
 from pipelines.datasets.diff import VersionDiff, diff_versions
 from pipelines.datasets.manifest import source_digest
-from pipelines.datasets.versions import PublishedVersion, list_versions
+from pipelines.datasets.versions import DatasetStore, PublishedVersion
 from pipelines.errors import LakeError, ReasonmillError
 from pipelines.lake import Lake, rows_to_table
 from pipelines.night_report.alerts import read_alert
@@ -30,6 +30,8 @@ LEDGER_TABLES = (
     "stage_usage",
 )  # fmt: skip
 """What the query token_ledger reads."""
+Version = PublishedVersion | str | None
+"""A dataset version; a sentence where there is one that cannot be read, None where there is none."""
 
 
 def report_path(settings: Settings, night: str) -> Path:
@@ -53,7 +55,7 @@ def log_rows(settings: Settings, lake: Lake, night: str) -> pa.Table:
     full = [row for row in lake.read("critics", night).to_pylist() if row["fold"] is None]
     trial = lake.read("critic_trials", night).to_pylist()
     seconds = [row["seconds"] for row in lake.read("stage_usage", night).to_pylist() if row["seconds"] is not None]
-    version = version_of(settings, night)
+    version, _ = versions_around(settings, night)
     row = {
         "verdict": (PROMOTE if trial[0]["is_promotable"] else HOLD) if trial else None,
         "reason": trial[0]["reason"] if trial else None,
@@ -64,7 +66,7 @@ def log_rows(settings: Settings, lake: Lake, night: str) -> pa.Table:
         "engine": lineage.get("engine"),
         "code_digest": source_digest(),
         "config": redacted(json.dumps(flat_config(settings.model_dump(mode="json", exclude={"root"})), sort_keys=True)),
-        "dataset_version": version.version if version else None,
+        "dataset_version": version.version if isinstance(version, PublishedVersion) else None,
         "generations": json.dumps(generations(lake, night)),
         "seconds": sum(seconds) if seconds else None,
         "num_tokens": generated_tokens(lake, night),
@@ -86,30 +88,43 @@ def generated_tokens(lake: Lake, night: str) -> int | None:
         return tokens_asked(warehouse.named("reports/token_ledger", night=night).to_pylist())
 
 
-def version_of(settings: Settings, night: str, before: bool = False) -> PublishedVersion | None:
-    """The latest dataset version of a night, or of the nights before it."""
-    versions = list_versions(settings.datasets_dir, settings.publishing.name)
-    nights = [(str(one.manifest.get("night")), one) for one in versions]
-    chosen = [one for of, one in nights if (of < night if before else of == night)]
-    return max(chosen, key=lambda one: str(one.manifest.get("created_at")), default=None)
+def versions_around(settings: Settings, night: str) -> tuple[Version, Version]:
+    """The latest dataset version of a night, and that of the nights before it.
 
-
-def difference(before: PublishedVersion | None, version: PublishedVersion | None) -> VersionDiff | str | None:
-    """How the night's dataset version differs from the one before, or why they could not be compared."""
-    if before is None or version is None:
-        return None
+    None where there is none, a sentence where it cannot be read: a damaged version must not take the report away.
+    """
+    name = settings.publishing.name
     try:
-        return diff_versions(before, version)
+        found = DatasetStore(settings.datasets_url).listing(name)
+    except ReasonmillError as error:
+        reason = redacted(str(error))
+        return reason, reason
+    dated = sorted(found.versions, key=lambda one: (one.manifest["night"], one.manifest["created_at"]))
+    tonight = [one for one in dated if one.manifest["night"] == night]
+    earlier = [one for one in dated if one.manifest["night"] < night]
+    start = f"{name}-{night}"
+    damaged = [redacted(reason) for folder, reason in sorted(found.damaged.items()) if folder.startswith(start)]
+    damaged_before = [redacted(reason) for folder, reason in sorted(found.damaged.items()) if folder < start]
+    return (tonight or damaged or [None])[-1], (earlier or damaged_before or [None])[-1]
+
+
+def difference(before: Version, version: Version, store: DatasetStore) -> VersionDiff | str | None:
+    """How the night's dataset version differs from the one before, or why they could not be compared."""
+    for one in (version, before):
+        if not isinstance(one, PublishedVersion):
+            return one
+    try:
+        return diff_versions(before, version, store=store)
     except ReasonmillError as error:
         return redacted(str(error))
 
 
 def shared_texts(
-    settings: Settings, warehouse: Warehouse, night: str, version: PublishedVersion | None
+    settings: Settings, warehouse: Warehouse, night: str, manifest: Mapping[str, object] | None
 ) -> Sequence[SharedWords] | str:
     """What the version's certificate counts as sharing words, or why it could not be looked up."""
     try:
-        return shared_words(settings, warehouse, night, version.manifest if version else None)
+        return shared_words(settings, warehouse, night, manifest)
     except ReasonmillError as error:
         return redacted(str(error))
 
@@ -123,14 +138,15 @@ def write_report(settings: Settings, lake: Lake, night: str, *, is_under_way: bo
     with Warehouse(lake) as warehouse:
         facts = read_facts(warehouse, night, settings.night_report)
         links = tree_links(warehouse, facts, path.parent)
-        version, before = version_of(settings, night), version_of(settings, night, before=True)
-        shared = shared_texts(settings, warehouse, night, version)
+        version, before = versions_around(settings, night)
+        manifest = version.manifest if isinstance(version, PublishedVersion) else None
+        shared = shared_texts(settings, warehouse, night, manifest)
     alert = None if is_under_way else read_alert(settings.state_dir, night)
     html = to_html(
         facts, settings.night_report,
         failure=alert.reason if alert else None,
-        manifest=version.manifest if version else None,
-        difference=difference(before, version),
+        manifest=manifest or version,
+        difference=difference(before, version, DatasetStore(settings.datasets_url)),
         links=links,
         shared=shared,
     )  # fmt: skip
