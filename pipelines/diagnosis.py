@@ -17,7 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.config import FileSource, Settings
+from pipelines.audit.contamination import read_benchmark
+from pipelines.config import FileSource, PluginSource, Settings
+from pipelines.datasets.certificate import benchmark_params
+from pipelines.datasets.versions import DatasetStore
 from pipelines.errors import ReasonmillError
 from pipelines.inference.checkpoint_files import why_unloadable
 from pipelines.inference.engine_flags import engine_version, is_cuda
@@ -26,11 +29,13 @@ from pipelines.inference.session import model_folder, offered_policy
 from pipelines.lake import Lake
 from pipelines.night_report.alerts import alert_names, read_alert
 from pipelines.policies import adopted, newest_usable
+from pipelines.problems import source_rows
 from pipelines.redaction import redacted
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 LEVELS = (OK, WARNING, ERROR)
 GIB = 2**30
+MAX_READ = 200_000  # problems of a source; more would keep who asks waiting
 MIN_FREE_BYTES, WANTED_FREE_BYTES = 1 * GIB, 5 * GIB
 REQUIREMENTS = Path(__file__).parents[1] / "requirements"
 PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;#]+)", re.MULTILINE)
@@ -129,22 +134,41 @@ def _engine_state(path: Path) -> Finding:
 
 
 def problems_findings(settings: Settings) -> Iterator[Finding]:
-    """The files of the configured sources."""
+    """The user's own sources, read as the night will read them, up to MAX_READ problems of each."""
     for source in settings.problems.sources:
-        if not isinstance(source, FileSource):
+        if not isinstance(source, FileSource | PluginSource):
             continue
-        path = settings.in_workspace(source.path)
-        if path.is_file() and os.access(path, os.R_OK):
-            yield Finding("problems", OK, f"{path}, {path.stat().st_size:,} bytes")
-        else:
-            yield Finding("problems", ERROR, f"{path} is not there or cannot be read", "mend problems.sources")
+        try:
+            num_read = sum(1 for _ in itertools.islice(source_rows(source, settings), MAX_READ))
+        except ReasonmillError as error:
+            yield Finding("problems", ERROR, redacted(str(error)), "mend the source, or problems.sources")
+            continue
+        more = "the first " if num_read == MAX_READ else ""
+        yield Finding("problems", OK, f"{source.path}, {more}{num_read:,} problems read")
+
+
+def datasets_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether versions can be reached, and which of them are damaged."""
+    name = settings.publishing.name
+    found = DatasetStore(settings.datasets_url).listing(name)
+    for reason in (*found.damaged.values(), *found.misplaced.values()):
+        yield Finding("datasets", WARNING, redacted(reason), "restore that folder, or take it away")
+    yield Finding("datasets", OK, f"{len(found.versions)} versions of {name} in {redacted(settings.datasets_url)}")
+
+
+def benchmarks_findings(settings: Settings) -> Iterator[Finding]:
+    """What tonight's version will be tested against."""
+    if settings.publishing.benchmarks:
+        items = sum(file.num_items for file in read_benchmark(benchmark_params(settings)).files)
+        yield Finding("benchmarks", OK, f"{items:,} test items")
+    elif settings.training_sets.leave_out_overlaps:
+        yield Finding("benchmarks", ERROR, "training_sets.leave_out_overlaps = true needs test items",
+                      "name files of them in publishing.benchmarks")  # fmt: skip
 
 
 def disk_findings(settings: Settings) -> Iterator[Finding]:
     """Free space where tables, datasets, checkpoints and answers are written, against what the last night wrote."""
-    folders = {settings.root, settings.datasets_dir, settings.checkpoints_dir, settings.response_store_path}
-    if "://" not in settings.lake_url:
-        folders.add(Path(settings.lake_url))
+    folders = {settings.root, settings.checkpoints_dir, settings.response_store_path, *_local_stores(settings)}
     needed = 2 * last_night_bytes(settings)
     seen: set[int] = set()
     for folder in sorted(folders):
@@ -205,11 +229,8 @@ def available_memory() -> int | None:
 
 def leases_findings(settings: Settings) -> Iterator[Finding]:
     """Partitions that somebody is writing, and what dead processes left behind."""
-    roots = [] if "://" in settings.lake_url else [Path(settings.lake_url)]
-    if "://" not in str(settings.datasets_dir):
-        roots.append(Path(settings.datasets_dir))
     num_stale = 0
-    for path in sorted(path for root in roots for path in root.glob(".leases/*.json")):
+    for path in sorted(path for root in _local_stores(settings) for path in root.glob(".leases/*.json")):
         if is_locked(path):
             yield Finding("leases", WARNING, f"{path.stem} is held: {_holder(path)}",
                           "a night that writes it now would be refused; wait until that run has ended")  # fmt: skip
@@ -219,6 +240,11 @@ def leases_findings(settings: Settings) -> Iterator[Finding]:
         yield Finding("leases", OK, f"{num_stale} left by processes that are dead; they hold nothing")
     else:
         yield Finding("leases", OK, "no stale lease")
+
+
+def _local_stores(settings: Settings) -> list[Path]:
+    """Lake and datasets, as far as they are folders of this machine."""
+    return [Path(url) for url in (settings.lake_url, settings.datasets_url) if "://" not in url]
 
 
 def is_locked(path: Path) -> bool:
@@ -278,7 +304,11 @@ def installed(name: str) -> str | None:
 
 
 def alerts_findings(settings: Settings) -> Iterator[Finding]:
-    """What earlier nights left to be mended."""
+    """What earlier nights left to be mended, and whether a new alert would reach anybody."""
+    command = settings.schedule.alert_command
+    if command and shutil.which(command[0]) is None:
+        yield Finding("alert command", WARNING, f"schedule.alert_command: {command[0]} is no program that can be run",
+                      "name one that can, or alerts stay in state/alerts")  # fmt: skip
     for name in alert_names(settings.state_dir):
         try:
             alert = read_alert(settings.state_dir, name)
@@ -292,6 +322,6 @@ def alerts_findings(settings: Settings) -> Iterator[Finding]:
 
 CheckFn = Callable[[Settings], Iterator[Finding]]
 CHECKS: tuple[CheckFn, ...] = (
-    policy_findings, engine_findings, problems_findings, disk_findings, memory_findings, leases_findings,
-    versions_findings, alerts_findings,
+    policy_findings, engine_findings, problems_findings, datasets_findings, benchmarks_findings,
+    disk_findings, memory_findings, leases_findings, versions_findings, alerts_findings,
 )  # fmt: skip

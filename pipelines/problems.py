@@ -36,7 +36,7 @@ def load_problems(settings: Settings, made: pa.Table | None = None) -> pa.Table:
     rows: dict[str, Row] = {}
     for source in settings.problems.sources:
         if not isinstance(source, MadeSource):
-            for row in _rows_of(source, settings):
+            for row in source_rows(source, settings):
                 _add(rows, row)
     if any(isinstance(source, StarterSource) for source in settings.problems.sources):
         _add_evaluation(rows)
@@ -64,7 +64,8 @@ def canonical_text(prompt: str) -> str:
     return " ".join(prompt.casefold().split())
 
 
-def _rows_of(source: SourceConfig, settings: Settings) -> Iterator[Row]:
+def source_rows(source: SourceConfig, settings: Settings) -> Iterator[Row]:
+    """The problems of one source that is not made by earlier nights, one at a time; SourceError at the first defect."""
     if isinstance(source, StarterSource):
         return _starter_rows(source, settings.problems.seed)
     if isinstance(source, PluginSource):

@@ -16,6 +16,7 @@ from pipelines.inference.processes import ProcessId
 from pipelines.inference.session import model_folder
 from pipelines.lake import Lake
 from pipelines.night_report.alerts import Alert, write_alert
+from tests.pipelines.dataset_worlds import NIGHTS, make_settings, publish_night
 from tests.pipelines.inference.fake_server import ok, serving
 
 
@@ -50,7 +51,44 @@ def test_a_problem_file_that_is_missing_is_an_error(tmp_path):
     settings = settings_of(tmp_path, problems={"sources": [{"kind": "jsonl", "path": "mine.jsonl"}]})
     assert found(diagnosis.problems_findings, settings) == [("problems", ERROR)]
     (tmp_path / "mine.jsonl").write_text("{}\n")
+    (finding,) = diagnosis.problems_findings(settings)
+    assert finding.level == ERROR and "mine.jsonl, line 1: the field `question` is missing" in finding.text
+    (tmp_path / "mine.jsonl").write_text('{"question": "1+1", "answer": "2"}\n' * 3)
+    (finding,) = diagnosis.problems_findings(settings)
+    assert (finding.level, finding.text) == (OK, "mine.jsonl, 3 problems read")
+
+
+def test_code_of_the_users_that_makes_problems_is_run(tmp_path):
+    source = {"kind": "plugin", "path": "mine.py:make", "name": "mine"}
+    settings = settings_of(tmp_path, problems={"sources": [source]})
+    assert found(diagnosis.problems_findings, settings) == [("problems", ERROR)]
+    (tmp_path / "mine.py").write_text("def make():\n    yield {'prompt': '1+1', 'reference_answer': '2'}\n")
     assert found(diagnosis.problems_findings, settings) == [("problems", OK)]
+
+
+def test_a_damaged_version_is_a_warning_and_a_store_out_of_reach_an_error(tmp_path):
+    settings = make_settings(tmp_path)
+    version = publish_night(settings, NIGHTS[0])
+    assert found(diagnosis.datasets_findings, settings) == [("datasets", OK)]
+    (Path(version.path) / "manifest.json").write_text("{")
+    assert found(diagnosis.datasets_findings, settings) == [("datasets", WARNING), ("datasets", OK)]
+    nowhere = settings_of(tmp_path, paths={"datasets": "nowhere://sets"})
+    assert ("datasets", ERROR) in {(one.name, one.level) for one in diagnose(nowhere)}
+
+
+def test_test_items_are_read_before_a_night_needs_them(tmp_path):
+    settings = settings_of(tmp_path, publishing={"benchmarks": ["bench.jsonl"]})
+    assert ("benchmarks", ERROR) in {(one.name, one.level) for one in diagnose(settings)}
+    (tmp_path / "bench.jsonl").write_text('{"question": "one two three four five six seven"}\n')
+    assert found(diagnosis.benchmarks_findings, settings) == [("benchmarks", OK)]
+    needed = settings_of(tmp_path, training_sets={"leave_out_overlaps": True})
+    assert found(diagnosis.benchmarks_findings, needed) == [("benchmarks", ERROR)]
+
+
+def test_an_alert_command_that_is_no_program_is_a_warning(tmp_path):
+    settings = settings_of(tmp_path, schedule={"alert_command": ["/no/such/program", "x"]})
+    assert found(diagnosis.alerts_findings, settings) == [("alert command", WARNING)]
+    assert found(diagnosis.alerts_findings, settings_of(tmp_path, schedule={"alert_command": ["sh"]})) == []
 
 
 def test_a_key_that_is_not_set_is_an_error(tmp_path, monkeypatch):
