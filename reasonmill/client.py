@@ -123,13 +123,14 @@ def batches(
     with as many rows for each where `is_even`. The order is told in `pipelines.datasets.reading`.
     """
     filesystem, paths, found = _files(name_or_path, set_name, source)
+    _check(filesystem, paths, found, set_name)
     order = Order(seed, num_epochs, rank, world_size, is_even)
     digest = str(found.manifest["content_sha256"])
     return Batches(filesystem, paths, digest, set_name, order, batch_size, columns, state)
 
 
 def _check(filesystem: pyarrow.fs.FileSystem, paths: list[str], found: PublishedVersion, set_name: str) -> None:
-    check_readable(filesystem, paths, [file["num_bytes"] for file in set_entry(found, set_name)["files"]])
+    check_readable(filesystem, paths, set_entry(found, set_name)["files"])
 
 
 def _imported(package: str, what: str) -> ModuleType:

@@ -40,8 +40,13 @@ def check_files(version: PublishedVersion, set_name: str, store: DatasetStore | 
             raise WorkspaceError(
                 f"{shown} cannot be read: {redacted(error.strerror or error)}. Pull the version again."
             ) from error
-        if found != file["sha256"]:
-            raise WorkspaceError(
-                f"{shown} is damaged: SHA-256 {file['sha256']} was published, {found} was found. Pull the version"
-                " again, or publish it again where it was published."
-            )
+        check_digest(shown, found, file["sha256"])
+
+
+def check_digest(shown: str, found: str, published: str) -> None:
+    """WorkspaceError where a file's SHA-256 is not the one that was published."""
+    if found != published:
+        raise WorkspaceError(
+            f"{shown} is damaged: SHA-256 {published} was published, {found} was found. Pull the version again, or"
+            " publish it again where it was published."
+        )

@@ -72,8 +72,8 @@ class Batches(Iterator[pa.Table]):
         state: Mapping[str, object] | None = None,
     ):
         """`paths`: the set's files; `state`: what `state()` gave, WorkspaceError where that was of another order."""
-        if batch_size < 1:
-            raise WorkspaceError(f"batch_size is {batch_size}, but must be at least 1.")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise WorkspaceError(f"batch_size is {batch_size!r}, but must be a whole number from 1 on.")
         self._filesystem, self._order, self._batch_size = filesystem, order, batch_size
         self._key = {
             "format": 1, "content_sha256": content_sha256, "set": set_name, "seed": order.seed,
@@ -100,6 +100,11 @@ class Batches(Iterator[pa.Table]):
     def _start(self, state: Mapping[str, object] | None) -> tuple[int, int]:
         if state is None:
             return 0, 0
+        if not isinstance(state, Mapping):
+            raise WorkspaceError(
+                f"The reading position is a {type(state).__name__}; give what `state()` returned, after json.loads"
+                " where it was kept as text."
+            )
         missing = [key for key in STATE_KEYS if key not in state]
         if missing:
             raise WorkspaceError(f"The reading position lacks {', '.join(missing)}; give what `state()` returned.")
@@ -179,11 +184,19 @@ def _unreadable(path: str, error: object) -> WorkspaceError:
     return WorkspaceError(f"The file {path} cannot be read: {redacted(reason)}. Pull the version again.")
 
 
-def check_readable(filesystem: pyarrow.fs.FileSystem, paths: Sequence[str], sizes: Sequence[int]) -> None:
-    """WorkspaceError where a file is missing, has not its published size, or ends in no Parquet footer."""
-    for path, size in zip(paths, sizes, strict=True):
-        with _opened(filesystem, path):
-            pass
+def check_readable(
+    filesystem: pyarrow.fs.FileSystem, paths: Sequence[str], files: Sequence[Mapping[str, object]]
+) -> None:
+    """WorkspaceError where a file is missing, has not its published size or rows, or ends in no Parquet footer.
+
+    `files`: the manifest's entry of each. The checksum is not computed: that would read what may never be asked for.
+    """
+    for path, file in zip(paths, files, strict=True):
+        with _opened(filesystem, path) as opened:
+            num_rows = opened.metadata.num_rows
+        if num_rows != file.get("num_rows", num_rows):
+            raise _unreadable(path, f"it has {num_rows:,} rows, and {file['num_rows']:,} were published")
+        size = file["num_bytes"]
         if (found := filesystem.get_file_info(path).size) not in (None, size):
             raise _unreadable(path, f"it has {found:,} bytes, and {size:,} were published")
 
@@ -202,6 +215,8 @@ def _known_columns(
 ) -> list[str] | None:
     if columns is None:
         return None
+    if isinstance(columns, str) or not columns:
+        raise WorkspaceError(f"columns is {columns!r}, but must be a list of at least one name, or None for all.")
     with _opened(filesystem, paths[0]) as file:
         names = file.schema_arrow.names
     for name in columns:

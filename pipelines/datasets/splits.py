@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+from pipelines.datasets.published import NAME
 from pipelines.errors import FormatError
 from pipelines.records import stable_digest
 
@@ -39,8 +40,12 @@ def rows_in_split(rows: pa.Table, split: str, shares: Mapping[str, float], seed:
 
 
 def checked_shares(shares: Mapping[str, float]) -> Mapping[str, float]:
-    """Shares that are above 0 and add up to 1; FormatError says what is wrong with others."""
+    """Shares that are above 0 and add up to 1, of splits whose names can be names of files; FormatError says what is
+    wrong with others.
+    """
     for name, share in shares.items():
+        if not NAME.fullmatch(name):
+            raise FormatError(f"A split cannot be called {name!r}; take letters, digits, dot, dash and underscore.")
         if not (math.isfinite(share) and share > 0.0):
             raise FormatError(f"The share of {name} is {share:g}; it must be above 0.")
     if not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-9):

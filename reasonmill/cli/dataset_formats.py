@@ -100,7 +100,10 @@ def export(
     settings = load_settings()
     version = _version(settings, dataset)
     form = _with_template(format_named(format), version, model, plain)
-    shares = checked_shares(dict(_number(text, "--split") for text in splits)) if splits else None
+    named = [_number(text, "--split") for text in splits or ()]
+    if len(dict(named)) < len(named):
+        raise FormatError(f"--split names a split twice: {', '.join(name for name, _ in named)}.")
+    shares = checked_shares(dict(named)) if named else None
     lake = Lake(settings.lake_url)
     for one in exports.export(version, form, target, shares, seed, lake, overwrite=force):
         typer.echo(

@@ -114,6 +114,10 @@ def test_a_mixture_by_difficulty_says_what_ran_out(version, tmp_path):
     [
         (("export", "reasoning", "--format", "trl_stf", "--to", "x.parquet"), "did you mean trl_sft"),
         (("export", "reasoning", "--format", "trl_sft", "--to", "x", "--split", "train"), "'train' is not --split"),
+        (
+            ("export", "reasoning", "--format", "trl_sft", "--to", "x", "--split", "a=0.5", "--split", "a=0.5"),
+            "--split names a split twice: a, a",
+        ),
         (("mix", "reasoning", "--format", "trl_sft", "--to", "x.parquet"), "'reasoning' is not NAME=WEIGHT"),
         (("mix", "reasoning=1", "--format", "trl_sft", "--to", "x", "--difficulty", "hard=1"), "'hard' is no diff"),
     ],

@@ -104,6 +104,8 @@ def test_a_damaged_or_missing_shard_is_named_however_a_set_is_opened(tmp_path, c
             client.open(folder, "sft", format)
     with pytest.raises(WorkspaceError, match=said):
         client.load(folder, "sft", cache_dir=str(tmp_path / "cache"))
+    with pytest.raises(WorkspaceError, match=said):
+        client.batches(folder, "sft", 2)
 
 
 def test_a_shard_that_is_damaged_inside_is_named_by_batches_and_by_load(tmp_path):

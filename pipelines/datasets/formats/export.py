@@ -5,6 +5,7 @@ or tokens makes them, whatever the size of the set. Files appear complete or not
 file, since an empty one breaks loaders.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.apply.target import write_lines
+from pipelines.datasets.files import check_digest
 from pipelines.datasets.formats.contract import Format
 from pipelines.datasets.published import PublishedVersion, set_entry, told
 from pipelines.datasets.splits import rows_in_split
@@ -140,12 +142,14 @@ def source_rows(version: PublishedVersion, form: Format, lake: Lake | None = Non
 
 
 def set_rows(version: PublishedVersion, name: str) -> Iterator[pa.Table]:
-    """One set of a version, a row group at a time."""
+    """One set of a version, a row group at a time; WorkspaceError where a file is not the one that was published."""
     filesystem, folder = fsspec.core.url_to_fs(str(version.path))
     for entry in set_entry(version, name)["files"]:
         path = f"{folder}/{entry['path']}"
         try:
             with filesystem.open(path, "rb") as source:
+                check_digest(redacted(path), hashlib.file_digest(source, "sha256").hexdigest(), entry["sha256"])
+                source.seek(0)
                 file = pq.ParquetFile(source)
                 for group in range(file.num_row_groups):
                     yield file.read_row_group(group)

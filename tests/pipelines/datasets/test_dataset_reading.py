@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.datasets.reading import Batches, Order
+from pipelines.datasets.reading import Batches, Order, check_readable
 from pipelines.errors import WorkspaceError
 
 FILES = {"a": (3, 4), "b": (5, 1), "c": (2, 5, 3, 2)}  # rows of the row groups of each file: 25 in all
@@ -165,6 +165,13 @@ def test_impossible_orders_and_positions_are_explained(paths):
         Order(num_epochs=0)
     with pytest.raises(WorkspaceError, match="batch_size is 0"):
         open_batches(paths, batch_size=0)
+    with pytest.raises(WorkspaceError, match=r"batch_size is 2\.5"):
+        open_batches(paths, batch_size=2.5)
+    for columns in ([], "row"):
+        with pytest.raises(WorkspaceError, match="must be a list of at least one name"):
+            open_batches(paths, columns=columns)
+    with pytest.raises(WorkspaceError, match="reading position is a str; .* after json.loads"):
+        open_batches(paths, state=json.dumps(open_batches(paths).state()))
     with pytest.raises(WorkspaceError, match="lacks format, content_sha256"):
         open_batches(paths, state={})
 
@@ -173,3 +180,11 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path: Path):
     (tmp_path / "x.parquet").write_text("no")
     with pytest.raises(WorkspaceError, match="x.parquet cannot be read"):
         open_batches([str(tmp_path / "x.parquet")])
+
+
+def test_files_with_other_rows_than_published_are_named(paths):
+    sizes = [{"num_bytes": Path(path).stat().st_size, "num_rows": pq.read_metadata(path).num_rows} for path in paths]
+    check_readable(pyarrow.fs.LocalFileSystem(), paths, sizes)
+    sizes[1]["num_rows"] += 1
+    with pytest.raises(WorkspaceError, match=rf"{paths[1]} cannot be read: it has .* rows, and .* were published"):
+        check_readable(pyarrow.fs.LocalFileSystem(), paths, sizes)

@@ -47,7 +47,8 @@ def test_rows_that_are_added_move_nobody_and_no_problem_is_on_two_sides(ids, mor
 @pytest.mark.parametrize(
     ("shares", "message"),
     [({"train": 0.8, "test": 0.1}, "add up to 0.9"), ({"train": 1.0, "test": 0.0}, "share of test is 0"),
-     ({"train": float("nan")}, "share of train is nan"), ({}, "add up to 0")],
+     ({"train": float("nan")}, "share of train is nan"), ({}, "add up to 0"),
+     ({"train": 0.9, "../x": 0.1}, r"cannot be called '\.\./x'"), ({"": 1.0}, "cannot be called ''")],
 )  # fmt: skip
 def test_shares_that_are_none_are_refused(shares, message):
     with pytest.raises(FormatError, match=message):

@@ -11,7 +11,7 @@ from published_worlds import ASKED, NIGHT, ROWS, make_lake, make_version
 from pipelines.datasets.formats import FORMATS
 from pipelines.datasets.formats.export import converted, export, whole_problems
 from pipelines.datasets.splits import split_of
-from pipelines.errors import FormatError
+from pipelines.errors import FormatError, WorkspaceError
 from pipelines.publishing import publish
 from pipelines.rows import rows_to_table
 
@@ -42,6 +42,17 @@ def test_a_split_without_rows_gets_no_file(tmp_path):
     written = export(version, FORMATS["trl_sft"], tmp_path / "out", shares)
     assert sorted(one.num_rows for one in written) == [0, 1]
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_a_shard_of_other_rows_is_not_exported(tmp_path):
+    version = make_version(tmp_path)
+    sft, preference = (
+        version.path / version.manifest["sets"][name]["files"][0]["path"] for name in ("sft", "preference")
+    )
+    sft.write_bytes(preference.read_bytes())
+    with pytest.raises(WorkspaceError, match=r"sft/train-00000-of-00001\.parquet is damaged: SHA-256"):
+        export(version, FORMATS["trl_sft"], tmp_path / "rows.parquet")
+    assert not (tmp_path / "rows.parquet").exists()
 
 
 def test_splits_need_a_folder(tmp_path):
