@@ -17,15 +17,14 @@ from critics.figures import inline_figure, write_report_figures
 from critics.report import by_slice, critic_report, labelled_steps, scored_rollouts
 from critics.score import StepScorer, score_rollouts
 from pipelines.config import ReportsConfig, RolloutsConfig, Settings, TokenScoresConfig
-from pipelines.configured import chosen_recipe
+from pipelines.configured import reported_searches
 from pipelines.grading import extract_answer, graders_of
 from pipelines.inference.session import Session
 from pipelines.lake import rows_to_table
 from pipelines.reasoning.evaluate import AGGREGATES, critic_evaluator
-from pipelines.reasoning.solve import CRITIC_GUIDED, Solution, solve_with_critic
+from pipelines.reasoning.solve import Solution, solve_with_critic
 from pipelines.records import ProgressFn
 from pipelines.rollouts import check_error_rate, choose_problems, gold_steps, sample_rollouts
-from pipelines.search.recipes import Recipe
 from pipelines.self_verdicts import SelfVerdicts, VerdictTokens, judge_own_steps
 from pipelines.strategies import (
     StrategyResult,
@@ -35,10 +34,10 @@ from pipelines.strategies import (
     best_of_n_mean_logprob,
     borda_certainty,
     greedy,
+    guided_search,
     majority,
     oracle,
     pass_at_1,
-    puct_critic,
     report_rows,
     weighted_majority,
 )
@@ -47,9 +46,6 @@ from pipelines.token_scores import score_rollouts as score_tokens
 
 TABLES = ("evaluation_rollouts", "policy_report", "critic_report")
 CURVES = ("selected_score_", "selective_accuracy_")  # metrics that the figures show and the metadata does not
-CRITIC = "_critic"  # ends the names of searches that a critic guides
-PLAIN_SEARCH = "puct"  # the report's own search is this one, with a complete path per simulation
-OUT_OF_REACH = frozenset({"grades", "retrieval"})  # needs of recipes that make data alone, or read a corpus
 EVALUATION = "evaluation"  # stands in for the night in seeds: the same samples every night
 
 
@@ -61,8 +57,7 @@ class Measured:
     greedy: pa.Table
     samples: pa.Table
     step_scores: pa.Table
-    solutions: list[Solution]
-    search: str = CRITIC_GUIDED.name  # what made the solutions, as the report calls it
+    solutions: Mapping[str, list[Solution]]  # by the name of the search that made them, as the report calls it
     token_scores: pa.Table | None = None  # of the samples, by the policy; None: not asked for
     self_verdicts: SelfVerdicts | None = None  # of the samples' steps, likewise
 
@@ -81,7 +76,7 @@ async def measure(
     scorer: StepScorer,
     on_progress: ProgressFn,
 ) -> Measured:
-    """Greedy decoding, samples with their step scores, and tonight's search, guided by the critic."""
+    """Greedy decoding, samples with their step scores, and searches that the critic guides (`reported_searches`)."""
     prompts, sampling = prompts_of(settings), sampling_config(settings, config)
     known = {"night": EVALUATION, "grade": graders_of(settings), "extract_answer": extract_answer}
     known["max_model_len"] = session.max_model_len or settings.policy.max_model_len
@@ -97,15 +92,16 @@ async def measure(
         scorer.score, prompts, aggregate=AGGREGATES[config.aggregate],
         count_tokens=lambda text: len(session.tokenizer.encode(text)),
     )  # fmt: skip
-    recipe, name = reported_search(settings)
-    solutions = await solve_with_critic(
-        *asked, evaluate=evaluate, recipe=recipe, reviewer=settings.critiques.agents[0],
-        trees_in_flight=sampling.trees_in_flight, **known,
-    )  # fmt: skip
-    num_failed = sum(solution.error is not None for solution in solutions)
-    check_error_rate(num_failed, len(solutions), settings.engine.max_error_fraction, f"{EVALUATION} with the critic")
+    solutions: dict[str, list[Solution]] = {}
+    for name, recipe in reported_searches(settings, config).items():
+        solutions[name] = await solve_with_critic(
+            *asked, evaluate=evaluate, recipe=recipe, reviewer=settings.critiques.agents[0],
+            trees_in_flight=sampling.trees_in_flight, **known,
+        )  # fmt: skip
+        num_failed = sum(solution.error is not None for solution in solutions[name])
+        check_error_rate(num_failed, problems.num_rows, settings.engine.max_error_fraction, f"{EVALUATION} by {name}")
     extra = await measure_extra_votes(session, settings, config, problems, sampled.rollouts, known["on_progress"])
-    return Measured(problems, at_zero.rollouts, sampled.rollouts, step_scores, solutions, name, *extra)
+    return Measured(problems, at_zero.rollouts, sampled.rollouts, step_scores, solutions, *extra)
 
 
 async def measure_extra_votes(
@@ -128,16 +124,6 @@ async def measure_extra_votes(
             problems, samples, session, prompts_of(settings), verdicts=verdicts, **known
         )
     return token_scores, self_verdicts
-
-
-def reported_search(settings: Settings) -> tuple[Recipe, str]:
-    """The recipe of the night's search with its parameters, and the name of its strategy, where tonight's critic alone
-    can guide it to an answer; else PUCT with the critic, which also stands for the recipe `puct`."""
-    recipe = chosen_recipe(settings, settings.rollouts)
-    wanted = recipe.wanted_critics(recipe.params) if recipe.wanted_critics is not None else {}
-    if recipe.name == PLAIN_SEARCH or recipe.merge_samples or wanted or not OUT_OF_REACH.isdisjoint(recipe.needs):
-        return CRITIC_GUIDED, CRITIC_GUIDED.name
-    return recipe, f"{recipe.name}{CRITIC}"
 
 
 def sampling_config(settings: Settings, config: ReportsConfig) -> RolloutsConfig:
@@ -166,7 +152,7 @@ def strategies(measured: Measured, config: ReportsConfig) -> list[StrategyResult
             weighted_majority(samples, scores, n, config.aggregate),
             *_extra_votes(measured, config, n),
         ]
-    results.append(puct_critic(measured.solutions, measured.search))
+    results += [guided_search(solutions, name) for name, solutions in measured.solutions.items()]
     return results + [oracle(samples, n) for n in config.n_values]
 
 

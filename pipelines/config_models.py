@@ -947,6 +947,9 @@ class ReportsConfig(Section):
         "PUCT",
     )
     num_candidates: int = Field(8, ge=1, le=64, description="steps proposed per expansion of that search")
+    recipes: tuple[Name, ...] = Field(
+        (), description="further recipes that search the same problems with the critic, to be compared with it"
+    )
     aggregate: Literal["mean", "min", "product", "last"] = Field(
         "min", description="how a critic's step scores rank a rollout in best of n"
     )

@@ -6,12 +6,14 @@ A wrong name or parameter is found here in a moment, before an engine has starte
 from functools import partial
 
 from pipelines.agents.methods import chosen_methods
-from pipelines.config import RolloutsConfig, Settings
+from pipelines.config import ReportsConfig, RolloutsConfig, Settings
 from pipelines.consistency.filters import OwnInputs, filter_of
+from pipelines.errors import ConfigError
 from pipelines.extensions import KINDS, extension_names, load_extension
 from pipelines.posing.methods import check_made_sources, chosen_posings
 from pipelines.preference.methods import steps_of
 from pipelines.reasoning.prompts import load_prompts
+from pipelines.reasoning.solve import CRITIC_GUIDED, answering_search
 from pipelines.search.recipes import Recipe, recipe_named
 from pipelines.tables import SCHEMAS
 
@@ -37,12 +39,33 @@ def chosen_recipe(settings: Settings, config: RolloutsConfig) -> Recipe:
     return recipe
 
 
+def reported_searches(settings: Settings, config: ReportsConfig) -> dict[str, Recipe]:
+    """Strategy -> the search behind it, on the frozen problems: the night's recipe with its parameters (PUCT where a
+    critic alone cannot guide that to an answer), then `config.recipes` with those of `rollouts` that every search has.
+
+    ConfigError for a further one that is not there, or cannot answer.
+    """
+    name, recipe = answering_search(chosen_recipe(settings, settings.rollouts)) or (CRITIC_GUIDED.name, CRITIC_GUIDED)
+    searches = {name: recipe}
+    for named in config.recipes:
+        further = answering_search(
+            chosen_recipe(settings, settings.rollouts.model_copy(update={"recipe": named, "parameters": {}}))
+        )
+        if further is None:
+            raise ConfigError(
+                f'reports.recipes names "{named}", which makes data and answers no problem by a critic alone; '
+                "`reasonmill recipes` says what each needs."
+            )
+        searches.setdefault(*further)
+    return searches
+
+
 def check_names(settings: Settings) -> None:
     """Look up everything that the configuration names. Raises ConfigError or WorkspaceError, which say where."""
     for kind in KINDS:
         for name in getattr(settings.extensions, kind, {}):
             load_extension(settings, kind, name)
-    chosen_recipe(settings, settings.rollouts)
+    reported_searches(settings, settings.reports)
     nothing = OwnInputs(SCHEMAS["rollouts"].empty_table(), SCHEMAS["step_scores"].empty_table())
     for method in settings.consistency.methods:
         filter_of(method, partial(load_extension, settings, "filters"), nothing)

@@ -151,7 +151,7 @@ def oracle(rollouts: pa.Table, n: int) -> StrategyResult:
     return _over_blocks(f"oracle_{n}", rollouts, n, lambda block: max(map(_reward, block)))
 
 
-def puct_critic(solutions: Sequence[Solution], name: str = "puct_critic") -> StrategyResult:
+def guided_search(solutions: Sequence[Solution], name: str) -> StrategyResult:
     """The answers of a search that a critic guided."""
     ordered = sorted(solutions, key=lambda solution: solution.problem_id)
     return StrategyResult(

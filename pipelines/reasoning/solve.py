@@ -44,6 +44,22 @@ CRITIC_GUIDED = replace(
     expand_to_end=True,
 )
 
+PLAIN = "puct"  # stands for CRITIC_GUIDED where searches are to answer
+OUT_OF_REACH = frozenset({"grades", "retrieval"})  # needs of recipes that make data alone, or read a corpus
+
+
+def answering_search(recipe: Recipe) -> tuple[str, Recipe] | None:
+    """A recipe and its strategy's name, such as "beam_critic"; None where one critic cannot guide it to an answer.
+
+    PUCT is `CRITIC_GUIDED` here, with a complete path per simulation.
+    """
+    if recipe.name == PLAIN:
+        return CRITIC_GUIDED.name, CRITIC_GUIDED
+    wanted = recipe.wanted_critics(recipe.params) if recipe.wanted_critics is not None else {}
+    if recipe.merge_samples or wanted or not OUT_OF_REACH.isdisjoint(recipe.needs):
+        return None
+    return f"{recipe.name}_critic", recipe
+
 
 @dataclass(frozen=True, slots=True)
 class Solution:

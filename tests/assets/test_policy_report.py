@@ -6,9 +6,10 @@ import random
 import pytest
 from scripted_night import small_settings, write_reply
 
-from assets.evaluation import evaluation_problems, measure, reported_search, sampling_config, strategies
+from assets.evaluation import evaluation_problems, measure, sampling_config, strategies
 from critics.score import StepOpinion
 from pipelines.config import ReportsConfig, RolloutsConfig, Settings
+from pipelines.configured import reported_searches
 from pipelines.errors import ConfigError
 from pipelines.inference.scripted import ScriptedModel
 from pipelines.problems import load_problems
@@ -89,12 +90,20 @@ def test_the_search_of_the_report_is_that_of_the_night_under_its_name(tmp_path):
     assert (found["beam_critic"].critic_tokens > 0).all()
 
 
+def test_further_recipes_are_measured_beside_that_of_the_night(tmp_path):
+    found, _ = measured(with_votes(tmp_path, recipes=("beam", "puct")))
+    assert set(found) == ALWAYS | OTHERS | {"beam_critic"}
+    refused = Settings(root=tmp_path, reports=ReportsConfig(recipes=("prefix_tree_values",)))
+    with pytest.raises(ConfigError, match='reports.recipes names "prefix_tree_values", which makes data'):
+        reported_searches(refused, refused.reports)
+
+
 def test_puct_with_the_critic_stands_for_recipes_that_it_cannot_guide_to_an_answer(tmp_path):
     settings = Settings(root=tmp_path)
-    names = {
-        name: reported_search(settings.model_copy(update={"rollouts": RolloutsConfig(recipe=name)}))[1]
-        for name in RECIPES
-    }
+    names = {}
+    for name in RECIPES:
+        own = settings.model_copy(update={"rollouts": RolloutsConfig(recipe=name)})
+        names[name] = next(iter(reported_searches(own, own.reports)))
     unfit = {name for name, shown in names.items() if shown == "puct_critic"}
     unable = {one.name for one in RECIPES.values() if one.merge_samples or one.needs & {"grades", "retrieval"}}
     assert unfit == unable | {"puct"}

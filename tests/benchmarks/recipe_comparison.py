@@ -47,11 +47,11 @@ from pipelines.strategies import (
     best_of_n_mean_logprob,
     borda_certainty,
     greedy,
+    guided_search,
     interval,
     majority,
     oracle,
     pass_at_1,
-    puct_critic,
     weighted_majority,
 )
 from pipelines.token_scores import score_rollouts as score_tokens
@@ -211,7 +211,7 @@ async def _searched(
     errors = [solution.error for solution in solutions if solution.error]
     if errors:
         raise RuntimeError(f"{recipe.name}: {len(errors)} of {len(solutions)} problems failed, first: {errors[0]}")
-    return _point(recipe.name, budget, puct_critic(solutions, recipe.name))
+    return _point(recipe.name, budget, guided_search(solutions, recipe.name))
 
 
 def _remembered(score: ScoreStepsFn) -> ScoreStepsFn:

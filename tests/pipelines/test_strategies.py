@@ -17,11 +17,11 @@ from pipelines.strategies import (
     borda_certainty,
     compare,
     greedy,
+    guided_search,
     interval,
     majority,
     oracle,
     pass_at_1,
-    puct_critic,
     report_rows,
     rollout_scores,
     self_certainties,
@@ -211,11 +211,12 @@ def test_the_interval_of_a_half_at_four_hundred_problems_is_about_five_points_wi
 
 def test_solutions_of_a_search_are_ordered_by_problem_and_failures_are_wrong():
     usage = TokenUsage(prompt_tokens=7, completion_tokens=100, critic_tokens=30)
-    result = puct_critic(
+    result = guided_search(
         [
             Solution("p2", "5", 1.0, ("#### 5",), 0.9, 3, usage),
             Solution("p1", None, None, (), None, 0, TokenUsage(), "ServerError: x"),
-        ]
+        ],
+        "puct_critic",
     )
     assert right(result) == {"p1": 0.0, "p2": 1.0}
     assert result.critic_tokens.tolist() == [0.0, 30.0]
