@@ -214,8 +214,12 @@ def _filters(manifest: Manifest) -> Iterator[str]:
         num = found["kept"] + sum(removed.values())
         reasons = ", ".join(f"{_plain(reason)} {count:,}" for reason, count in removed.items()) or "nothing"
         rows.append([f"`{_plain(method)}`", f"{num:,}", f"{found['kept']:,}", f"{found['kept'] / num:.1%}", reasons])
-    yield from _table(["filter", "rollouts", "kept", "yield", "removed, by reason"], rows)
-    yield from ["Filters that only look are here too; `rl_groups` and `sft` use the configured one.", ""]
+    yield from _table(["filter", "rollouts", "kept", "of all", "removed, by reason"], rows)
+    yield (
+        "Of all: kept / all rollouts, with those that the filter had no say on; `yield_<filter>` on the night's page is"
+        " kept / judged. Filters that only look are here too; `rl_groups` and `sft` use the configured one."
+    )
+    yield ""
 
 
 def _contamination(manifest: Manifest) -> Iterator[str]:
