@@ -11,35 +11,30 @@ import time
 
 import job
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from reasonmill import client
 
 
-def padded(lists: list[list[float]], length: int, start: list[int], value: float, kind: torch.dtype) -> torch.Tensor:
-    """The lists as rows of a matrix, each from its own start."""
-    table = torch.full((len(lists), length), value, dtype=kind)
-    for row, (values, first) in enumerate(zip(lists, start, strict=True)):
-        table[row, first : first + len(values)] = torch.tensor(values, dtype=kind)
-    return table
+def padded(rows: list[list[float]], value: float = 0.0) -> torch.Tensor:
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 
-def batch_loss(model: torch.nn.Module, rows: list[dict], pad_id: int, epsilon: float) -> torch.Tensor:
+def batch_loss(model: torch.nn.Module, rows: list[dict], epsilon: float) -> torch.Tensor:
     """The loss of some rows of `rl_groups`; tokens of the prompt and padding take no part."""
-    sequences = [row["prompt_token_ids"] + row["completion_token_ids"] for row in rows]
-    starts, length = [len(row["prompt_token_ids"]) for row in rows], max(map(len, sequences))
-    zeros = [0] * len(rows)
-    tokens = padded(sequences, length, zeros, pad_id, torch.long).to(model.device)
-    seen = padded([[1] * len(one) for one in sequences], length, zeros, 0, torch.long).to(model.device)
-    behaviour = padded([row["behaviour_logprobs"] for row in rows], length, starts, 0.0, torch.float).to(model.device)
-    ones = [[1.0] * len(row["completion_token_ids"]) for row in rows]
-    mask = padded(ones, length, starts, 0.0, torch.float).to(model.device)[:, 1:]
+    asked, given = ([row[name] for row in rows] for name in ("prompt_token_ids", "completion_token_ids"))
+    tokens = padded([prompt + completion for prompt, completion in zip(asked, given, strict=True)], 0).to(model.device)
+    seen = padded([[1] * len(one + two) for one, two in zip(asked, given, strict=True)]).to(model.device)
+    mask = padded([[0.0] * len(one) + [1.0] * len(two) for one, two in zip(asked, given, strict=True)])[:, 1:]
+    behaviour = padded([[0.0] * len(row["prompt_token_ids"]) + row["behaviour_logprobs"] for row in rows])[:, 1:]
+    mask, behaviour = mask.to(model.device), behaviour.to(model.device)
     advantage = torch.tensor([[row["advantage"]] for row in rows], device=model.device)
     weight = torch.tensor([row["loss_weight"] for row in rows], device=model.device)
 
     logits = model(input_ids=tokens, attention_mask=seen).logits[:, :-1].float()
     logprobs = logits.log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
-    ratio = torch.exp((logprobs - behaviour[:, 1:]) * mask)
+    ratio = torch.exp((logprobs - behaviour) * mask)
     clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
     token_loss = -torch.minimum(ratio * advantage, clipped * advantage) * mask
     return (weight * token_loss.sum(1) / mask.sum(1)).mean()
@@ -54,15 +49,12 @@ def main() -> None:
     torch.manual_seed(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).to(device)
-    tokenizer = AutoTokenizer.from_pretrained(args.model)
-    pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate)
     started, losses = time.perf_counter(), []
-    batches = client.batches(version, "rl_groups", args.batch_size, seed=args.seed, num_epochs=None)
-    for batch in batches:
+    for batch in client.batches(version, "rl_groups", args.batch_size, seed=args.seed, num_epochs=None):
         rows = [row for row in batch.to_pylist() if row["loss_weight"] > 0.0]  # groups of one reward teach nothing
         if rows:
-            loss = batch_loss(model, rows, pad_id, args.epsilon)
+            loss = batch_loss(model, rows, args.epsilon)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -71,7 +63,7 @@ def main() -> None:
         if len(losses) == args.steps:
             break
     model.save_pretrained(args.out)
-    tokenizer.save_pretrained(args.out)
+    AutoTokenizer.from_pretrained(args.model).save_pretrained(args.out)
     job.finish(args, version, ("rl_groups",), "clipped policy gradient on rl_groups", losses, started)
 
 

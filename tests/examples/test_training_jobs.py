@@ -108,7 +108,7 @@ def _loss(rows: list[dict], log_p: float, epsilon: float = 0.2) -> float:
             return type("Output", (), {"logits": logits})
 
     assert log_p == math.log(0.25)
-    return job.batch_loss(Flat(), rows, 0, epsilon).item()
+    return job.batch_loss(Flat(), rows, epsilon).item()
 
 
 def row(behaviour: list[float], advantage: float, loss_weight: float = 1.0) -> dict:
@@ -149,7 +149,7 @@ def test_trl_takes_the_same_loss_from_the_stored_groups_as_the_plain_loop(tmp_pa
     trainer.train()
     model = AutoModelForCausalLM.from_pretrained(starter).float()
     rows = [one for group in groups.values() for one in group]
-    expected = plain.batch_loss(model, rows, 0, 0.2).item()
+    expected = plain.batch_loss(model, rows, 0.2).item()
     found = next(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
     assert abs(expected) > 0.01  # ratios are not 1: the behaviour was another policy's
     assert found == pytest.approx(expected, abs=2e-3)
