@@ -174,7 +174,7 @@ def test_a_folder_in_the_way_is_explained(world, tmp_path):
     with pytest.raises(WorkspaceError, match=f"{version} is not a dataset version"):
         pull_version(store, "tiny", to=tmp_path / "to")
     (tmp_path / "file").write_text("")
-    with pytest.raises(WorkspaceError, match="file could not be written"):
+    with pytest.raises(WorkspaceError, match="file cannot be made: a file is in its place"):
         pull_version(store, "tiny", to=tmp_path / "file")
 
 
