@@ -915,8 +915,11 @@ class PublishingConfig(Section):
     """Immutable dataset versions."""
 
     name: Name = Field("reasoning", description="name of the dataset")
-    keep: int = Field(
-        10, ge=1, description="newest versions kept; older ones are removed, apart from those that a pin names"
+    keep: int | None = Field(
+        None,
+        ge=1,
+        description="newest versions kept; unpinned ones before them are removed for good, so that no training job can "
+        "pull or `rebuild` them again; default: all are kept",
     )
     max_shard_rows: int = Field(50_000, ge=1, description="rows per Parquet shard")
     max_counted_rows: int = Field(

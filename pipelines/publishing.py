@@ -7,10 +7,12 @@
 
 Invariants
 - A version is built in a hidden folder, its manifest written last, and appears complete or not at all: by one rename,
-  or on an object store by an upload whose manifest comes last (`versions.DatasetStore`). It is never written again.
+  or on an object store by an upload whose manifest comes last (`versions.DatasetStore`). A whole one is never written
+  again.
 - Rows stream from the lake through row groups to disk: memory holds about a row group per set, whatever their number.
   The same rows make the same bytes, however the lake has laid them out.
-- The digest is that of the content, so publishing the same content again gives the same version and writes nothing.
+- The digest is that of the content, so publishing the same content again gives the same version and writes nothing,
+  unless a file of it is not the one that was published any more: that one is put right (`datasets.repair`).
 - The folder's last path component is unique and the card holds a description and `dataset_info` per config, because
   `datasets` keys its cache by folder name and card text and not by the files: under a name used twice, or through a
   `latest` link, it would serve the rows of another version. `resolve` therefore returns the real folder.
@@ -33,6 +35,7 @@ from pipelines.datasets.card import SPLIT, card
 from pipelines.datasets.figures import draw_overview
 from pipelines.datasets.manifest import RunInfo, content_digest, manifest_of
 from pipelines.datasets.published import CARD, with_digest
+from pipelines.datasets.repair import Found, examine, put_right
 from pipelines.datasets.token_counts import SetTokens, token_counters
 from pipelines.datasets.versions import (
     BUILDING,
@@ -74,7 +77,8 @@ def publish(
 ) -> PublishedVersion:
     """Publish one night's training sets, or return the version that already has exactly this content.
 
-    Versions beyond the `publishing.keep` newest are removed unless a pin names them. WorkspaceError when no set has a
+    That one is read and held against its checksums; what is damaged is put right, and logged. Versions beyond the
+    `publishing.keep` newest, where that is set, are removed unless a pin names them. WorkspaceError when no set has a
     row, since a version without rows is what a failed night would look like.
     """
     manifests = {name: lake.manifest(name, night) for name in sets}
@@ -103,12 +107,22 @@ def publish(
             written[name] = WrittenSet(SCHEMAS[name], manifest.num_rows, sum(sizes), paths, tokens)
         digest = content_digest(written, files)
         version = f"{config.name}-{night}-{digest[:DIGEST_LENGTH]}"
-        published = store.find(config.name, version)
-        if published is None:
+        num_rows = {name: [file.num_rows for file in entries] for name, entries in files.items()}
+        found = examine(store, config.name, version, digest, num_rows)
+        if not found.is_whole and not found.has_its_description:
             _describe(settings, lake, night, version, digest, written, files, run_info or RunInfo(), building)
-            published = store.add(building, config.name, version)
+        published = _made_whole(store, building, config.name, version, found)
     store.remove_old(config.name, config.keep, just_made=version)
     return published
+
+
+def _made_whole(store: DatasetStore, building: Path, name: str, version: str, found: Found) -> PublishedVersion:
+    """The version as it is, put right, or as it was built, by what was found under its name."""
+    if found.version is not None and found.is_whole:
+        return found.version
+    if found.is_there:
+        put_right(store, building, name, version, found)
+    return store.add(building, name, version)
 
 
 def _describe(

@@ -37,6 +37,12 @@ TEXTS = ("name", "night", "engine", "code_digest", "run_id", "card_sha256", CARD
 VALUE_CHARS = 60  # of a wrong value that a message shows
 
 
+class DamagedManifestError(WorkspaceError):
+    """A manifest is there, and is none that can be used; `reason`: why, in words that need no `where`."""
+
+    reason = ""
+
+
 @dataclass(frozen=True)
 class PublishedVersion:
     """One immutable version: `path` is its real folder (a URL as text where that is not local)."""
@@ -267,8 +273,10 @@ def _version_file(where: str, file: object, set_name: str) -> VersionFile:
     return VersionFile(path, size, digest, set_name)
 
 
-def _damaged(where: str, reason: str) -> WorkspaceError:
-    return WorkspaceError(
-        f"The manifest {redacted(where)} cannot be used: {reason}. Nothing was read or changed; restore that file, or"
-        " publish or pull the version again."
+def _damaged(where: str, reason: str) -> DamagedManifestError:
+    error = DamagedManifestError(
+        f"The manifest {redacted(where)} cannot be used: {reason}. Nothing was read or changed; restore that file, make"
+        " `published_version` of that night again where it was published, or pull the version again."
     )
+    error.reason = reason
+    return error

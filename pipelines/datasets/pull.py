@@ -77,20 +77,20 @@ def pull_version(
 
     What an interrupted pull has copied is kept and not copied again.
     """
+    folder = _folder(to)
     found = store.resolve(name, version)
     for one in sets:
         set_entry(found, one)
-    folder = Path(to).expanduser().absolute()
     partial, target = folder / f"{PULLING}{found.version}", folder / found.version
+    _make(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with _alone(partial):
             return _pull(store, found, sets, partial, target, on_progress or _silent)
     except OSError as error:
-        where = error.filename or folder
+        kept = next((one for one in (target, partial) if one.is_dir()), None)
+        rest = f"What was copied is kept in {kept}; pull again to go on." if kept else "Nothing was copied."
         raise WorkspaceError(
-            f"{where} could not be written: {error.strerror or error}. What was copied is kept in {partial}; pull again"
-            " to go on."
+            f"{error.filename or folder} could not be written: {error.strerror or error}. {rest}"
         ) from error
 
 
@@ -183,8 +183,8 @@ def _check_num_rows(folder: Path, manifest: Mapping[str, object], sets: Mapping[
                 num_found = pq.read_metadata(folder / file["path"]).num_rows
             except pa.ArrowInvalid as error:
                 raise WorkspaceError(
-                    f"{folder / file['path']} has the checksum of the manifest but is no Parquet file: {error}. Publish"
-                    " the version again."
+                    f"{folder / file['path']} has the checksum of the manifest but is no Parquet file: {error}. Make"
+                    " `published_version` of that night again where it was published."
                 ) from error
             num_rows += num_found
             if num_found != file.get("num_rows", num_found):
@@ -196,7 +196,8 @@ def _check_num_rows(folder: Path, manifest: Mapping[str, object], sets: Mapping[
 def _wrong_rows(what: str, expected: int, found: int, manifest: Mapping[str, object]) -> WorkspaceError:
     return WorkspaceError(
         f"The manifest of {manifest['version']} counts {expected:,} rows in {what}, but its Parquet footers {found:,}:"
-        " it was edited. Restore that manifest or publish the version again, then pull again."
+        f" it was edited. Restore that manifest or make `published_version` of {manifest.get('night', 'that night')}"
+        " again where it was published, then pull again."
     )
 
 
@@ -250,8 +251,9 @@ def _copy(store: DatasetStore, found: PublishedVersion, file: VersionFile, targe
         if (digest, size) != (file.sha256, file.num_bytes):
             raise WorkspaceError(
                 f"{shown} is damaged: SHA-256 {file.sha256} ({file.num_bytes:,} bytes) was published, {digest}"
-                f" ({size:,} bytes) was found. Files that are right were kept; restore that file or publish the"
-                " version again, then pull again."
+                f" ({size:,} bytes) was found. Files that are right were kept. Make `published_version` of"
+                f" {found.manifest.get('night', 'that night')} again where it was published, which puts damaged files"
+                " right, then pull again."
             )
         os.replace(part, target)
     finally:
@@ -331,6 +333,28 @@ def _config_name(item: Sequence[str]) -> str | None:
 
 
 # folders ----------------------------------------------------------------------------------------
+
+
+def _folder(to: Path | str) -> Path:
+    """The whole path; WorkspaceError where it is none that Parquet readers can be given."""
+    try:
+        folder = Path(to).expanduser().absolute()
+        str(folder).encode()
+    except (UnicodeEncodeError, RuntimeError) as error:  # RuntimeError: the home of a user who is not known
+        reason = "is not UTF-8 text" if isinstance(error, UnicodeEncodeError) else "starts in a home that is not known"
+        raise WorkspaceError(f"The folder {ascii(str(to))} {reason}; pull into another. Nothing was copied.") from error
+    return folder
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "a file is in its place or above it" if is_file else error.strerror or error
+        raise WorkspaceError(
+            f"The folder {folder} cannot be made: {reason}; pull into another. Nothing was copied."
+        ) from error
 
 
 @contextmanager

@@ -8,18 +8,22 @@ Invariants
   object store its files are uploaded under its unique name first and the manifest last, so that one put is the commit.
   A publisher that is killed leaves nothing that is listed; what it left is removed once it is a day old.
 - A version disappears the other way round (one rename, or its manifest first) and never while a pin points at it.
+- Versions are ordered by their nights, those of one night by when they were made: one that is made again for an older
+  night is newer than the others of that night and never becomes `latest`.
 - `latest` and pins are resolved here, to real folders: a link would make `datasets` serve another version's rows.
+- A version is removed only while every pin can be read: a damaged one could name any.
 
 Only pyarrow, fsspec and the standard library are imported: the light client reads with this code.
 """
 
+import logging
 import os
 import secrets
 import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +32,7 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from pipelines.datasets.pins import LATEST, Pin, Target, check_pin_name, parse_pin
+from pipelines.datasets.pins import LATEST, DamagedPinError, Pin, Target, check_pin_name, damaged_pin, parse_pin
 from pipelines.datasets.published import (
     MANIFEST,
     NAME,
@@ -41,9 +45,11 @@ from pipelines.redaction import redacted
 from pipelines.rows import near_names
 
 __all__ = [
-    "LATEST", "MANIFEST", "DatasetStore", "Listing", "PublishedVersion", "list_versions", "read_version", "resolve",
-    "split_spec",
+    "LATEST", "MANIFEST", "DatasetStore", "Listing", "PinListing", "PublishedVersion", "list_versions", "read_version",
+    "resolve", "split_spec",
 ]  # fmt: skip
+
+logger = logging.getLogger(__name__)
 
 PINS, LEASES = "pins", ".leases"
 BUILDING, REMOVING = ".building-", ".removing-"
@@ -54,7 +60,7 @@ VERSIONS_SHOWN = 5
 
 @dataclass(frozen=True)
 class Listing:
-    """The versions of one dataset, oldest first; `damaged`: folder name -> why its manifest cannot be used.
+    """The versions of one dataset, oldest night first; `damaged`: folder name -> why its manifest cannot be used.
 
     `misplaced`: folder name -> whose version it is: one that was copied or renamed is none of that name.
     """
@@ -62,6 +68,14 @@ class Listing:
     versions: tuple[PublishedVersion, ...]
     damaged: Mapping[str, str]
     misplaced: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PinListing:
+    """The pins of one dataset, a rollback of `latest` among them; `damaged`: pin -> why its file cannot be used."""
+
+    usable: Mapping[str, Pin]
+    damaged: Mapping[str, str]
 
 
 class MisplacedError(WorkspaceError):
@@ -114,16 +128,17 @@ class DatasetStore:
     def resolve(self, name: str, version: str = LATEST) -> PublishedVersion:
         """The version of that name, of that pin, or the one whose name or digest starts so; by default the newest.
 
-        WorkspaceError with the versions that are there when there is none, or when several start so.
+        The newest is that of the last night, of several the one made last. WorkspaceError with the versions that are
+        there when there is none, or when several start so.
         """
         if version == LATEST:
             return self._latest(name)
         exact = self.find(name, version)
         if exact is not None:
             return exact
-        pins = self.pins(name)
-        if version in pins:
-            return self._pinned(name, pins[version])
+        pin = self._read_pin(name, version)
+        if pin is not None:
+            return self._pinned(name, pin)
         found = self.listing(name)
         starts = [one for one in found.versions if version and _is_called(one, version)]
         if len(starts) == 1:
@@ -132,6 +147,14 @@ class DatasetStore:
         raise self._unknown(name, f"{version!r} {problem} of the dataset {name!r}", found.versions, version)
 
     def _latest(self, name: str) -> PublishedVersion:
+        versions = self._all_told(name)
+        rollback = self._read_pin(name, LATEST)
+        if rollback is None or _is_over(rollback, versions):
+            return versions[-1]
+        return self._pinned(name, rollback)
+
+    def _all_told(self, name: str) -> tuple[PublishedVersion, ...]:
+        """Every version, oldest first; WorkspaceError where there is none, or where a damaged one may be the newest."""
         found = self.listing(name)
         if found.damaged:
             folder, reason = next(iter(found.damaged.items()))
@@ -140,11 +163,10 @@ class DatasetStore:
                 f" for a version by its name, or remove that one: `reasonmill datasets delete {name}@{folder}`."
             )
         for reason in found.misplaced.values():
-            warnings.warn(reason, DatasetWarning, stacklevel=2)
+            warnings.warn(reason, DatasetWarning, stacklevel=3)
         if not found.versions:
             raise self._unknown(name, f"There is no version of the dataset {name!r}", (), "")
-        rolled_back = self._rollback_of_latest(name, found.versions)
-        return self._pinned(name, rolled_back) if rolled_back else found.versions[-1]
+        return found.versions
 
     def find(self, name: str, version: str) -> PublishedVersion | None:
         """The version of exactly this name; None where there is none."""
@@ -228,33 +250,48 @@ class DatasetStore:
     # pins -----------------------------------------------------------------------------------------
 
     def pins(self, name: str) -> dict[str, Pin]:
-        """Every named pin; a rollback of `latest` is not among them (see `pins_in_effect`)."""
-        return {pin: found for pin, found in self._pin_files(name).items() if pin != LATEST}
+        """Every named pin that can be read; a rollback of `latest` is not among them (see `pins_in_effect`)."""
+        return {pin: found for pin, found in self.pin_listing(name).usable.items() if pin != LATEST}
 
     def pins_in_effect(self, name: str) -> dict[str, str]:
         """Pin -> version, with `latest` where it was rolled back and nothing newer was published since."""
-        found = {pin.name: pin.version for pin in self.pins(name).values()}
-        rolled_back = self._rollback_of_latest(name, self.listing(name).versions)
-        return found | ({LATEST: rolled_back.version} if rolled_back else {})
+        found = self.pin_listing(name).usable
+        if LATEST in found and _is_over(found[LATEST], self.listing(name).versions):
+            found = {pin: one for pin, one in found.items() if pin != LATEST}
+        return {pin: one.version for pin, one in found.items()}
+
+    def pin_listing(self, name: str) -> PinListing:
+        """All pins of a dataset, by name, those with a damaged file apart."""
+        files = self._ls(f"{self.folder(name)}/{PINS}")
+        names = [one.removesuffix(".json") for one in files if one.endswith(".json")]
+        usable, damaged = {}, {}
+        for pin in sorted(names):
+            try:
+                found = self._read_pin(name, pin)
+            except DamagedPinError as error:
+                damaged[pin] = str(error)
+            else:
+                usable |= {pin: found} if found else {}
+        return PinListing(usable, damaged)
 
     def pin(self, name: str, version: str, pin: str) -> Pin:
-        """Points a pin at a version, whatever it pointed at before."""
+        """Points a pin at a version, whatever it pointed at before; a damaged one begins anew."""
         check_pin_name(pin, name)
         with self._changing(name):
             target = Target(self.resolve(name, version).version, _now(), "pin")
-            before = self._pin_files(name).get(pin)
-            return self._write_pin(name, before.moved(target) if before else Pin(pin, (target,)))
+            return self._move_pin(name, pin, target)
 
-    def unpin(self, name: str, pin: str) -> Pin:
-        """Removes a pin and returns what it was; for `latest`, ends its rollback."""
+    def unpin(self, name: str, pin: str) -> Pin | None:
+        """Removes a pin and returns what it was, None where it was damaged; for `latest`, ends its rollback."""
         with self._changing(name):
-            found = self._pin_files(name)
-            if pin not in found:
+            found = self.pin_listing(name)
+            names = [*found.usable, *found.damaged]
+            if pin not in names:
                 what = "`latest` is not rolled back" if pin == LATEST else f"{name} has no pin {pin!r}"
-                raise WorkspaceError(f"{what}; {near_names(pin, found) if found else 'it has no pins.'}")
+                raise WorkspaceError(f"{what}; {near_names(pin, names) if names else 'it has no pins.'}")
             with self._reached():
                 self.filesystem.rm_file(self._pin_path(name, pin))
-            return found[pin]
+            return found.usable.get(pin)
 
     def rollback(self, name: str, to: str | None = None, pin: str = LATEST) -> Pin:
         """Points `latest`, or a pin, at an earlier version: at `to`, or at the one before the current target.
@@ -264,44 +301,46 @@ class DatasetStore:
         with self._changing(name):
             if pin != LATEST:
                 return self._roll_pin_back(name, to, pin)
-            current = self._latest(name)
-            versions = self.listing(name).versions
-            earlier = [one for one in versions if _age(one) < _age(current)]
-            if to is None and not earlier:
-                raise WorkspaceError(f"{current.version} is the oldest version of {name}: there is none to go back to.")
-            target = earlier[-1] if to is None else self.resolve(name, to)
-            newest_at = str(versions[-1].manifest["created_at"])
-            moved = Target(target.version, _now(), "rollback", newest_at)
-            before = self._pin_files(name).get(LATEST)
-            return self._write_pin(name, before.moved(moved) if before else Pin(LATEST, (moved,)))
+            versions = self._all_told(name)
+            target = self._before_latest(name, versions) if to is None else self.resolve(name, to)
+            night, newest_at, _ = _age(versions[-1])
+            return self._move_pin(name, LATEST, Target(target.version, _now(), "rollback", newest_at, night))
+
+    def _before_latest(self, name: str, versions: Sequence[PublishedVersion]) -> PublishedVersion:
+        current = self._latest(name)
+        earlier = [one for one in versions if _age(one) < _age(current)]
+        if not earlier:
+            raise WorkspaceError(f"{current.version} is the oldest version of {name}: there is none to go back to.")
+        return earlier[-1]
 
     def _roll_pin_back(self, name: str, to: str | None, pin: str) -> Pin:
-        pins = self.pins(name)
-        if pin not in pins:
+        found = self._read_pin(name, pin)
+        if found is None:
+            pins = self.pins(name)
             raise WorkspaceError(f"{name} has no pin {pin!r}; {near_names(pin, pins) if pins else 'it has no pins.'}")
-        version = to or pins[pin].version_before()
+        version = to or found.version_before()
         if version is None:
-            raise WorkspaceError(f"The pin {pin!r} has had no target before {pins[pin].version}.")
-        target = Target(self.resolve(name, version).version, _now(), "rollback")
-        return self._write_pin(name, pins[pin].moved(target))
+            raise WorkspaceError(f"The pin {pin!r} has had no target before {found.version}.")
+        return self._move_pin(name, pin, Target(self.resolve(name, version).version, _now(), "rollback"))
 
-    def _rollback_of_latest(self, name: str, versions: Iterable[PublishedVersion]) -> Pin | None:
-        pin = self._pin_files(name).get(LATEST)
-        if pin is None or any(str(one.manifest["created_at"]) > pin.targets[-1].newest_at for one in versions):
+    def _read_pin(self, name: str, pin: str) -> Pin | None:
+        """One pin by its own file; None where there is none of that name, DamagedPinError where it cannot be used."""
+        if not NAME.fullmatch(pin):
             return None
-        return pin
-
-    def _pin_files(self, name: str) -> dict[str, Pin]:
-        folder = f"{self.folder(name)}/{PINS}"
-        names = [one.removesuffix(".json") for one in self._ls(folder) if one.endswith(".json")]
-        found = {}
-        for pin in sorted(one for one in names if NAME.fullmatch(one)):
-            path = self._pin_path(name, pin)
-            with self._reached():
+        path = self._pin_path(name, pin)
+        with self._reached():
+            try:
                 data = self._cat(path)
-            if data:
-                found[pin] = parse_pin(data[path], pin, redacted(path))
-        return found
+            except (IsADirectoryError, PermissionError) as error:
+                raise damaged_pin(pin, name, redacted(path), error.strerror or "it cannot be read") from error
+        return parse_pin(data[path], pin, name, redacted(path)) if data else None
+
+    def _move_pin(self, name: str, pin: str, target: Target) -> Pin:
+        """Writes one more target of a pin; the first one where it is new or its file is damaged."""
+        before = None
+        with suppress(DamagedPinError):
+            before = self._read_pin(name, pin)
+        return self._write_pin(name, before.moved(target) if before else Pin(pin, (target,)))
 
     def _pin_path(self, name: str, pin: str) -> str:
         return f"{self.folder(name)}/{PINS}/{pin}.json"
@@ -333,6 +372,19 @@ class DatasetStore:
             raise WorkspaceError(f"{version} was published to {self.shown} but is not there; was it removed meanwhile?")
         return there
 
+    def put_right(self, building: Path, name: str, version: str, paths: Sequence[str]) -> None:
+        """Puts these files of `building` in the place of a version's own, in that order, each by one rename or put."""
+        folder = f"{self.folder(name)}/{version}"
+        with self._changing(name), self._reached():
+            if not self._manifests(self.folder(name), [version]):
+                raise WorkspaceError(f"{version} was removed from {self.shown} while it was put right; publish again.")
+            for path in paths:
+                if self.is_local:
+                    os.makedirs(os.path.dirname(f"{folder}/{path}"), exist_ok=True)
+                    os.replace(building / path, f"{folder}/{path}")
+                else:
+                    self.filesystem.put_file(str(building / path), f"{folder}/{path}")
+
     def _rename(self, building: Path, target: str) -> None:
         try:
             os.rename(building, target)
@@ -352,39 +404,54 @@ class DatasetStore:
             self.filesystem.pipe_file(f"{target}/{MANIFEST}", (building / MANIFEST).read_bytes())
 
     def delete(self, name: str, version: str) -> str:
-        """Removes a version, also a damaged one, by its whole name or its start; refused while a pin points at it."""
+        """Removes a version, also a damaged one, by its whole name or its start.
+
+        Refused while a pin points at it, or is damaged: it might point at it.
+        """
         with self._changing(name):
-            found = self.listing(name)
-            pinned = {target: pin for pin, target in self.pins_in_effect(name).items()}
+            found, pins = self.listing(name), self.pin_listing(name)
             if version in found.damaged or version in found.misplaced:
                 chosen = version
-            elif version == LATEST or version in self.pins(name):
+            elif version in (LATEST, *pins.usable, *pins.damaged):
                 raise WorkspaceError(f"{version!r} is a name that moves; delete a version by its own name.")
             else:
                 chosen = self.resolve(name, version).version
+            pinned = {target: pin for pin, target in self.pins_in_effect(name).items()}
             if chosen in pinned:
                 pin = pinned[chosen]
                 undo = f"rollback {name} --undo" if pin == LATEST else f"unpin {name} {pin}"
                 raise WorkspaceError(
                     f"{chosen} is not deleted: the pin {pin!r} points at it. `reasonmill datasets {undo}` frees it."
                 )
+            for pin, reason in pins.damaged.items():
+                raise WorkspaceError(f"{chosen} is not deleted: the pin {pin!r} might point at it. {reason}")
             self._remove(name, chosen)
             return chosen
 
-    def remove_old(self, name: str, keep: int, just_made: str, stale_after_s: float = STALE_AFTER_S) -> list[str]:
+    def remove_old(
+        self, name: str, keep: int | None, just_made: str, stale_after_s: float = STALE_AFTER_S
+    ) -> list[str]:
         """Removes all but the `keep` newest versions and the pinned ones, and old leftovers; returns the names.
 
-        What cannot be told (a damaged pin, another process that pins) removes nothing: the next call does it.
+        keep: None removes no version. What cannot be told (a damaged pin, another process that pins) removes none and
+        is logged: the next call does it.
         """
         self._remove_leftovers(name, stale_after_s)
-        with suppress(ReasonmillError), self._changing(name):
-            versions = self.listing(name).versions
-            kept = {just_made, *self.pins_in_effect(name).values()}
-            old = [one.version for one in versions[: max(len(versions) - keep, 0)] if one.version not in kept]
-            for one in old:
-                self._remove(name, one)
-            return old
-        return []
+        if keep is None:
+            return []
+        try:
+            with self._changing(name):
+                versions = self.listing(name).versions
+                kept = {just_made, *self.pins_in_effect(name).values()}
+                old = [one.version for one in versions[: max(len(versions) - keep, 0)] if one.version not in kept]
+                for reason in self.pin_listing(name).damaged.values() if old else ():
+                    raise WorkspaceError(reason)
+                for one in old:
+                    self._remove(name, one)
+                return old
+        except ReasonmillError as error:
+            logger.warning("Versions of %s beyond the newest %d were not removed: %s", name, keep, error)
+            return []
 
     def _remove(self, name: str, version: str) -> None:
         path = f"{self.folder(name)}/{version}"
@@ -493,8 +560,17 @@ def _is_called(one: PublishedVersion, text: str) -> bool:
     return one.version.startswith(text) or str(one.manifest["content_sha256"]).startswith(text)
 
 
-def _age(one: PublishedVersion) -> tuple[str, str]:
-    return str(one.manifest["created_at"]), one.version
+def _age(one: PublishedVersion) -> tuple[str, str, str]:
+    """What versions are ordered by; one whose manifest does not say its night comes before all others."""
+    return str(one.manifest.get("night", "")), str(one.manifest["created_at"]), one.version
+
+
+def _is_over(rollback: Pin, versions: Iterable[PublishedVersion]) -> bool:
+    """Whether a version is newer than the one that was the newest when `latest` was rolled back."""
+    target = rollback.targets[-1]
+    if not target.newest_night:  # of before versions were ordered by night
+        return any(str(one.manifest["created_at"]) > target.newest_at for one in versions)
+    return any(_age(one)[:2] > (target.newest_night, target.newest_at) for one in versions)
 
 
 def _now() -> str:

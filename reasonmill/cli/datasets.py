@@ -35,7 +35,7 @@ def list_datasets(
     source: Source = None,
     format: AsJson = Format.table,
 ) -> None:
-    """List the published versions of every dataset, newest last; `latest` and pins beside the versions they name."""
+    """List the published versions of every dataset by night, newest last; `latest` and pins beside what they name."""
     from rich.console import Console
     from rich.table import Table
 
@@ -67,6 +67,9 @@ def list_datasets(
     for row in rows:
         if row["damaged"]:
             console.print(f"{row['version']}: {row['damaged']}", markup=False, soft_wrap=True)
+    for one in names:
+        for pin, reason in store.pin_listing(one).damaged.items():
+            console.print(f"{one}@{pin}: {reason}", markup=False, soft_wrap=True)
 
 
 @datasets_app.command()
@@ -137,7 +140,8 @@ def unpin(
     """Remove a pin; the version stays."""
     store = open_store(None)
     removed = store.unpin(name, pin)
-    typer.echo(f"{name}@{pin} no longer points at {removed.version}")
+    was = f"no longer points at {removed.version}" if removed else "is removed; its file was damaged"
+    typer.echo(f"{name}@{pin} {was}")
     if pin == "latest":
         typer.echo(f"{name}@latest is {store.resolve(name).version}")
 
@@ -165,7 +169,7 @@ def delete(
     spec: Annotated[str, typer.Argument(metavar="NAME@VERSION")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
 ) -> None:
-    """Remove a version for good; refused while a pin points at it."""
+    """Remove a version for good; refused while a pin points at it, or is damaged and might."""
     from pipelines.datasets.versions import split_spec
 
     name, version = split_spec(spec)
@@ -199,12 +203,15 @@ def _names(store: "DatasetStore", name: str | None) -> list[str]:
 
 
 def _version_rows(store: "DatasetStore", name: str) -> list[Row]:
-    """One row per version, damaged ones last; `pins` has `latest` where a pull without a version leads."""
+    """One row per version, damaged ones last; `pins` has `latest` where a pull without a version leads.
+
+    `damaged_pins`: pin of the dataset -> why its file cannot be used; the same in every row, empty where all can.
+    """
     from pipelines.datasets.versions import LATEST
 
     found = store.listing(name)
-    in_effect = store.pins_in_effect(name)
-    if found.versions:
+    in_effect, damaged_pins = store.pins_in_effect(name), dict(store.pin_listing(name).damaged)
+    if found.versions and LATEST not in damaged_pins:
         in_effect = {LATEST: found.versions[-1].version} | in_effect
     rows: list[Row] = [
         {
@@ -218,6 +225,7 @@ def _version_rows(store: "DatasetStore", name: str) -> list[Row]:
             "pins": sorted(pin for pin, version in in_effect.items() if version == one.version),
             "path": str(one.path),
             "damaged": None,
+            "damaged_pins": damaged_pins,
         }
         for one in found.versions
     ]
@@ -225,7 +233,7 @@ def _version_rows(store: "DatasetStore", name: str) -> list[Row]:
     for version, reason in sorted(found.damaged.items()):
         path = f"{store.shown}/{name}/{version}"
         rows.append({"dataset": name, "version": version, **dict.fromkeys(keys), "pins": [], "path": path,
-                     "damaged": reason})  # fmt: skip
+                     "damaged": reason, "damaged_pins": damaged_pins})  # fmt: skip
     return rows
 
 

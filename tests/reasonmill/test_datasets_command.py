@@ -61,6 +61,22 @@ def test_a_damaged_version_is_listed_with_the_reason(world):
     assert f"{a}: The manifest" in printed("list")
 
 
+def test_a_damaged_pin_is_listed_by_name_and_removed(world):
+    store, (a, b) = world
+    store.pin("tiny", a, "prod")
+    Path(store.root, "tiny/pins/prod.json").write_text("{")
+    assert [(row["version"], row["pins"], list(row["damaged_pins"])) for row in rows()] == [
+        (a, [], ["prod"]),
+        (b, ["latest"], ["prod"]),
+    ]
+    assert re.search(r"tiny@prod: The pin .*prod.json is damaged", printed("list"))
+    assert printed("unpin", "tiny", "prod") == "tiny@prod is removed; its file was damaged\n"
+    assert rows()[0]["damaged_pins"] == {}
+    Path(store.root, "tiny/pins/latest.json").write_text("{")
+    assert [row["pins"] for row in rows()] == [[], []]  # where latest leads cannot be told
+    assert printed("rollback", "tiny", "--undo").endswith(f"tiny@latest is {b}\n")
+
+
 def test_one_version_is_shown_with_its_sets_and_an_edited_card_is_said(world):
     store, (a, b) = world
     shown = json.loads(printed("show", f"tiny@{a}", "--format", "json"))

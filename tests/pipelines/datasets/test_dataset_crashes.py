@@ -1,4 +1,4 @@
-"""Publishers, pulls and pins that die at any moment: one run per write, rename and removal, each dying right before it.
+"""Publishers, repairs, pulls and pins that die at any moment: a run per write, rename and removal, dying before it.
 
 A driver process counts these events with an audit hook, then forks one child per event that ends there (`os._exit`, so
 that nothing is cleaned up and nothing flushed). After each death every visible version must be whole, and the same
@@ -25,6 +25,7 @@ from dataset_worlds import make_settings, publish_night
 from pipelines.datasets.published import version_files
 from pipelines.datasets.pull import pull_version
 from pipelines.datasets.versions import DatasetStore, read_version
+from pipelines.errors import WorkspaceError
 
 template, place, action = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.link"}
@@ -42,6 +43,8 @@ def act(root):
     store = DatasetStore(settings.datasets_url)
     if action == "publish":
         return publish_night(settings, "2026-11-04").version
+    if action == "repair":  # of the version that the template has, damaged
+        return publish_night(settings, "2026-11-03").version
     if action == "pull":
         return pull_version(store, "tiny", to=root / "to").version
     if action == "delete":
@@ -69,7 +72,12 @@ def state(root):
     folders = [*(root / "workspace/datasets/tiny").glob("tiny-*"), *(root / "to").glob("tiny-*")]
     found = {}
     for folder in folders:
-        version = read_version(folder)
+        try:
+            version = read_version(folder)
+        except WorkspaceError:
+            assert action == "repair", folder
+            found[str(folder.relative_to(root))] = "damaged"
+            continue
         for file in version_files(version.manifest):
             assert hashlib.sha256((folder / file.path).read_bytes()).hexdigest() == file.sha256, (folder, file)
         assert (folder / "README.md").is_file()
@@ -105,9 +113,14 @@ print(json.dumps({"codes": codes, "after_death": after_death, "after_all": after
 """
 
 
-@pytest.mark.parametrize(("action", "at_least"), [("publish", 10), ("pull", 10), ("pin", 4), ("delete", 4)])
+@pytest.mark.parametrize(
+    ("action", "at_least"), [("publish", 10), ("repair", 10), ("pull", 10), ("pin", 4), ("delete", 4)]
+)
 def test_a_death_before_any_write_leaves_whole_versions_only_and_the_next_run_finishes(tmp_path, action, at_least):
-    publish_night(make_settings(tmp_path / "template", max_shard_rows=2), NIGHTS[0])
+    version = publish_night(make_settings(tmp_path / "template", max_shard_rows=2), NIGHTS[0])
+    if action == "repair":
+        for name in ("manifest.json", "sft/train-00000-of-00003.parquet", "sft/train-00002-of-00003.parquet"):
+            (version.path / name).write_bytes(b"{")
     command = [sys.executable, "-c", DRIVER, str(tmp_path / "template"), str(tmp_path / "runs"), action]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)

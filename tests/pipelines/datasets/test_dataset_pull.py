@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import resource
 from pathlib import Path
 
@@ -84,6 +85,23 @@ def test_a_damaged_file_is_named_with_both_checksums_and_the_next_pull_goes_on_f
     assert rows_of(pulled.path) == sft_rows(NIGHTS[0])
 
 
+def test_a_folder_that_cannot_be_pulled_into_is_named_before_anything_is_copied(world, tmp_path):
+    store, version, _ = world
+    (tmp_path / "file").write_text("mine")
+    for to in (tmp_path / "file", tmp_path / "file/to"):
+        with pytest.raises(WorkspaceError, match="file.* cannot be made: a file is in its place.*Nothing was copied"):
+            pull_version(store, "tiny", to=to)
+    with pytest.raises(WorkspaceError, match="cannot be made: File name too long.*Nothing was copied"):
+        pull_version(store, "tiny", to=tmp_path / ("x" * 300))
+    with pytest.raises(WorkspaceError, match=r"udcff.udcfe' is not UTF-8 text.*Nothing was copied"):
+        pull_version(store, "tiny", to=tmp_path / os.fsdecode(b"\xff\xfe"))
+    assert (tmp_path / "file").read_text() == "mine"
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to" / f".pulling-{version}").write_text("in the way")
+    with pytest.raises(WorkspaceError, match=f".pulling-{version} could not be written: .*Nothing was copied"):
+        pull_version(store, "tiny", to=tmp_path / "to")
+
+
 def test_a_half_written_file_of_an_interrupted_pull_is_copied_again(world, num_files, tmp_path):
     store, version, folder = world
     partial = tmp_path / "to" / f".pulling-{version}" / "sft"
@@ -156,7 +174,7 @@ def test_a_folder_in_the_way_is_explained(world, tmp_path):
     with pytest.raises(WorkspaceError, match=f"{version} is not a dataset version"):
         pull_version(store, "tiny", to=tmp_path / "to")
     (tmp_path / "file").write_text("")
-    with pytest.raises(WorkspaceError, match="file could not be written"):
+    with pytest.raises(WorkspaceError, match="file cannot be made: a file is in its place"):
         pull_version(store, "tiny", to=tmp_path / "file")
 
 

@@ -12,6 +12,7 @@ from dataset_worlds import NIGHTS, make_settings, publish_night, publish_nights
 
 from pipelines.datasets.diff import diff_versions
 from pipelines.datasets.lineage import versions_with_model
+from pipelines.datasets.pins import DamagedPinError, Pin, Target, parse_pin
 from pipelines.datasets.published import manifest_digest, parse_manifest, read_version
 from pipelines.datasets.rebuild import check_source
 from pipelines.datasets.versions import DatasetStore, list_versions, split_spec
@@ -138,16 +139,132 @@ def test_latest_rolls_back_step_by_step_to_a_named_version_and_is_undone(tmp_pat
         store.unpin("tiny", "latest")
 
 
-def test_a_damaged_pin_is_named_and_stops_nothing_else(tmp_path):
-    store, made = publish_nights(tmp_path, NIGHTS[:2], keep=10)
-    pins = Path(store.root, "tiny/pins")
-    pins.mkdir()
-    (pins / "prod.json").write_text('{"targets": [{"version": "../../etc", "set_at": "", "how": "pin"}]}')
-    with pytest.raises(WorkspaceError, match=r"pins/prod.json is damaged"):
+def damage_pin(store: DatasetStore, pin: str, text: str = "{") -> None:
+    file = Path(store.root, "tiny/pins", f"{pin}.json")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", '{"targets": []}', '{"targets": ["a"]}', "[" * 100_000,
+        '{"targets": [{"version": "../../etc", "set_at": "", "how": "pin"}]}',
+        '{"targets": [{"version": "tiny-1", "set_at": "", "how": "pin", "newest_at": 1}]}',
+    ],
+)  # fmt: skip
+def test_what_is_no_pin_is_an_error_with_both_ways_out(text):
+    with pytest.raises(DamagedPinError, match="here is damaged .*pin tiny@VERSION prod.*unpin tiny prod"):
+        parse_pin(text.encode(), "prod", "tiny", "here")
+
+
+def test_a_damaged_pin_is_named_and_stops_no_other_pin_and_not_latest(tmp_path, caplog):
+    store, (a, b) = publish_nights(tmp_path, NIGHTS[:2], keep=10)
+    store.pin("tiny", a, "stable")
+    damage_pin(store, "prod")
+    with pytest.raises(WorkspaceError, match=r"pins/prod.json is damaged .*pin tiny@VERSION prod.*unpin tiny prod"):
         store.resolve("tiny", "prod")
-    assert store.resolve("tiny", made[0]).version == made[0]
-    assert store.remove_old("tiny", keep=1, just_made=made[1]) == []  # who knows what it pinned
-    assert [one.version for one in list_versions(store.root, "tiny")] == made
+    assert [store.resolve("tiny", one).version for one in ("latest", "stable", a)] == [b, a, a]
+    assert (list(store.pins("tiny")), list(store.pin_listing("tiny").damaged)) == (["stable"], ["prod"])
+    assert store.rollback("tiny").version == a
+    assert store.unpin("tiny", "latest").version == a
+    assert store.unpin("tiny", "stable").version == a
+    assert store.remove_old("tiny", keep=1, just_made=b) == []  # who knows what it pinned
+    assert "pins/prod.json is damaged" in caplog.text
+    with pytest.raises(WorkspaceError, match=f"{a} is not deleted: the pin 'prod' might point at it.*unpin tiny prod"):
+        store.delete("tiny", a)
+    assert [one.version for one in list_versions(store.root, "tiny")] == [a, b]
+
+
+def test_a_damaged_pin_is_set_again_or_removed(tmp_path):
+    store, (a, b) = publish_nights(tmp_path, NIGHTS[:2])
+    damage_pin(store, "prod")
+    assert [target.version for target in store.pin("tiny", a, "prod").targets] == [a]
+    assert store.resolve("tiny", "prod").version == a
+    damage_pin(store, "prod")
+    assert store.unpin("tiny", "prod") is None
+    assert store.pin_listing("tiny").damaged == {}
+    assert store.delete("tiny", a) == a
+
+
+def test_a_damaged_rollback_of_latest_is_named_and_both_ways_out_work(tmp_path):
+    store, (a, b) = publish_nights(tmp_path, NIGHTS[:2])
+    damage_pin(store, "latest")
+    with pytest.raises(WorkspaceError, match=r"pins/latest.json is damaged.*rollback tiny --to VERSION.*--undo"):
+        store.resolve("tiny")
+    assert store.rollback("tiny", to=a).version == a
+    damage_pin(store, "latest")
+    assert store.unpin("tiny", "latest") is None
+    assert store.resolve("tiny").version == b
+
+
+def pin_of(*moves: str) -> Pin:
+    """`A` pins A, `<A` rolls back to A."""
+    return Pin("prod", tuple(Target(one.strip("<"), "", "rollback" if "<" in one else "pin") for one in moves))
+
+
+@pytest.mark.parametrize(
+    ("moves", "before"),
+    [
+        (["A"], None),
+        (["A", "B"], "A"),
+        (["A", "B", "B"], "A"),
+        (["A", "B", "C", "<B"], "A"),
+        (["A", "B", "<A"], None),
+        (["A", "B", "<A", "C"], "A"),  # not B, which was rolled back from
+        (["A", "B", "<Z"], "A"),  # Z took the place of B
+        (["A", "B", "<Z", "C"], "Z"),
+        (["A", "<Z"], None),
+        (["A", "B", "C", "<B", "<A", "<C"], "B"),  # C again, as it was
+        (["A", "B", "A", "C", "<A", "<B"], "A"),
+        (["A", "B", "A", "C", "<A", "<B", "<A"], None),
+    ],
+)
+def test_a_pin_goes_back_to_where_it_pointed_before_and_never_to_what_was_rolled_back_from(moves, before):
+    assert pin_of(*moves).version_before() == before
+
+
+# order --------------------------------------------------------------------------------------------
+
+
+def test_a_version_made_again_for_an_older_night_is_never_the_latest(tmp_path):
+    settings = make_settings(tmp_path, keep=2)
+    a, c = (publish_night(settings, night).version for night in (NIGHTS[0], NIGHTS[2]))
+    store = DatasetStore(settings.datasets_url)
+    b = publish_night(settings, NIGHTS[1]).version  # a backfill; of a, b and c the two last nights are kept
+    assert [one.version for one in store.listing("tiny").versions] == [b, c]
+    assert store.resolve("tiny").version == c
+    a = publish_night(settings, NIGHTS[0], num_rows=6).version  # of an older night than those kept, and just made
+    assert [one.version for one in store.listing("tiny").versions] == [a, b, c]
+    again = publish_night(settings, NIGHTS[2], num_rows=6).version
+    assert store.resolve("tiny").version == again  # of one night the one made last
+    assert [one.version for one in store.listing("tiny").versions] == [c, again]
+    assert store.rollback("tiny").version == c
+
+
+def test_a_backfill_does_not_end_a_rollback_of_latest(tmp_path):
+    store, (a, c) = publish_nights(tmp_path, [NIGHTS[0], NIGHTS[1]])
+    assert store.rollback("tiny").version == a
+    publish_nights(tmp_path, ["2026-11-02"])
+    assert store.resolve("tiny").version == a
+    assert store.pins_in_effect("tiny") == {"latest": a}
+    _, (d,) = publish_nights(tmp_path, NIGHTS[2:])
+    assert store.resolve("tiny").version == d
+
+
+def test_a_rollback_from_before_the_order_by_nights_holds_until_something_is_published(tmp_path):
+    store, (a, b) = publish_nights(tmp_path, NIGHTS[:2])
+    newest_at = store.resolve("tiny").manifest["created_at"]
+    target = {"version": a, "set_at": "", "how": "rollback", "newest_at": newest_at}
+    damage_pin(store, "latest", json.dumps({"format": 1, "pin": "latest", "targets": [target]}))
+    assert store.resolve("tiny").version == a
+    _, (c,) = publish_nights(tmp_path, NIGHTS[2:])
+    assert store.resolve("tiny").version == c
+
+
+def test_without_a_number_to_keep_no_version_is_removed(tmp_path):
+    store, made = publish_nights(tmp_path, [f"2026-11-{day:02}" for day in range(1, 13)])
+    assert [one.version for one in store.listing("tiny").versions] == made
 
 
 def test_only_one_process_changes_pins_at_a_time(tmp_path):
