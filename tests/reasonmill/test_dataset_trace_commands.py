@@ -1,13 +1,19 @@
 """`reasonmill datasets lineage | diff | rebuild` over a workspace with two published versions."""
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from pipelines.config import PublishingConfig, Settings
 from pipelines.datasets.manifest import RunInfo
+from pipelines.datasets.published import sets_digest, with_digest
+from pipelines.datasets.versions import DatasetStore
 from pipelines.errors import ReasonmillError
 from pipelines.lake import Lake
 from pipelines.publishing import publish
@@ -112,6 +118,30 @@ def test_diff_compares_with_the_latest_version_by_default(workspace):
     assert (sft["num_added"], sft["num_removed"], sft["num_shared_problems"]) == (2, 1, 1)
     shown = run("diff", "tiny@tiny-2026-11-03")
     assert "2 rows added, 1 removed, 0 changed, 0 the same; 0 settings differ." in shown
+
+
+def test_a_column_that_came_is_shown_where_no_row_changed(workspace, tmp_path):
+    version = DatasetStore(workspace / "datasets").resolve("tiny", "tiny-2026-11-03")
+    other = tmp_path / version.version
+    shutil.copytree(version.path, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    entry = manifest["sets"]["sft"]
+    file = other / entry["files"][0]["path"]
+    pq.write_table(pq.read_table(file).append_column("extra", pa.array(["x"])), file)
+    entry["columns"] |= {"extra": "string", "completion": "large_string"}
+    entry["files"][0] |= {
+        "num_bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }  # fmt: skip
+    manifest["content_sha256"] = sets_digest(
+        {name: (one["columns"], [file["sha256"] for file in one["files"]]) for name, one in manifest["sets"].items()}
+    )
+    manifest.pop("manifest_sha256")
+    (other / "manifest.json").write_text(json.dumps(with_digest(manifest)))
+    shown = run("diff", version.version, str(other))
+    assert "0 rows added, 0 removed, 0 changed, 1 the same" in shown
+    assert "new columns: extra" in shown
+    assert "columns of another type: completion (string -> large_string)" in shown
+    assert "columns that are gone: extra" in run("diff", str(other), version.version)
 
 
 def test_a_set_or_version_that_is_not_there_is_an_error_with_near_names(workspace):
