@@ -12,6 +12,7 @@ Forward, `versions_with_row` reads the versions' own files and `versions_with_mo
 also when the lake has been made anew.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from pipelines.lake import Lake
 from pipelines.warehouse import Warehouse
 
 MAX_TEXT = 300  # characters of a text that are shown
+NODE_NUMBER = re.compile(r"[0-9]{1,18}")
 ID_COLUMNS = ("rollout_id", "pair_id", "group_id", "critique_id", "refinement_id", "problem_id")
 TABLES = (
     "rollouts", "evaluation_rollouts", "preference_pairs", "critiques", "verdicts", "refinements", "problems",
@@ -95,7 +97,7 @@ class Tracer:
 
     def _named(self, row_id: str) -> list[Row]:
         tree_id, _, node = row_id.partition(":")
-        node_id = int(node) if node.isdigit() else 0 if not node else -1
+        node_id = 0 if not node else _node_number(node)
         rows = self._rows("named_rows", row_id=row_id, tree_id=tree_id, node_id=node_id)
         return [row for row in rows if self._night is None or row["night"] in (None, self._night)]
 
@@ -194,7 +196,7 @@ class Tracer:
 
     def _is_node(self, row_id: str, night: str) -> bool:
         tree_id, _, node = row_id.partition(":")
-        return node.isdigit() and bool(self._rows("path", tree_id=tree_id, node_id=int(node), night=night))
+        return bool(self._rows("path", tree_id=tree_id, node_id=_node_number(node), night=night))
 
     def _path(self, tree_id: str, node_id: int, night: str, model: str | None) -> list[Origin]:
         """The nodes of a path, the root first, each with its request."""
@@ -258,6 +260,11 @@ class Tracer:
 
     def _one(self, query: str, **params: object) -> Row:
         return self._rows(query, **params)[0]
+
+
+def _node_number(text: str) -> int:
+    """The number of a node; -1, which no node has, where the text is no such number."""
+    return int(text) if NODE_NUMBER.fullmatch(text) else -1
 
 
 def open_tracing_warehouse(lake: Lake) -> Warehouse:

@@ -253,7 +253,7 @@ def test_a_side_that_the_lake_no_longer_has_is_said_to_be_gone(lake):
     assert dict(pair.sources[1].facts) == {"status": "not in the lake", "model": "d0"}
 
 
-@pytest.mark.parametrize("row_id", ["nobody", "t:99", "t:x", "", "';drop table x"])
+@pytest.mark.parametrize("row_id", ["nobody", "t:99", "t:x", "t:²", "t:٣", f"t:{9**30}", "", "';drop table x"])
 def test_an_id_that_names_nothing_is_an_error_that_says_which_ids_do(lake, row_id):
     with pytest.raises(LakeError, match="rollout_id, pair_id or problem_id"):
         trace(lake, row_id)
