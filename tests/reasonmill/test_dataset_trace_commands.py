@@ -60,6 +60,50 @@ def test_lineage_draws_the_row_and_names_the_version_that_has_it(workspace):
     assert [(use["set_name"], use["num_rows"]) for use in found["published_in"]] == [("sft", 2)]
 
 
+@pytest.fixture
+def own(workspace, tmp_path, monkeypatch) -> Path:
+    """A copy of the workspace that a test may change."""
+    shutil.copytree(workspace, tmp_path / "own")
+    monkeypatch.setenv("REASONMILL_CONFIG", str(tmp_path / "own" / "reasonmill.toml"))
+    return tmp_path / "own"
+
+
+def test_lineage_says_that_the_lake_is_another_one_than_a_version_was_made_from(own):
+    lake = Lake(own / "lake")
+    assert "Note:" not in run("lineage", "r1") and "was made from other tables" not in run("lineage", "r1")
+    lake.write("rollouts", lake.read("rollouts", NIGHTS[0]), partition=NIGHTS[0])
+    assert f"the lake now has another generation of rollouts/{NIGHTS[0]}." in run("lineage", "r1")
+    assert "was made from other tables" not in run("lineage", "r2")
+    (found,) = json.loads(run("lineage", "r1", "--format", "json"))["tables_since"]
+    assert found["version"].startswith("tiny-2026-11-03") and found["changed"][0]["table"] == "rollouts"
+    assert found["changed"][0]["now"] == lake.generation("rollouts", NIGHTS[0])
+    run("lineage", "r1", "--html", str(own / "row.html"))
+    assert f"another generation of rollouts/{NIGHTS[0]}" in (own / "row.html").read_text()
+
+
+def test_lineage_lists_the_versions_of_a_row_that_the_lake_has_no_more(own):
+    shutil.rmtree(own / "lake" / "rollouts")
+    shown = run("lineage", "r1")
+    assert "Nothing in the lake has the id r1." in shown and "tiny-2026-11-03" in shown
+    assert f"no longer has rollouts/{NIGHTS[0]}" in shown
+    found = json.loads(run("lineage", "r1", "--format", "json"))
+    assert found["origins"] == [] and len(found["published_in"]) == 1
+    with pytest.raises(ReasonmillError, match="Nothing in the lake has the id 'r9'"):
+        run("lineage", "r9")
+
+
+def test_a_damaged_version_is_named_wherever_versions_are_listed(own):
+    (folder,) = (own / "datasets" / "tiny").glob("tiny-2026-11-03-*")
+    (folder / "manifest.json").write_text("{")
+    said = f"What the version {folder.name} has is not known"
+    for arguments in (("--problem", "p"), ("--model", "d1"), ("r2",)):
+        shown = run("lineage", *arguments)
+        assert said in shown and "tiny-2026-11-04" in shown
+    assert list(json.loads(run("lineage", "r2", "--format", "json"))["damaged"]) == [folder.name]
+    done = CliRunner().invoke(main.app, ["datasets", "lineage", "r9"])
+    assert said in done.output and "Nothing in the lake" in str(done.exception)
+
+
 def test_models_and_problems_lead_to_their_versions(workspace):
     uses = json.loads(run("lineage", "--model", "d1", "--format", "json"))
     assert [(use["set_name"], use["num_rows"]) for use in uses] == [("", None), ("sft", 1), ("", None), ("sft", 2)]
