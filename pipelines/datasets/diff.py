@@ -321,7 +321,8 @@ def _settings(manifest: Mapping[str, object]) -> dict[str, object]:
 
 def _provenance(manifest: Mapping[str, object]) -> dict[str, str]:
     """What else made the data, in flat names; versions of before these were written say less."""
-    found = {key: manifest.get(key) for key in ("night", "code_digest", "engine", "models", "stack", "filters")}
+    names = ("night", "code_digest", "code_commit", "code_has_changes", "engine", "models", "stack", "filters")
+    found = {name: manifest[name] for name in names if manifest.get(name) is not None}
     critic = manifest.get("critic") or {}
     contamination = manifest.get("contamination") or {}
     return _flat({**found, "critics_of": critic.get("critics_of"), "held_out_rows": contamination.get("by_problem")})

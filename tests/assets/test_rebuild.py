@@ -130,6 +130,49 @@ def test_earlier_nights_are_linked_and_one_that_is_gone_is_named(tmp_path):
         bring_earlier(needed, source, Lake(tmp_path / "other"))
 
 
+def test_exactly_the_named_generations_are_brought_where_a_manifest_names_them_all(tmp_path):
+    """A night that was filled in later, and another filter's rows of an earlier night, stay where they are."""
+    source, target = Lake(tmp_path / "lake"), Lake(tmp_path / "work")
+    for table, night in (("rollouts", "2025-12-30"), ("rollouts", "2025-12-31"), ("critic_promotions", "2025-12-30")):
+        source.write(table, rows_to_table(table, [{"night": night}]), partition=night)
+    then = {"rollouts/2025-12-31": source.generation("rollouts", "2025-12-31")}
+    two = rows_to_table("rollouts", [{"night": "2025-12-31"}] * 2)
+    source.write("rollouts", two, partition="2025-12-31")  # the one before stays on disk
+    named = manifest_of(earlier_generations=then, earlier_is_complete=True)
+    assert bring_earlier(named, source, target) == 1
+    assert target.partitions("rollouts") == ["2025-12-31"] and target.partitions("critic_promotions") == []
+    assert target.read("rollouts").num_rows == 1
+    nothing = manifest_of(earlier_generations={}, earlier_is_complete=True)
+    assert bring_earlier(nothing, source, Lake(tmp_path / "other")) == 0
+    before = manifest_of(earlier_generations={})  # of an earlier Reasonmill: every night before
+    assert bring_earlier(before, source, Lake(tmp_path / "whole")) == 3
+    source.write("rollouts", two, partition="2025-12-31")
+    with pytest.raises(WorkspaceError, match="was made from rollouts/2025-12-31"):
+        bring_earlier(named, source, Lake(tmp_path / "gone"))
+
+
+@pytest.mark.parametrize(
+    ("key", "generation"),
+    [("rollouts/../x", "00000001-20260101T000000-00000000"), ("rollouts/2025-12-31", "../.."), ("no/1", "1"),
+     ("rollouts/2025-12-31", 3)],
+)  # fmt: skip
+def test_a_manifest_cannot_name_anything_but_a_generation_of_a_table(tmp_path, key, generation):
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "manifest.json").write_text("{}")
+    named = manifest_of(earlier_generations={key: generation}, earlier_is_complete=True)
+    with pytest.raises(WorkspaceError, match="was made from"):
+        bring_earlier(named, Lake(tmp_path / "lake"), Lake(tmp_path / "work"))
+
+
+def test_the_commit_of_then_is_named_as_far_as_it_is_known():
+    commit = "a" * 40
+    known = check_source(manifest_of(code_commit=commit, code_has_changes=False))
+    assert f"Check out {commit}, or go on" in known
+    changed = check_source(manifest_of(code_commit=commit, code_has_changes=True))
+    assert f"Check out {commit}, whose source had local changes then" in changed
+    assert "the commit of then, which was not recorded" in check_source(manifest_of())
+
+
 def test_critics_are_kept_only_where_they_are_those_of_the_version(tmp_path):
     source, target = Lake(tmp_path / "lake"), Lake(tmp_path / "work")
     source.write("critics", rows_to_table("critics", [{"digest": "d1", "night": NIGHT}]), partition=NIGHT)
