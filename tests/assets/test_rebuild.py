@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from scripted_night import NIGHT
+from scripted_night import NIGHT, ScriptedServices
 
-from assets.rebuild import rebuild_version
+from assets.rebuild import SELECTION, rebuild_version
+from assets.run import materialize_night
 from pipelines.config import Settings
 from pipelines.datasets.published import PublishedVersion, read_version
 from pipelines.datasets.rebuild import (
@@ -29,6 +30,8 @@ from pipelines.inference.session import Session
 from pipelines.inference.types import GenerationRequest, Sampling, UsageStats
 from pipelines.lake import Lake
 from pipelines.rows import rows_to_table
+
+NEXT_NIGHT = "2026-01-03"
 
 
 def session_from(path: Path):
@@ -189,6 +192,22 @@ def test_kept_critics_make_the_same_shards(night, tmp_path):
         version_of(night), night.settings, tmp_path / "again", keeps_critics=True, open_session=session_from(store)
     )
     assert made.is_same and "process_critic" not in made.seconds_per_stage
+
+
+@pytest.mark.slow
+def test_a_guided_night_is_made_again_with_the_critics_that_were_current_then(night, tmp_path):
+    """Since then nobody is current any more: searched without a guide, other trees would ask what no store has."""
+    shutil.copytree(night.settings.root, tmp_path / "workspace")
+    rollouts = night.settings.rollouts.model_copy(update={"guided": True})
+    settings = night.settings.model_copy(update={"root": tmp_path / "workspace", "rollouts": rollouts})
+    summary = materialize_night(settings, NEXT_NIGHT, selection=SELECTION, services=ScriptedServices(settings))
+    version = read_version(summary.dataset_path)
+    assert version.manifest["earlier_is_complete"]
+    assert {f"critics/{NIGHT}", f"critic_promotions/{NIGHT}"} <= set(version.manifest["earlier_generations"])
+    Lake(settings.lake_url).write("critic_promotions", rows_to_table("critic_promotions", []), partition=NIGHT)
+    store = settings.response_store_path
+    made = rebuild_version(version, settings, tmp_path / "again", store=store, open_session=session_from(store))
+    assert (made.num_model_calls, made.is_same) == (0, True)
 
 
 def test_a_shard_that_was_not_made_or_came_out_otherwise_is_told(tmp_path):
