@@ -22,7 +22,7 @@ from assets.launchpad import launchpad_config, pipeline_config
 from assets.partitions import last_night_and_tonight
 from assets.resources import RunServices, prompts_of
 from assets.specs import TRAINER_POOL, Pipeline, asset_traits
-from assets.writing import lineage_of, read_night, write_night
+from assets.writing import generations_until, lineage_of, read_night, write_night
 from critics.calibrated import CalibratedScorer, CalibrationName, calibrated
 from critics.errors import CheckpointError
 from critics.examples import StepExamples
@@ -148,7 +148,10 @@ def _step_scores(settings: Settings) -> dg.AssetsDefinition:
                 scorers = fold_scorers(settings, critics, settings.process_critic.calibration)
                 rows = out_of_fold_scores(samples, problems, scorers, verify_prompt, night)
                 numbers = {"critic_night": critics.night}
-                inputs = {f"critics/{critics.night}": lake.generation("critics", critics.night)}
+                inputs = {
+                    f"critics/{critics.night}": lake.generation("critics", critics.night),
+                    **generations_until(lake, "critic_promotions", night),
+                }
             numbers = {"mean_score": pc.mean(rows["score"]).as_py() or 0.0, **numbers}
             return write_night(
                 lake, "step_scores", rows, night, upstream=["problems", "rollouts"], numbers=numbers, also_from=inputs

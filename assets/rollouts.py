@@ -22,7 +22,7 @@ from assets.partitions import last_night
 from assets.resources import RunServices, engine_owner_pid, prompts_of, root_run_id
 from assets.specs import ENGINE_POOL, Pipeline, table_specs
 from assets.tree_pages import tree_pages
-from assets.writing import ENGINE, NightStream, lineage_of, read_night, stream_tables
+from assets.writing import ENGINE, NightStream, generations_until, lineage_of, read_night, stream_tables
 from critics.generative import GenerativeScorer, generative_scorer, judge_model
 from critics.score import LoadScorer, load_critic
 from pipelines.budget import PassCount, TokenBudget, allocate_simulations, unguided_problems
@@ -100,6 +100,8 @@ def plan_night(
     guide = current_guide(settings, lake, night, load, generative) if config.guided else None
     if guide is not None and guide.night is not None:
         lineage[f"critics/{guide.night}"] = lake.generation("critics", guide.night)
+        promotions = generations_until(lake, "critic_promotions", night)
+        lineage |= {key: generation for key, generation in promotions.items() if not key.endswith(f"/{night}")}
     return NightPlan(
         night, to_search, min(config.num_search_problems, to_search.num_rows), draw(config.num_sample_problems),
         allocate_simulations(ids, seen, config), guide,

@@ -39,6 +39,11 @@ def lineage_of(lake: Lake, tables: Sequence[str], night: str) -> dict[str, str]:
     return {name: generation for name, generation in generations.items() if generation is not None}
 
 
+def generations_until(lake: Lake, table: str, night: str) -> dict[str, str]:
+    """`table/night` -> generation of every night of a table up to this one."""
+    return {f"{table}/{one.partition}": one.generation for one in lake.manifests(table) if one.partition <= night}
+
+
 def write_night(
     lake: Lake,
     table: str,

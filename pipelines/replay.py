@@ -23,6 +23,7 @@ def build_replay(warehouse: Warehouse, config: ReplayConfig, night: str) -> pa.T
 
 def earlier_generations(lake: Lake, config: ReplayConfig, night: str) -> dict[str, str]:
     """`table/night` -> generation of the nights that replay looks at."""
-    nights = [one for one in lake.partitions("rollouts") if one < night][-config.max_age_nights :]
+    manifests = [one for one in lake.manifests("rollouts") if one.num_rows]  # a night without rows is none to the query
+    nights = [one.partition for one in manifests if one.partition < night][-config.max_age_nights :]
     found = {f"{table}/{one}": lake.generation(table, one) for table in READ for one in nights}
     return {name: generation for name, generation in found.items() if generation is not None}

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
+from pipelines.datasets.commit import commit_of
 from pipelines.datasets.figures import OVERVIEW
 from pipelines.datasets.token_counts import OWN_IDS
 
@@ -293,6 +294,7 @@ def _provenance(manifest: Manifest) -> Iterator[str]:
     models = [[role, f"`{_plain(digest)}`"] for role, digest in sorted(manifest["models"].items())]
     policy = _plain(manifest["configuration"]["policy"]["model"])
     rows = [["content", f"`{manifest['content_sha256']}`"], ["code", f"`{manifest['code_digest']}`"],
+            ["commit", str(commit_of(manifest) or "not recorded")],
             ["engine", _plain(manifest["engine"] or "not recorded")], ["policy's name", policy], *models,
             ["critics of the night", manifest["critic"]["critics_of"] or "none"], ["made with", stack]]  # fmt: skip
     yield from _table(["what", "which"], rows)

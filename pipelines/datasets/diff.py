@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 import sql as queries
 from pipelines.datasets.files import arrow_rows, check_files, located
-from pipelines.datasets.published import PublishedVersion
+from pipelines.datasets.published import PULLED_SETS, PublishedVersion
 from pipelines.datasets.versions import DatasetStore
 from pipelines.warehouse import Warehouse
 
@@ -36,6 +36,7 @@ KEYS = {
 }
 ID_COLUMNS = ("pair_id", "rollout_id", "critique_id", "problem_id")  # the key of any other set: the first it has
 IGNORED = ("night",)
+KINDS = "prompts"  # the set that knows family and difficulty of the others' problems
 QUANTILES = (0.05, 0.5, 0.95)
 MAX_EXAMPLES = 5
 MAX_WORDS = 8  # of a column of words that are shown
@@ -77,6 +78,12 @@ class SetDiff:
     removed: tuple[str, ...]
     changed: tuple[str, ...]
     shifts: tuple[Shift, ...]  # largest first
+    retyped_columns: tuple[tuple[str, str, str], ...] = ()  # column, the type it had, the type it has
+
+    @property
+    def has_other_columns(self) -> bool:
+        """Whether columns came, went or have another type, whatever the rows say."""
+        return bool(self.added_columns or self.removed_columns or self.retyped_columns)
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,7 @@ class VersionDiff:
     sets: tuple[SetDiff, ...]
     provenance: tuple[Change, ...]  # code, engine, models, stack, filters, contamination
     configuration: tuple[Change, ...]
+    left_out: tuple[str, ...] = ()  # sentences: what is not compared, because a folder was pulled without it
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -105,19 +113,40 @@ class VersionDiff:
 def diff_versions(
     old: PublishedVersion, new: PublishedVersion, sets: Sequence[str] = (), store: DatasetStore | None = None
 ) -> VersionDiff:
-    """What differs; `sets`: only these (none named: all that either version has).
+    """What differs; `sets`: only these (none named: all that either version has, and that were pulled).
 
-    WorkspaceError where a file is not the one that was published: its rows would be told as changes.
+    WorkspaceError where a file is not the one that was published: its rows would be told as changes; also where a named
+    set was not pulled.
     """
     there = [*old.manifest["sets"], *(name for name in new.manifest["sets"] if name not in old.manifest["sets"])]
-    chosen = [name for name in there if not sets or name in sets]
+    lacking = {name for version in (old, new) for name in _not_pulled(version)}
+    chosen = [name for name in there if (name in sets if sets else name not in lacking)]
     return VersionDiff(
         old.version,
         new.version,
-        tuple(_diff_set(name, old, new, store) for name in chosen),
+        tuple(_diff_set(name, old, new, store, knows_kinds=KINDS not in lacking) for name in chosen),
         tuple(_changes(_provenance(old.manifest), _provenance(new.manifest))),
         tuple(_changes(_flat(_settings(old.manifest)), _flat(_settings(new.manifest)))),
+        tuple(dict.fromkeys(sentence for one in (old, new) for sentence in _left_out(one, chosen, sets))),
     )
+
+
+def _not_pulled(version: PublishedVersion) -> list[str]:
+    """The sets of the version that its folder does not have."""
+    pulled = version.manifest.get(PULLED_SETS)
+    return [] if pulled is None else [name for name in version.manifest["sets"] if name not in pulled]
+
+
+def _left_out(version: PublishedVersion, chosen: Sequence[str], named: Sequence[str]) -> Iterator[str]:
+    """What is not compared, because this folder was pulled without it."""
+    lacking = _not_pulled(version)
+    if lacking and not named:
+        yield f"{version.path} was pulled without {', '.join(lacking)}: not compared."
+    if KINDS in lacking and any(name != KINDS for name in chosen):
+        yield (
+            f"{version.path} was pulled without {KINDS}, which know families and difficulties: those of the other sets "
+            f"are not compared. Pull {version.version} again with --set {KINDS} to compare them too."
+        )
 
 
 # rows ----------------------------------------------------------------------------------------------
@@ -134,8 +163,10 @@ class _Rows:
     num_rows: int
 
 
-def _diff_set(name: str, old: PublishedVersion, new: PublishedVersion, store: DatasetStore | None) -> SetDiff:
-    before, after = _read(name, old, store), _read(name, new, store)
+def _diff_set(
+    name: str, old: PublishedVersion, new: PublishedVersion, store: DatasetStore | None, *, knows_kinds: bool
+) -> SetDiff:
+    before, after = (_read(name, version, store, knows_kinds=knows_kinds) for version in (old, new))
     old_at, new_at = _matched(before.keys, after.keys)
     is_both = (old_at >= 0) & (new_at >= 0)
     both_old, both_new = old_at[is_both], new_at[is_both]
@@ -164,17 +195,29 @@ def _diff_set(name: str, old: PublishedVersion, new: PublishedVersion, store: Da
         removed=_examples(old, name, before, removed, store),
         changed=_examples(new, name, after, np.sort(both_new[is_changed]), store),
         shifts=tuple(_shifts(before.measures, after.measures)) if is_in_both else (),
+        retyped_columns=tuple(_retyped(_types(name, old), _types(name, new))) if is_in_both else (),
     )
 
 
-def _read(name: str, version: PublishedVersion, store: DatasetStore | None) -> _Rows:
+def _types(name: str, version: PublishedVersion) -> Mapping[str, str]:
+    """Column -> Arrow type of a set, as the manifest has them."""
+    return version.manifest["sets"].get(name, {}).get("columns", {})
+
+
+def _retyped(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    for column, kind in new.items():
+        if old.get(column, kind) != kind:
+            yield column, old[column], kind
+
+
+def _read(name: str, version: PublishedVersion, store: DatasetStore | None, *, knows_kinds: bool) -> _Rows:
     if name not in version.manifest["sets"]:
         return _Rows({}, np.empty(0, np.uint64), (), pa.table({}), 0)
     check_files(version, name, store)
     filesystem, paths = located(version, name, store)
     files = {"set_rows": paths, name: paths}
-    if "prompts" in version.manifest["sets"]:
-        files["prompts"] = located(version, "prompts", store)[1]
+    if knows_kinds and KINDS in version.manifest["sets"]:
+        files[KINDS] = located(version, KINDS, store)[1]
     if filesystem is not None:
         files = {one: [filesystem.unstrip_protocol(path) for path in paths] for one, paths in files.items()}
     with Warehouse.over_files(files, filesystem) as warehouse:
@@ -278,7 +321,8 @@ def _settings(manifest: Mapping[str, object]) -> dict[str, object]:
 
 def _provenance(manifest: Mapping[str, object]) -> dict[str, str]:
     """What else made the data, in flat names; versions of before these were written say less."""
-    found = {key: manifest.get(key) for key in ("night", "code_digest", "engine", "models", "stack", "filters")}
+    names = ("night", "code_digest", "code_commit", "code_has_changes", "engine", "models", "stack", "filters")
+    found = {name: manifest[name] for name in names if manifest.get(name) is not None}
     critic = manifest.get("critic") or {}
     contamination = manifest.get("contamination") or {}
     return _flat({**found, "critics_of": critic.get("critics_of"), "held_out_rows": contamination.get("by_problem")})

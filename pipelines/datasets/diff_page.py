@@ -13,7 +13,9 @@ MAX_VALUE = 90  # characters of a value that are shown
 def to_html(diff: VersionDiff) -> str:
     """The page."""
     title = f"{diff.old} → {diff.new}"
-    body = [f"<h1>{escape(title)}</h1>", f"<p>{escape(headline(diff))}</p>", "<h2>Rows</h2>", _wide(_rows(diff.sets))]
+    body = [f"<h1>{escape(title)}</h1>", f"<p>{escape(headline(diff))}</p>"]
+    body += [f"<p>{escape(one_line(sentence))}</p>" for sentence in diff.left_out]
+    body += ["<h2>Rows</h2>", _wide(_rows(diff.sets))]
     for one in diff.sets:
         body += _set(one)
     for name, changes in (("Provenance", diff.provenance), ("Configuration", diff.configuration)):
@@ -53,6 +55,16 @@ def change_cells(change: Change) -> list[str]:
     return [change.key, *("not said" if one is None else short(one) for one in (change.old, change.new))]
 
 
+def column_changes(one: SetDiff) -> list[tuple[str, list[str]]]:
+    """(what became of columns, their names) of the columns that came, went or have another type."""
+    retyped = [f"{name} ({was} -> {now})" for name, was, now in one.retyped_columns]
+    found = (
+        ("new columns", one.added_columns), ("columns that are gone", one.removed_columns),
+        ("columns of another type", retyped),
+    )  # fmt: skip
+    return [(kind, [short(name) for name in names]) for kind, names in found if names]
+
+
 def short(text: str) -> str:
     """On one line, at most MAX_VALUE characters."""
     line = one_line(text)
@@ -74,9 +86,8 @@ def _set(one: SetDiff) -> list[str]:
     if one.changed_columns:
         shown = ", ".join(f"<code>{escape(name)}</code> in {count:,}" for name, count in one.changed_columns)
         parts.append(f"<p>columns that changed: {shown}</p>")
-    for kind, names in (("new columns", one.added_columns), ("columns that are gone", one.removed_columns)):
-        if names:
-            parts.append(f"<p>{kind}: {', '.join(f'<code>{escape(name)}</code>' for name in names)}</p>")
+    for kind, names in column_changes(one):
+        parts.append(f"<p>{kind}: {', '.join(f'<code>{escape(name)}</code>' for name in names)}</p>")
     if one.shifts:
         levels = " / ".join(f"{100 * level:g} %" for level in QUANTILES)
         header = ("column", f"was ({levels}, or shares)", "is", "nulls", "distance")

@@ -4,15 +4,17 @@
     scorers of its steps, path of the search tree -> request of every step -> model
     problem that a policy posed -> the problem that it was made from, requests of its statement, grades and solutions
 
-A row of a training set is named by the id it carries (`rollout_id`, `pair_id`, `problem_id`); a critique, a
+A row of a training set is named by the id it carries (`rollout_id`, `pair_id`, `problem_id`); a group, a critique, a
 refinement, a tree node (`tree_id:node_id`) or a problem may be named directly. Every query asks one column for one
 value, so that the lake's Bloom filters leave a few row groups to read, however many there are (`lake.SOUGHT`).
 
 Forward, `versions_with_row` reads the versions' own files and `versions_with_model` their manifests: both answer
-also when the lake has been made anew.
+also when the lake has been made anew. What the tables tell is the lake of now: `tables_since` says, version by version,
+which of them have another generation than that version was made from.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
@@ -24,15 +26,24 @@ from pipelines.datasets.manifest import critics_of
 from pipelines.datasets.versions import DatasetStore, PublishedVersion
 from pipelines.errors import LakeError
 from pipelines.inference.response_store import RequestRecord
-from pipelines.lake import Lake
+from pipelines.lake import PARTITION_NAME, Lake
+from pipelines.tables import UNPARTITIONED
 from pipelines.warehouse import Warehouse
 
 MAX_TEXT = 300  # characters of a text that are shown
+GROUPS = "groups"  # stands for a table where an id is that of a group
+NODE_NUMBER = re.compile(r"[0-9]{1,18}")
 ID_COLUMNS = ("rollout_id", "pair_id", "group_id", "critique_id", "refinement_id", "problem_id")
 TABLES = (
     "rollouts", "evaluation_rollouts", "preference_pairs", "critiques", "verdicts", "refinements", "problems",
     "search_nodes", "consistency_results", "step_scores", "human_labels", "new_problems",
 )  # fmt: skip
+BEHIND_ROLLOUTS = (
+    "problems", "new_problems", "search_nodes", "rollouts", "consistency_results", "step_scores", "critiques",
+    "verdicts", "refinements",
+)  # fmt: skip
+BEHIND = {"pair_id": (*BEHIND_ROLLOUTS, "preference_pairs"), "problem_id": ("problems", "new_problems")}
+"""The tables that lineage tells a row by, by the column that has its id; for others, those of a rollout."""
 Row = Mapping[str, object]
 LookUpRequest = Callable[[str], RequestRecord | None]
 """What the response store knows of a request; None where there is no store or no such request."""
@@ -42,7 +53,8 @@ LookUpRequest = Callable[[str], RequestRecord | None]
 class Origin:
     """One thing that a row was made from, and what that was made from in turn."""
 
-    kind: str  # pair, rollout, node, critique, verdict, review, refinement, decision, scorer, request, problem, posed
+    kind: str
+    """pair, group, rollout, node, critique, verdict, review, refinement, decision, scorer, request, problem, posed."""
     row_id: str  # "" where the thing has no id of its own
     facts: tuple[tuple[str, str], ...]  # what is known of it, as names and values; what is not known is left out
     role: str = ""  # what it is to the row above: chosen, rejected, ...
@@ -72,6 +84,45 @@ class VersionUse:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class TableSince:
+    """A table that has another generation in the lake now than the version was made from."""
+
+    table: str
+    partition: str  # the night; `all` for tables without nights
+    then: str
+    now: str | None  # None: the lake has nothing of it any more
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TablesSince:
+    """What has become of the tables behind a version's rows; `changed` None: its manifest does not name any."""
+
+    version: str
+    changed: tuple[TableSince, ...] | None
+
+    def to_json(self) -> dict[str, object]:
+        found = None if self.changed is None else [one.to_json() for one in self.changed]
+        return {"version": self.version, "changed": found}
+
+    def __str__(self) -> str:
+        """A sentence; "" where all is as it was."""
+        if self.changed is None:
+            return f"{self.version} does not say which tables it was made from: the lake may have others now."
+        anew = ", ".join(f"{one.table}/{one.partition}" for one in self.changed if one.now is not None)
+        gone = ", ".join(f"{one.table}/{one.partition}" for one in self.changed if one.now is None)
+        states = ([f"has another generation of {anew}"] if anew else []) + ([f"no longer has {gone}"] if gone else [])
+        if not states:
+            return ""
+        return (
+            f"{self.version} was made from other tables than these: the lake now {' and '.join(states)}. What they "
+            "tell of the row may not be how it was made."
+        )
+
+
 # back ------------------------------------------------------------------------------------------------
 
 
@@ -84,19 +135,30 @@ class Tracer:
 
     def origins(self, row_id: str) -> list[Origin]:
         """What the id names, one origin per table and night; LakeError where it names nothing."""
-        found = self._named(row_id)
+        found = self.find(row_id)
         if not found:
             where = f" of the night {self._night}" if self._night else ""
             raise LakeError(
                 f"Nothing in the lake{where} has the id {row_id!r}. Give the rollout_id, pair_id or problem_id "
-                "of a row of a training set, or a critique_id, refinement_id or tree_id:node_id."
+                "of a row of a training set, or a group_id, critique_id, refinement_id or tree_id:node_id."
             )
-        return [self._origin(row["table_name"], row_id, row["night"]) for row in found]
+        return found
+
+    def find(self, row_id: str) -> list[Origin]:
+        """What the id names, one origin per table and night; none where the lake has nothing of it."""
+        return [self._origin(row["table_name"], row_id, row["night"]) for row in self._named(row_id)]
+
+    def nights(self, row_id: str) -> list[str]:
+        """The nights in which the lake has what the id names; none for a problem, which has no night."""
+        return sorted({row["night"] for row in self._named(row_id)} - {None})
 
     def _named(self, row_id: str) -> list[Row]:
         tree_id, _, node = row_id.partition(":")
-        node_id = int(node) if node.isdigit() else 0 if not node else -1
+        node_id = 0 if not node else _node_number(node)
         rows = self._rows("named_rows", row_id=row_id, tree_id=tree_id, node_id=node_id)
+        if not rows:
+            nights = dict.fromkeys(row["night"] for row in self._rows("group_rollouts", group_id=row_id))
+            rows = [{"table_name": GROUPS, "night": night} for night in nights]
         return [row for row in rows if self._night is None or row["night"] in (None, self._night)]
 
     def _origin(self, table: str, row_id: str, night: str | None) -> Origin:
@@ -106,6 +168,8 @@ class Tracer:
             return self._node(row_id, night)
         if table == "preference_pairs":
             return self._pair(row_id, night)
+        if table == GROUPS:
+            return self._group(row_id, night)
         if table == "critiques":
             rows = self._rows("critiques", row_id=row_id, night=night)
             return self._with_rollout(self._critique(rows[0]), rows)
@@ -128,6 +192,19 @@ class Tracer:
                  "rejected", "night")  # fmt: skip
         sides = [self._side(role, row[f"{role}_id"], row[f"{role}_policy"], night) for role in ("chosen", "rejected")]
         return Origin("pair", pair_id, facts_of(row, facts), sources=(*sides, self._problem(row["problem_id"])))
+
+    def _group(self, group_id: str, night: str) -> Origin:
+        """The samples that are compared with each other; how many of the graded ones are right."""
+        rows = [row for row in self._rows("group_rollouts", group_id=group_id) if row["night"] == night]
+        graded = [row["outcome_reward"] for row in rows if row["outcome_reward"] is not None]
+        known = {
+            "samples": len(rows),
+            "graded": len(graded),
+            "right": sum(one == 1.0 for one in graded),
+            "night": night,
+        }
+        samples = [replace(self._rollout(row["rollout_id"], night), role="sample") for row in rows]
+        return Origin("group", group_id, facts_of(known, tuple(known)), sources=tuple(samples))
 
     def _side(self, role: str, row_id: str | None, policy: str | None, night: str) -> Origin:
         """One side of a pair; what it names may be gone from the lake, and then that is said."""
@@ -194,7 +271,7 @@ class Tracer:
 
     def _is_node(self, row_id: str, night: str) -> bool:
         tree_id, _, node = row_id.partition(":")
-        return node.isdigit() and bool(self._rows("path", tree_id=tree_id, node_id=int(node), night=night))
+        return bool(self._rows("path", tree_id=tree_id, node_id=_node_number(node), night=night))
 
     def _path(self, tree_id: str, node_id: int, night: str, model: str | None) -> list[Origin]:
         """The nodes of a path, the root first, each with its request."""
@@ -260,6 +337,11 @@ class Tracer:
         return self._rows(query, **params)[0]
 
 
+def _node_number(text: str) -> int:
+    """The number of a node; -1, which no node has, where the text is no such number."""
+    return int(text) if NODE_NUMBER.fullmatch(text) else -1
+
+
 def open_tracing_warehouse(lake: Lake) -> Warehouse:
     """A warehouse of the tables that lineage reads."""
     return Warehouse(lake, TABLES)
@@ -305,11 +387,24 @@ def _review(row: Row) -> Origin:
 # forward -------------------------------------------------------------------------------------------
 
 
-def versions_with_row(store: DatasetStore, name: str, row_id: str) -> list[VersionUse]:
-    """The sets of a dataset's versions that have rows with this id, by the files themselves."""
+def versions_with_row(store: DatasetStore, name: str, row_id: str) -> tuple[list[VersionUse], dict[str, str]]:
+    """(the sets of a dataset's versions that have rows with this id, by the files themselves; damaged versions).
+
+    The second: version -> why nothing, or not everything, is known of it.
+    """
+    found = store.listing(name)
+    uses, damaged = [], dict(found.damaged)
+    for version in found.versions:
+        try:
+            uses += _uses_of_row(store, version, row_id)
+        except LakeError as error:
+            damaged[version.version] = str(error)
+    return uses, damaged
+
+
+def _uses_of_row(store: DatasetStore, version: PublishedVersion, row_id: str) -> list[VersionUse]:
     return [
         VersionUse(version.version, set_name, column, count)
-        for version in store.listing(name).versions
         for set_name, entry in version.manifest["sets"].items()
         for column in ID_COLUMNS
         if column in entry["columns"] and (count := _count(store, version, set_name, column, row_id))
@@ -321,6 +416,59 @@ def _count(store: DatasetStore, version: PublishedVersion, set_name: str, column
         return arrow_rows(version, set_name, store).count_rows(filter=pyarrow.dataset.field(column) == value)
     except (OSError, pa.ArrowException) as error:
         raise LakeError(f"The version {version.version} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def tables_since(
+    lake: Lake, store: DatasetStore, name: str, uses: Sequence[VersionUse], nights: Collection[str] = ()
+) -> list[TablesSince]:
+    """For every version with uses of a row: which of the tables behind it have another generation now.
+
+    nights: those in which the lake has the row (`Tracer.nights`); none: every night that the manifest names.
+    """
+    manifests = {version.version: version.manifest for version in store.listing(name).versions}
+    columns: dict[str, set[str]] = {}
+    for use in uses:
+        columns.setdefault(use.version, set()).add(use.column)
+    return [
+        TablesSince(version, _changed(lake, manifests[version], named, nights))
+        for version, named in columns.items()
+        if version in manifests
+    ]
+
+
+def _changed(
+    lake: Lake, manifest: Mapping[str, object], columns: Collection[str], nights: Collection[str]
+) -> tuple[TableSince, ...] | None:
+    behind = {table for column in columns for table in BEHIND.get(column, BEHIND_ROLLOUTS)}
+    then = dict(_generations(manifest))
+    if not then:
+        return None
+    asked = [
+        (table, partition, generation, lake.generation(table, partition))
+        for (table, partition), generation in then.items()
+        if table in behind and (table in UNPARTITIONED or not nights or partition in nights)
+    ]
+    return tuple(
+        TableSince(table, partition, generation, now)
+        for table, partition, generation, now in asked
+        if now is None or (now != generation and table not in UNPARTITIONED)  # problems: every night writes them again
+    )
+
+
+def _generations(manifest: Mapping[str, object]) -> Iterator[tuple[tuple[str, str], str]]:
+    """(table, partition), generation of every table that a version was made from; older manifests name none."""
+    night = str(manifest.get("night", ""))
+    for table, generation in manifest.get("upstream_generations", {}).items():
+        yield (table, "all" if table in UNPARTITIONED else night), str(generation)
+    for key, generation in manifest.get("earlier_generations", {}).items():
+        table, _, partition = key.partition("/")
+        if PARTITION_NAME.fullmatch(partition):
+            yield (table, partition), str(generation)
+
+
+def damaged_versions(store: DatasetStore, name: str) -> dict[str, str]:
+    """Version -> why its manifest cannot be used: nobody knows what it has."""
+    return dict(store.listing(name).damaged)
 
 
 def versions_with_model(store: DatasetStore, name: str, model: str) -> list[VersionUse]:

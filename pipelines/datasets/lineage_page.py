@@ -11,10 +11,12 @@ OPEN_DEPTH = 2  # levels that are open at first
 GIST = ("outcome", "verdict", "method", "recipe", "family", "agent", "source", "status", "ended")
 
 
-def to_html(row_id: str, origins: Sequence[Origin], uses: Sequence[VersionUse]) -> str:
-    """The page of one row."""
+def to_html(row_id: str, origins: Sequence[Origin], uses: Sequence[VersionUse], notes: Sequence[str] = ()) -> str:
+    """The page of one row; `notes`: sentences on what is not as it was when versions were made."""
     body = [f"<h1>Lineage of <code>{_text(row_id)}</code></h1>"]
-    body += ["<h2>Published in</h2>", _uses(uses), "<h2>Made from</h2>", '<div class="tree">']
+    body += ["<h2>Published in</h2>", _uses(uses), *(f"<p><strong>{_text(note)}</strong></p>" for note in notes)]
+    body += ["<h2>Made from</h2>", *([] if origins else ["<p>Nothing in the lake has this id.</p>"])]
+    body += ['<div class="tree">']
     body += [_details(origin, 0) for origin in origins]
     return page(f"Lineage of {row_id}", "\n".join([*body, "</div>"]))
 

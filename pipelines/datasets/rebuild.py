@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.config import Settings
+from pipelines.datasets.commit import commit_of
 from pipelines.datasets.manifest import source_digest
 from pipelines.datasets.published import PublishedVersion, told
 from pipelines.datasets.review import rows_until
 from pipelines.errors import WorkspaceError
-from pipelines.lake import Lake
+from pipelines.lake import GENERATION_NAME, MANIFEST, PARTITION_NAME, Lake
 from pipelines.tables import BY_PEOPLE, SCHEMAS, UNPARTITIONED
 
 NEEDED = ("code_digest", "configuration", "night", "models", "engine")
@@ -46,8 +47,18 @@ def check_source(manifest: Mapping[str, object]) -> str | None:
         return None
     return (
         f"{manifest['version']} was made by the code {then[:12]}, and this is {now[:12]}: other code may make other "
-        "rows. Check out the commit of then, or go on with --force and look at the checksums."
+        f"rows. {_way_back(manifest)}, or go on with --force and look at the checksums."
     )
+
+
+def _way_back(manifest: Mapping[str, object]) -> str:
+    """How one comes to the source of then."""
+    commit = commit_of(manifest)
+    if commit is None:
+        return "Check out the commit of then, which was not recorded"
+    if commit.has_changes:
+        return f"Check out {commit.commit}, whose source had local changes then, which have to be made again"
+    return f"Check out {commit.commit}"
 
 
 def rebuild_settings(
@@ -69,43 +80,66 @@ def rebuild_settings(
     except ValueError as error:
         raise WorkspaceError(
             f"The configuration in the manifest of {manifest['version']} is not one of this code: "
-            f"{str(error).splitlines()[0]}. Check out the commit that made it."
+            f"{str(error).splitlines()[0]}. {_way_back(manifest)}."
         ) from error
 
 
 def bring_earlier(manifest: Mapping[str, object], source: Lake, target: Lake) -> int:
-    """Puts the nights before the version's own into its lake, by links; returns the number of partitions.
+    """Puts what the version was made from in other nights into its lake, by links; returns the number of partitions.
 
-    Of what people added, the rows that were there then. WorkspaceError where a night that the version was made from is
-    no longer there as it was.
+    Exactly the generations that the manifest names, or, where it does not name them all (`earlier_is_complete`), all of
+    the nights before the version's own. Of what people added, the rows that were there then. WorkspaceError where a
+    night that the version was made from is no longer there as it was.
     """
-    night = str(manifest["night"])
+    is_complete = manifest.get("earlier_is_complete") is True
+    named: list[tuple[str, str, str]] = []
     for key, generation in (manifest.get("earlier_generations") or {}).items():
         table, _, partition = key.partition("/")
         if table in BY_PEOPLE:
             _bring_rows_of_people(source, target, table, partition, generation)
             continue
-        if table not in SCHEMAS or source.generation(table, partition) != generation:
+        if not _is_there(source, table, partition, generation, is_newest=not (is_complete and source.is_local)):
             raise WorkspaceError(
                 f"{manifest['version']} was made from {key} (generation {generation}), which {source.root} does not "
                 f"have; rebuild the night {partition} first, or run this in the workspace that has it."
             )
+        named.append((table, partition, generation))
+    if is_complete:
+        for table, partition, generation in named:
+            _bring(source, target, table, partition, generation)
+        return len(named)
     earlier = [
         (table, partition)
         for table in SCHEMAS
         if table not in (*UNPARTITIONED, *BY_PEOPLE)
         for partition in source.partitions(table)
-        if partition < night
+        if partition < str(manifest["night"])
     ]
     for table, partition in earlier:
-        if source.is_local and target.is_local:
-            folder = Path(target.root, table)
-            folder.mkdir(parents=True, exist_ok=True)
-            os.symlink(Path(source.root, table, partition).resolve(), folder / partition)
-        else:
-            lineage = source.manifest(table, partition).lineage
-            target.write(table, source.read(table, partition), partition=partition, lineage=lineage)
+        _bring(source, target, table, partition, source.generation(table, partition))
     return len(earlier)
+
+
+def _is_there(source: Lake, table: str, partition: str, generation: object, *, is_newest: bool) -> bool:
+    """Whether a lake has a generation: as its newest one, or (local lakes keep the one before) on its disk at all."""
+    if table not in SCHEMAS or not PARTITION_NAME.fullmatch(partition) or not isinstance(generation, str):
+        return False
+    if is_newest:
+        return source.generation(table, partition) == generation
+    return (
+        bool(GENERATION_NAME.fullmatch(generation))
+        and Path(source.root, table, partition, generation, MANIFEST).is_file()
+    )
+
+
+def _bring(source: Lake, target: Lake, table: str, partition: str, generation: str) -> None:
+    if source.is_local and target.is_local:
+        folder = Path(target.root, table, partition)
+        folder.mkdir(parents=True, exist_ok=True)
+        os.symlink(Path(source.root, table, partition, generation).resolve(), folder / generation)
+        return
+    lineage = source.manifest(table, partition).lineage
+    target.write(table, source.read(table, partition), partition=partition, lineage=lineage)
 
 
 def _bring_rows_of_people(source: Lake, target: Lake, table: str, partition: str, generation: str) -> None:

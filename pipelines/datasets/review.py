@@ -262,7 +262,7 @@ def _new_rows(reviews: Sequence[Review], before: pa.Table, number: int, today: s
 
 # one line ---------------------------------------------------------------------------------------
 
-UNREADABLE = ("not_utf8", "truncated_json", "not_json", "not_an_object")
+UNREADABLE = ("not_utf8", "truncated_json", "not_json", "not_an_object", "half_character")
 
 
 class _Refused(Exception):
@@ -298,7 +298,22 @@ def _object(line: bytes, *, is_last: bool) -> dict[str, object]:
         raise _Refused(word, f"one whole JSON object is needed ({error})") from error
     if not isinstance(found, dict):
         raise _Refused("not_an_object", f"{_shown(found)} is no JSON object")
+    for name, value in found.items():
+        if half := _half_character(name) or _half_character(json.dumps(value, ensure_ascii=False)):
+            raise _Refused(
+                "half_character",
+                f"{ascii(name)[1:-1]} holds {half}, half of a character such as an emoji; write it whole",
+            )
     return found
+
+
+def _half_character(text: str) -> str | None:
+    """The first lone surrogate of a text as its escape, `\\ud800`: such a text cannot be stored; None: it has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return ascii(text[error.start])[1:-1]
+    return None
 
 
 def _review(
@@ -344,6 +359,8 @@ def _change(name: str, found: object, expected: object) -> str:
 def _named(reviewer: str | None) -> str:
     if not reviewer or not reviewer.strip():
         raise _Refused("no_reviewer", "reviewer is empty; name the person in the line or by --reviewer")
+    if half := _half_character(reviewer):  # of --reviewer: a byte of the command line that is no UTF-8
+        raise _Refused("half_character", f"--reviewer holds {half}, which is no character")
     return reviewer.strip()
 
 
@@ -380,7 +397,7 @@ def _flag(value: object) -> bool | None:
 
 
 def _shown(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=_half_character(json.dumps(value, ensure_ascii=False)) is not None)
     return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}..."
 
 

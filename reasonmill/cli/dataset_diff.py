@@ -81,9 +81,12 @@ def _print(console: "Console", found: "VersionDiff") -> None:
     from rich.text import Text
 
     from pipelines.datasets.diff_page import change_cells, headline
+    from pipelines.trees.view import one_line
 
     console.print(Text(f"{found.old} → {found.new}", "bold"))
     console.print(headline(found))
+    for sentence in found.left_out:
+        console.print(Text(one_line(sentence)), soft_wrap=True)
     rows = Table(
         "set", "old", "new", "added", "removed", "changed", "same", "problems in both", box=None, pad_edge=False
     )
@@ -109,10 +112,10 @@ def _print_set(console: "Console", one: "SetDiff") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from pipelines.datasets.diff_page import shift_cells, short
+    from pipelines.datasets.diff_page import column_changes, shift_cells, short
 
     moved = [shift for shift in one.shifts if shift.distance]
-    if not (moved or one.num_added or one.num_removed or one.num_changed):
+    if not (moved or one.num_added or one.num_removed or one.num_changed or one.has_other_columns):
         return
     console.print(Text(f"\n{one.name}", "bold"))
     for kind in ("added", "removed", "changed"):
@@ -120,9 +123,8 @@ def _print_set(console: "Console", one: "SetDiff") -> None:
             console.print(Text(f"{kind}, such as {', '.join(map(short, keys))}"))
     if one.changed_columns:
         console.print(Text("changed: " + ", ".join(f"{name} in {count:,}" for name, count in one.changed_columns)))
-    for kind, names in (("new columns", one.added_columns), ("columns that are gone", one.removed_columns)):
-        if names:
-            console.print(Text(f"{kind}: {', '.join(names)}"))
+    for kind, names in column_changes(one):
+        console.print(Text(f"{kind}: {', '.join(names)}"))
     if moved:
         table = Table("column", "was (5 / 50 / 95 %)", "is", "nulls", "distance", box=None, pad_edge=False)
         for shift in moved:

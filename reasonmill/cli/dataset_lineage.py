@@ -1,7 +1,7 @@
 """`reasonmill datasets lineage`: where a row came from, and which versions have anything of a row, problem or model."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +23,7 @@ def lineage(
         str | None,
         typer.Argument(
             metavar="[ROW_ID]",
-            help="rollout_id, pair_id, critique_id, refinement_id, tree_id:node_id or problem_id",
+            help="rollout_id, pair_id, group_id, critique_id, refinement_id, tree_id:node_id or problem_id",
         ),
     ] = None,
     model: Annotated[
@@ -56,26 +56,57 @@ def _show_row(settings: "Settings", row_id: str, night: str | None, format: Form
     from rich.console import Console
 
     from pipelines.datasets import page
-    from pipelines.datasets.lineage import Tracer, open_tracing_warehouse, versions_with_row
+    from pipelines.datasets.lineage import Tracer, open_tracing_warehouse, tables_since, versions_with_row
     from pipelines.datasets.lineage_page import to_html
     from pipelines.datasets.versions import DatasetStore
     from pipelines.lake import Lake
+    from pipelines.trees.view import one_line
 
-    lake = Lake(settings.lake_url)
+    lake, store, name = Lake(settings.lake_url), DatasetStore(settings.datasets_url), settings.publishing.name
+    uses, damaged = versions_with_row(store, name, row_id)
     with open_tracing_warehouse(lake) as warehouse, _look_up(settings) as look_up:
-        origins = Tracer(warehouse, lake, look_up, night).origins(row_id)
-    uses = versions_with_row(DatasetStore(settings.datasets_url), settings.publishing.name, row_id)
+        tracer = Tracer(warehouse, lake, look_up, night)
+        if not uses:
+            _warn_of(damaged)
+        origins = tracer.find(row_id) if uses else tracer.origins(row_id)
+        since = tables_since(lake, store, name, uses, tracer.nights(row_id))
+    notes = [*filter(None, map(str, since)), *map(_damage, damaged.items())]
     console = Console(highlight=False)
     if html is not None:
-        console.print(f"Wrote {page.write(html, to_html(row_id, origins, uses))}", markup=False, soft_wrap=True)
+        written = page.write(html, to_html(row_id, origins, uses, notes))
+        console.print(f"Wrote {written}", markup=False, soft_wrap=True)
         return
     if format is Format.json:
-        found = {"published_in": [use.to_json() for use in uses], "origins": [one.to_json() for one in origins]}
+        found = {
+            "published_in": [use.to_json() for use in uses],
+            "tables_since": [one.to_json() for one in since],
+            "damaged": damaged,
+            "origins": [one.to_json() for one in origins],
+        }
         typer.echo(json.dumps({"row_id": row_id, **found}, indent=2))
         return
     for origin in origins:
         console.print(_tree(origin))
+    if not origins:
+        where = f" of the night {night}" if night else ""
+        console.print(f"Nothing in the lake{where} has the id {row_id}.", markup=False, soft_wrap=True)
     _print_uses(console, uses, f"No published version has a row with the id {row_id}.")
+    for note in notes if uses else ():
+        console.print(f"Note: {one_line(note)}", markup=False, soft_wrap=True)
+
+
+def _damage(found: tuple[str, str]) -> str:
+    """A sentence on a damaged version."""
+    version, reason = found
+    return f"What the version {version} has is not known: {reason}"
+
+
+def _warn_of(damaged: "Mapping[str, str]") -> None:
+    """Names damaged versions on the error stream."""
+    from pipelines.trees.view import one_line
+
+    for found in damaged.items():
+        typer.echo(f"Warning: {one_line(_damage(found))}", err=True)
 
 
 @contextmanager
@@ -113,11 +144,15 @@ def _label(origin: "Origin") -> object:
 def _show_uses(settings: "Settings", model: str | None, problem: str | None, format: Format) -> None:
     from rich.console import Console
 
-    from pipelines.datasets.lineage import versions_with_model, versions_with_row
+    from pipelines.datasets.lineage import damaged_versions, versions_with_model, versions_with_row
     from pipelines.datasets.versions import DatasetStore
 
     store, name = DatasetStore(settings.datasets_url), settings.publishing.name
-    uses = versions_with_row(store, name, problem) if model is None else versions_with_model(store, name, model)
+    if model is None:
+        uses, damaged = versions_with_row(store, name, problem)
+    else:
+        uses, damaged = versions_with_model(store, name, model), damaged_versions(store, name)
+    _warn_of(damaged)
     if not uses:
         _require_known(settings, store, model, problem)
     if format is Format.json:

@@ -241,6 +241,8 @@ def _print_version(console: "Console", found: "PublishedVersion", row: Row) -> N
     from rich.table import Table
     from rich.text import Text
 
+    from pipelines.datasets.commit import commit_of
+
     manifest = found.manifest
     console.print(Text(found.version, "bold"))
     lines = [
@@ -250,6 +252,7 @@ def _print_version(console: "Console", found: "PublishedVersion", row: Row) -> N
         ("pins", ", ".join(row["pins"]) or "none"),
         ("content", row["content_sha256"]),
         ("code", manifest.get("code_digest") or "not recorded"),
+        ("commit", commit_of(manifest) or "not recorded"),
         ("engine", manifest.get("engine") or "not recorded"),
         *((f"model {role}", digest or "none") for role, digest in sorted(dict(manifest.get("models", {})).items())),
     ]

@@ -58,6 +58,7 @@ def test_a_guided_night_keeps_an_unguided_share_and_records_both_and_the_critic_
     for table in ("rollouts", "search_nodes"):
         lineage = lake.manifest(table, NEXT_NIGHT).lineage
         assert lineage[f"critics/{NIGHT}"] == lake.generation("critics", NIGHT)
+        assert lineage[f"critic_promotions/{NIGHT}"] == lake.generation("critic_promotions", NIGHT)
 
 
 def test_critics_guide_from_the_steps_own_process_unless_an_engine_is_asked_for(tmp_path):

@@ -87,9 +87,12 @@ def test_a_better_or_equal_critic_takes_over_and_what_the_old_one_filtered_is_st
     assert current_set(lake, NEXT_NIGHT).night == NEXT_NIGHT
     lineage = lake.manifest("step_scores", NEXT_NIGHT).lineage
     assert f"critics/{NIGHT}" in lineage
+    assert lineage[f"critic_promotions/{NIGHT}"] == lake.generation("critic_promotions", NIGHT)
+    assert f"critic_promotions/{NEXT_NIGHT}" not in lineage
     assert stale(settings, NEXT_NIGHT) == FILTERED
     run(settings, NEXT_NIGHT, "step_scores,consistency_results,preference_pairs,sft,published_version")
-    assert f"critics/{NEXT_NIGHT}" in lake.manifest("step_scores", NEXT_NIGHT).lineage
+    lineage = lake.manifest("step_scores", NEXT_NIGHT).lineage
+    assert f"critics/{NEXT_NIGHT}" in lineage and f"critic_promotions/{NEXT_NIGHT}" in lineage
     assert stale(settings, NEXT_NIGHT) == set()
     row = rollback(lake)
     assert report_change(current_set(lake, row["night"]), row["night"])

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from scripted_night import NIGHT
+from scripted_night import NIGHT, ScriptedServices
 
-from assets.rebuild import rebuild_version
+from assets.rebuild import SELECTION, rebuild_version
+from assets.run import materialize_night
 from pipelines.config import Settings
 from pipelines.datasets.published import PublishedVersion, read_version
 from pipelines.datasets.rebuild import (
@@ -29,6 +30,8 @@ from pipelines.inference.session import Session
 from pipelines.inference.types import GenerationRequest, Sampling, UsageStats
 from pipelines.lake import Lake
 from pipelines.rows import rows_to_table
+
+NEXT_NIGHT = "2026-01-03"
 
 
 def session_from(path: Path):
@@ -130,6 +133,49 @@ def test_earlier_nights_are_linked_and_one_that_is_gone_is_named(tmp_path):
         bring_earlier(needed, source, Lake(tmp_path / "other"))
 
 
+def test_exactly_the_named_generations_are_brought_where_a_manifest_names_them_all(tmp_path):
+    """A night that was filled in later, and another filter's rows of an earlier night, stay where they are."""
+    source, target = Lake(tmp_path / "lake"), Lake(tmp_path / "work")
+    for table, night in (("rollouts", "2025-12-30"), ("rollouts", "2025-12-31"), ("critic_promotions", "2025-12-30")):
+        source.write(table, rows_to_table(table, [{"night": night}]), partition=night)
+    then = {"rollouts/2025-12-31": source.generation("rollouts", "2025-12-31")}
+    two = rows_to_table("rollouts", [{"night": "2025-12-31"}] * 2)
+    source.write("rollouts", two, partition="2025-12-31")  # the one before stays on disk
+    named = manifest_of(earlier_generations=then, earlier_is_complete=True)
+    assert bring_earlier(named, source, target) == 1
+    assert target.partitions("rollouts") == ["2025-12-31"] and target.partitions("critic_promotions") == []
+    assert target.read("rollouts").num_rows == 1
+    nothing = manifest_of(earlier_generations={}, earlier_is_complete=True)
+    assert bring_earlier(nothing, source, Lake(tmp_path / "other")) == 0
+    before = manifest_of(earlier_generations={})  # of an earlier Reasonmill: every night before
+    assert bring_earlier(before, source, Lake(tmp_path / "whole")) == 3
+    source.write("rollouts", two, partition="2025-12-31")
+    with pytest.raises(WorkspaceError, match="was made from rollouts/2025-12-31"):
+        bring_earlier(named, source, Lake(tmp_path / "gone"))
+
+
+@pytest.mark.parametrize(
+    ("key", "generation"),
+    [("rollouts/../x", "00000001-20260101T000000-00000000"), ("rollouts/2025-12-31", "../.."), ("no/1", "1"),
+     ("rollouts/2025-12-31", 3)],
+)  # fmt: skip
+def test_a_manifest_cannot_name_anything_but_a_generation_of_a_table(tmp_path, key, generation):
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "manifest.json").write_text("{}")
+    named = manifest_of(earlier_generations={key: generation}, earlier_is_complete=True)
+    with pytest.raises(WorkspaceError, match="was made from"):
+        bring_earlier(named, Lake(tmp_path / "lake"), Lake(tmp_path / "work"))
+
+
+def test_the_commit_of_then_is_named_as_far_as_it_is_known():
+    commit = "a" * 40
+    known = check_source(manifest_of(code_commit=commit, code_has_changes=False))
+    assert f"Check out {commit}, or go on" in known
+    changed = check_source(manifest_of(code_commit=commit, code_has_changes=True))
+    assert f"Check out {commit}, whose source had local changes then" in changed
+    assert "the commit of then, which was not recorded" in check_source(manifest_of())
+
+
 def test_critics_are_kept_only_where_they_are_those_of_the_version(tmp_path):
     source, target = Lake(tmp_path / "lake"), Lake(tmp_path / "work")
     source.write("critics", rows_to_table("critics", [{"digest": "d1", "night": NIGHT}]), partition=NIGHT)
@@ -146,6 +192,22 @@ def test_kept_critics_make_the_same_shards(night, tmp_path):
         version_of(night), night.settings, tmp_path / "again", keeps_critics=True, open_session=session_from(store)
     )
     assert made.is_same and "process_critic" not in made.seconds_per_stage
+
+
+@pytest.mark.slow
+def test_a_guided_night_is_made_again_with_the_critics_that_were_current_then(night, tmp_path):
+    """Since then nobody is current any more: searched without a guide, other trees would ask what no store has."""
+    shutil.copytree(night.settings.root, tmp_path / "workspace")
+    rollouts = night.settings.rollouts.model_copy(update={"guided": True})
+    settings = night.settings.model_copy(update={"root": tmp_path / "workspace", "rollouts": rollouts})
+    summary = materialize_night(settings, NEXT_NIGHT, selection=SELECTION, services=ScriptedServices(settings))
+    version = read_version(summary.dataset_path)
+    assert version.manifest["earlier_is_complete"]
+    assert {f"critics/{NIGHT}", f"critic_promotions/{NIGHT}"} <= set(version.manifest["earlier_generations"])
+    Lake(settings.lake_url).write("critic_promotions", rows_to_table("critic_promotions", []), partition=NIGHT)
+    store = settings.response_store_path
+    made = rebuild_version(version, settings, tmp_path / "again", store=store, open_session=session_from(store))
+    assert (made.num_model_calls, made.is_same) == (0, True)
 
 
 def test_a_shard_that_was_not_made_or_came_out_otherwise_is_told(tmp_path):

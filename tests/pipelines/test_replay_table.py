@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from pipelines.config import ReplayConfig
@@ -107,6 +106,14 @@ def test_the_first_night_has_nothing_to_replay():
 def test_lineage_names_the_generations_of_the_nights_that_were_looked_at(tmp_path: Path, max_age_nights, seen):
     lake = Lake(tmp_path)
     for night in NIGHTS:
-        lake.write("rollouts", pa.Table.from_pylist([], schema=SCHEMAS["rollouts"]), partition=night)
+        lake.write("rollouts", rows_to_table("rollouts", [{"rollout_id": "r", "night": night}]), partition=night)
     found = earlier_generations(lake, ReplayConfig(max_age_nights=max_age_nights), TONIGHT)
     assert found == {f"rollouts/{night}": lake.generation("rollouts", night) for night in seen}
+
+
+def test_a_night_without_rows_is_none_that_replay_looks_at(tmp_path: Path):
+    lake = Lake(tmp_path)
+    for night, rows in ((NIGHTS[0], [{"rollout_id": "r", "night": NIGHTS[0]}]), (NIGHTS[1], [])):
+        lake.write("rollouts", rows_to_table("rollouts", rows), partition=night)
+    found = earlier_generations(lake, ReplayConfig(max_age_nights=1), TONIGHT)
+    assert list(found) == [f"rollouts/{NIGHTS[0]}"]

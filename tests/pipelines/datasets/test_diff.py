@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from pipelines.config import PublishingConfig, Settings
 from pipelines.datasets.diff import SetDiff, VersionDiff, diff_versions, ks_distance
 from pipelines.datasets.diff_page import headline, to_html
 from pipelines.datasets.manifest import RunInfo
-from pipelines.datasets.published import PublishedVersion
+from pipelines.datasets.published import PULLED_SETS, PublishedVersion
 from pipelines.errors import WorkspaceError
 from pipelines.lake import Lake
 from pipelines.publishing import publish
@@ -133,6 +134,46 @@ def test_a_column_that_came_is_named_and_changes_no_row(tmp_path):
     manifest["sets"]["sft"]["files"][0]["sha256"] = hashlib.sha256((other / file.name).read_bytes()).hexdigest()
     found = diff_versions(version, PublishedVersion(other.parent, "other", manifest))
     assert of(found, "sft").added_columns == ("weight",) and of(found, "sft").num_same == 2
+
+
+def test_a_column_of_another_type_is_named_with_both_types(tmp_path):
+    version = published(tmp_path, "2026-11-03", {"sft": OLD["sft"]})
+    manifest = json.loads(json.dumps(version.manifest))
+    manifest["sets"]["sft"]["columns"]["completion"] = "large_string"
+    found = diff_versions(version, PublishedVersion(version.path, "other", manifest))
+    assert of(found, "sft").retyped_columns == (("completion", "string", "large_string"),)
+    assert "columns of another type: <code>completion (string -&gt; large_string)</code>" in to_html(found)
+
+
+def pulled(version: PublishedVersion, folder: Path, *sets: str) -> PublishedVersion:
+    """A folder that has only these sets of a version."""
+    for name in sets:
+        shutil.copytree(version.path / name, folder / name)
+    return PublishedVersion(folder, version.version, dict(version.manifest) | {PULLED_SETS: list(sets)})
+
+
+def test_a_folder_that_lacks_prompts_is_compared_without_families_and_difficulties_and_that_is_said(tmp_path):
+    whole = published(tmp_path, "2026-11-03", NEW)
+    part = pulled(whole, tmp_path / "part", "sft")
+    for pair in ((part, whole), (whole, part)):
+        found = diff_versions(*pair, ["sft"])
+        assert (of(found, "sft").num_same, of(found, "sft").num_added) == (1, 0)
+        assert {"family", "difficulty"}.isdisjoint(shift.column for shift in of(found, "sft").shifts)
+        (sentence,) = found.left_out
+        assert sentence.startswith(f"{part.path} was pulled without prompts") and "difficulties" in sentence
+        assert sentence in to_html(found) and sentence in found.to_json()["left_out"]
+    (all_there,) = [diff_versions(whole, whole, ["sft"])]
+    assert all_there.left_out == () and "family" in {shift.column for shift in of(all_there, "sft").shifts}
+
+
+def test_without_names_the_sets_that_were_not_pulled_are_left_out_and_with_names_they_are_an_error(tmp_path):
+    whole = published(tmp_path, "2026-11-03", NEW)
+    part = pulled(whole, tmp_path / "part", "sft", "prompts")
+    found = diff_versions(part, whole)
+    assert [one.name for one in found.sets] == ["sft", "prompts"]
+    assert found.left_out == (f"{part.path} was pulled without preference: not compared.",)
+    with pytest.raises(WorkspaceError, match="pull .* again with --set preference"):
+        diff_versions(part, whole, ["preference"])
 
 
 def test_what_data_say_is_escaped_on_the_page(found):

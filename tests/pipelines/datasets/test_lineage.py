@@ -1,13 +1,24 @@
 """Lineage in a lake of one pair of two leaves, one filtered sample with a critique, and one published version."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config import PublishingConfig, Settings
-from pipelines.datasets.lineage import Origin, Tracer, versions_with_model, versions_with_row
+from pipelines.datasets.lineage import (
+    Origin,
+    TableSince,
+    TablesSince,
+    Tracer,
+    VersionUse,
+    damaged_versions,
+    tables_since,
+    versions_with_model,
+    versions_with_row,
+)
 from pipelines.datasets.lineage_page import to_html
 from pipelines.datasets.manifest import RunInfo
 from pipelines.datasets.versions import DatasetStore, PublishedVersion
@@ -253,7 +264,7 @@ def test_a_side_that_the_lake_no_longer_has_is_said_to_be_gone(lake):
     assert dict(pair.sources[1].facts) == {"status": "not in the lake", "model": "d0"}
 
 
-@pytest.mark.parametrize("row_id", ["nobody", "t:99", "t:x", "", "';drop table x"])
+@pytest.mark.parametrize("row_id", ["nobody", "t:99", "t:x", "t:²", "t:٣", f"t:{9**30}", "", "';drop table x"])
 def test_an_id_that_names_nothing_is_an_error_that_says_which_ids_do(lake, row_id):
     with pytest.raises(LakeError, match="rollout_id, pair_id or problem_id"):
         trace(lake, row_id)
@@ -269,12 +280,100 @@ def test_versions_are_found_by_row_by_problem_and_by_the_beginning_of_a_model_di
         return [(use.set_name or use.column, use.num_rows) for use in uses]
 
     store = DatasetStore(version.path.parent.parent)
-    assert found(versions_with_row(store, "tiny", "leaf")) == [("sft", 1)]
-    assert found(versions_with_row(store, "tiny", "p")) == [("sft", 1), ("preference", 1)]
-    assert found(versions_with_row(store, "tiny", "q")) == []
+    assert found(versions_with_row(store, "tiny", "leaf")[0]) == [("sft", 1)]
+    assert found(versions_with_row(store, "tiny", "p")[0]) == [("sft", 1), ("preference", 1)]
+    assert versions_with_row(store, "tiny", "q") == ([], {})
     assert found(versions_with_model(store, "tiny", "d2")) == [("policy", None)]
     assert found(versions_with_model(store, "tiny", "d1")) == [("policy", None), ("sft", 1), ("preference", 1)]
     assert versions_with_model(store, "tiny", "x") == []
+
+
+def since(lake: Lake, version: PublishedVersion, row_id: str) -> TablesSince:
+    store = DatasetStore(version.path.parent.parent)
+    uses, _ = versions_with_row(store, "tiny", row_id)
+    with Warehouse(lake) as warehouse:
+        nights = Tracer(warehouse, lake, {}.get).nights(row_id)
+    (found,) = tables_since(lake, store, "tiny", uses, nights)
+    return found
+
+
+def test_tables_behind_a_row_that_were_made_again_since_the_version_are_named_by_generation(lake, version):
+    assert since(lake, version, "leaf") == TablesSince(version.version, ()) and str(since(lake, version, "leaf")) == ""
+    then = lake.generation("consistency_results", NIGHT)
+    kept = ROWS["consistency_results"][0] | {"kept": True, "reason": None, "night": NIGHT}
+    lake.write("consistency_results", rows_to_table("consistency_results", [kept]), partition=NIGHT)
+    lake.write("preference_pairs", lake.read("preference_pairs", NIGHT), partition=NIGHT)
+    lake.write("problems", lake.read("problems"))  # as every night does
+    lake.write("sft", lake.read("sft", NIGHT), partition=NIGHT)  # lineage does not read it
+    now = lake.generation("consistency_results", NIGHT)
+    assert since(lake, version, "leaf").changed == (TableSince("consistency_results", NIGHT, then, now),)
+    assert f"the lake now has another generation of consistency_results/{NIGHT}." in str(since(lake, version, "leaf"))
+    assert [one.table for one in since(lake, version, "pair").changed] == ["preference_pairs", "consistency_results"]
+    assert since(lake, version, "p").changed == ()
+
+
+def test_a_row_that_the_lake_has_lost_still_leads_to_its_versions_and_to_what_is_gone(lake, version):
+    shutil.rmtree(Path(lake.root, "rollouts"))
+    with Warehouse(lake) as warehouse:
+        assert Tracer(warehouse, lake, {}.get).find("leaf") == []
+    found = since(lake, version, "leaf")
+    assert [(one.table, one.now) for one in found.changed] == [("rollouts", None)]
+    assert f"no longer has rollouts/{NIGHT}" in str(found)
+    html = to_html("leaf", [], [VersionUse(version.version, "sft", "rollout_id", 1)], [str(found)])
+    assert "Nothing in the lake has this id." in html and f"no longer has rollouts/{NIGHT}" in html
+
+
+def test_a_replayed_row_is_held_against_the_night_that_it_is_from(lake, tmp_path):
+    """Of tonight's own tables nothing is behind it."""
+    tonight = "2026-11-04"
+    then = lake.generation("rollouts", NIGHT)
+    row = ROWS["sft"][0] | {"origin": "replay", "night": tonight}
+    lake.write("sft", rows_to_table("sft", [row]), partition=tonight)
+    lake.write("replay", rows_to_table("replay", []), partition=tonight, lineage={f"rollouts/{NIGHT}": then})
+    lake.write("rollouts", rows_to_table("rollouts", []), partition=tonight)
+    settings = Settings(root=tmp_path / "workspace", publishing=PublishingConfig(name="tiny"))
+    version = publish(settings, lake, tonight, ["sft"], RunInfo())
+    lake.write("rollouts", rows_to_table("rollouts", []), partition=tonight)
+    assert since(lake, version, "leaf").changed == ()
+    lake.write("rollouts", lake.read("rollouts", NIGHT), partition=NIGHT)
+    assert [(one.partition, one.then) for one in since(lake, version, "leaf").changed] == [(NIGHT, then)]
+
+
+def test_a_manifest_that_names_no_tables_is_said_to_name_none(lake, version):
+    manifest = {name: value for name, value in version.manifest.items() if not name.endswith("_generations")}
+    del manifest["manifest_sha256"]
+    (version.path / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
+    assert since(lake, version, "leaf") == TablesSince(version.version, None)
+    assert "does not say which tables it was made from" in str(since(lake, version, "leaf"))
+
+
+def test_a_group_leads_to_its_samples_and_to_the_versions_that_have_it(lake, tmp_path):
+    (group,) = trace(lake, "g")
+    assert (group.kind, dict(group.facts)) == (
+        "group", {"samples": "1", "graded": "1", "right": "0", "night": NIGHT},
+    )  # fmt: skip
+    assert [(one.role, one.kind, one.row_id) for one in group.sources] == [("sample", "rollout", "sample")]
+    row = {"group_id": "g", "rollout_id": "sample", "problem_id": "p", "prompt_token_ids": [1],
+           "completion_token_ids": [2], "night": NIGHT}  # fmt: skip
+    lake.write("rl_groups", rows_to_table("rl_groups", [row]), partition=NIGHT)
+    settings = Settings(root=tmp_path / "workspace", publishing=PublishingConfig(name="tiny"))
+    version = publish(settings, lake, NIGHT, ["rl_groups"], RunInfo())
+    (use,), _ = versions_with_row(DatasetStore(settings.datasets_url), "tiny", "g")
+    assert (use.version, use.column, use.num_rows) == (version.version, "group_id", 1)
+    assert since(lake, version, "g").changed == ()
+
+
+def test_a_version_that_cannot_be_read_is_named_and_hides_no_other_one(lake, version, tmp_path):
+    settings = Settings(root=tmp_path / "workspace", publishing=PublishingConfig(name="tiny"))
+    other = publish(settings, lake, NIGHT, ["sft"], RunInfo())
+    store = DatasetStore(version.path.parent.parent)
+    (version.path / version.manifest["sets"]["sft"]["files"][0]["path"]).write_bytes(b"no Parquet")
+    uses, damaged = versions_with_row(store, "tiny", "leaf")
+    assert [use.version for use in uses] == [other.version] and list(damaged) == [version.version]
+    (version.path / "manifest.json").write_text("{")
+    uses, damaged = versions_with_row(store, "tiny", "leaf")
+    assert [use.version for use in uses] == [other.version] and "it is not JSON" in damaged[version.version]
+    assert list(damaged_versions(store, "tiny")) == [version.version]
 
 
 def test_what_models_wrote_is_escaped_on_the_page_and_kept_in_json(lake):

@@ -12,10 +12,17 @@ from published_worlds import make_version
 
 from pipelines.config import PublishingConfig, Settings
 from pipelines.datasets.card_text import card_text
+from pipelines.datasets.commit import commit_of, source_commit
 from pipelines.datasets.figures import OVERVIEW, on_policy_shares
 from pipelines.datasets.formats import format_named
 from pipelines.datasets.formats.export import export
-from pipelines.datasets.manifest import RunInfo, seeds_in
+from pipelines.datasets.manifest import (
+    SOURCE_FOLDERS,
+    RunInfo,
+    earlier_generations,
+    earlier_is_complete,
+    seeds_in,
+)
 from pipelines.datasets.published import PublishedVersion, version_files
 from pipelines.errors import SourceError
 from pipelines.inference.session import model_folder
@@ -198,6 +205,57 @@ def test_nothing_but_the_time_differs_between_two_publications(version, tmp_path
     assert {key: value for key, value in again.manifest.items() if key not in timed} == {
         key: value for key, value in version.manifest.items() if key not in timed
     }
+
+
+def lake_with(folder: Path, lineages: dict[str, dict[str, str]]) -> Lake:
+    """A lake whose tables have these lineages: of NIGHT, problems of all nights."""
+    lake = Lake(folder)
+    for table, lineage in lineages.items():
+        lake.write(table, rows_to_table(table, []), partition="all" if table == "problems" else NIGHT, lineage=lineage)
+    return lake
+
+
+def test_what_a_night_was_made_from_in_other_nights_is_what_its_tables_say(tmp_path):
+    lake = lake_with(tmp_path, {
+        "problems": {"new_problems/2026-11-01": "1", "new_problems/2026-11-09": "2"},
+        "rollouts": {f"problems/{NIGHT}": "0", "critics/2026-11-01": "3", "critic_promotions/2026-11-01": "4",
+                     "engine": "vllm 1"},
+        "step_scores": {f"rollouts/{NIGHT}": "5", "critics/2026-11-01": "3", "critic_promotions/2026-11-01": "4",
+                        f"critic_promotions/{NIGHT}": "6"},
+        "replay": {"rollouts/2026-11-02": "7"},
+        "critics": {"human_labels/2026-11-03": "8"},
+    })  # fmt: skip
+    assert earlier_generations(lake, NIGHT) == {
+        "new_problems/2026-11-01": "1", "critics/2026-11-01": "3", "critic_promotions/2026-11-01": "4",
+        f"critic_promotions/{NIGHT}": "6", "rollouts/2026-11-02": "7", "human_labels/2026-11-03": "8",
+    }  # fmt: skip
+    assert earlier_is_complete(lake, NIGHT)
+
+
+def test_problems_that_a_later_night_posed_count_where_the_night_drew_from_them(tmp_path):
+    lake = lake_with(tmp_path, {"problems": {"new_problems/2026-11-09": "2", f"new_problems/{NIGHT}": "1"}})
+    drawn = {"problems/all": lake.generation("problems")}
+    lake.write("rollouts", rows_to_table("rollouts", []), partition=NIGHT, lineage=drawn)
+    assert earlier_generations(lake, NIGHT) == {"new_problems/2026-11-09": "2"}
+
+
+def test_critics_of_the_night_itself_need_no_promotion(tmp_path):
+    own = {f"critics/{NIGHT}": "1", f"critic_promotions/{NIGHT}": "2"}
+    assert earlier_generations(lake_with(tmp_path, {"step_scores": own}), NIGHT) == {}
+
+
+def test_lineages_of_before_promotions_were_named_are_not_complete(tmp_path):
+    assert not earlier_is_complete(lake_with(tmp_path, {"step_scores": {"critics/2026-11-01": "3"}}), NIGHT)
+    assert earlier_is_complete(lake_with(tmp_path / "own", {"step_scores": {f"critics/{NIGHT}": "3"}}), NIGHT)
+
+
+def test_a_version_names_the_commit_of_its_source_unless_it_was_made_by_another_one(version, tmp_path):
+    assert version.manifest["code_commit"] is None  # INFO names another digest
+    assert "| commit | not recorded |" in (version.path / "README.md").read_text()
+    settings = Settings(root=tmp_path, publishing=PublishingConfig(name="tiny"))
+    made = publish(settings, lake_of(settings), NIGHT, ["sft"])
+    assert commit_of(made.manifest) == source_commit(SOURCE_FOLDERS)
+    assert f"| commit | {commit_of(made.manifest) or 'not recorded'} |" in (made.path / "README.md").read_text()
 
 
 def test_the_card_has_a_picture_the_sets_and_a_way_to_load_each(version):

@@ -166,6 +166,27 @@ def test_one_bad_line_keeps_the_whole_file_out_and_every_bad_line_is_named(lake,
     assert stored(lake) == []
 
 
+def test_half_a_character_is_a_bad_line_wherever_it_stands_and_a_whole_one_is_stored(lake, tmp_path):
+    (one,) = exported(lake, "r1")
+    one |= {"first_error_step": 0, "reviewer": "ann"}
+    rows = [one | {"rollout_id": "r\ud800"}, one | {"comment": "so \udc4d"}, one | {"more": [{"\ud83d": 1}]},
+            one | {"so \ud83d": 1}]  # fmt: skip
+    (path := tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, ["\ud800"]]))
+    with pytest.raises(ReviewError) as caught:
+        imported(lake, path)
+    message = str(caught.value)
+    message.encode()  # it can be shown
+    assert message.startswith(f"{path}: 5 of 5 lines cannot be imported, so none was")
+    for number, name, half in ((1, "rollout_id", "d800"), (2, "comment", "dc4d"), (3, "more", "d83d")):
+        assert f"line {number}: half_character: {name} holds \\u{half}" in message
+    assert "line 4: half_character: so \\ud83d holds" in message and "line 5: not_an_object" in message
+    path.write_text(json.dumps(one | {"comment": "\U0001f44d"}))
+    with pytest.raises(ReviewError, match="half_character: --reviewer holds"):
+        imported(lake, filled(tmp_path / "r.jsonl", exported(lake, "r1"), {"r1": 0}), reviewer="an\udcff")
+    assert stored(lake) == [] and imported(lake, path).num_stored == 1
+    assert lake.read("human_labels")["comment"].to_pylist() == ["\U0001f44d"]
+
+
 @pytest.mark.parametrize(("data", "problem"), [(b"\xff\xfe{}\n", "not_utf8"), (b"\n\n", "has no line")])
 def test_a_file_of_another_kind_is_refused(lake, tmp_path, data, problem):
     (path := tmp_path / "q.jsonl").write_bytes(data)
