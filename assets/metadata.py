@@ -6,8 +6,9 @@ them over time.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import dagster as dg
 import pyarrow as pa
@@ -104,22 +105,32 @@ def _cell(value: object) -> str:
     return MARKDOWN.sub(r"\\\g<0>", text)
 
 
-def rejected_preview(warehouse: Warehouse, night: str) -> str:
-    """Ten kept and ten rejected rollouts of the filter that feeds the training sets, as Markdown tables by reason."""
+def rejected_preview(warehouse: Warehouse, night: str, link: Callable[[str], str]) -> str:
+    """Ten kept and ten rejected rollouts of the filter that feeds the training sets, as Markdown tables by reason.
+
+    `link`: the address of a rollout's lineage.
+    """
     shown = warehouse.named("reports/kept_and_rejected", night=night, num_examples=NUM_EXAMPLES)
-    rows = shown.drop_columns(["rollout_id"]).to_pylist()
+    rows = shown.to_pylist()
     kept = [row for row in rows if row["reason"] == "kept"]
     rejected = [row for row in rows if row["reason"] != "kept"]
     parts = [
-        f"**{len(some)} {title}**\n\n{_markdown(some)}"
+        f"**{len(some)} {title}**\n\n{_markdown(some, {'rollout_id': link})}"
         for title, some in (("kept", kept), ("rejected, by reason", rejected))
         if some
     ]
     return "\n\n".join(parts) or "*no filter has judged this night*"
 
 
-def _markdown(rows: Sequence[Mapping[str, object]]) -> str:
+def _markdown(
+    rows: Sequence[Mapping[str, object]], links: Mapping[str, Callable[[str], str]] = MappingProxyType({})
+) -> str:
+    """A table of the rows; `links`: column -> where its values lead to."""
     names = list(rows[0])
+
+    def shown(name: str, value: object) -> str:
+        return f"[{_cell(value)}]({links[name](str(value))})" if name in links and value is not None else _cell(value)
+
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in rows]
+    lines += ["| " + " | ".join(shown(name, row[name]) for name in names) + " |" for row in rows]
     return "\n".join(lines)

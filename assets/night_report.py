@@ -8,12 +8,13 @@ that the page can be written again from the lake alone (`reasonmill nights repor
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.links import page_link
+from assets.links import lineage_link, page_link
 from assets.metadata import rejected_preview
 from assets.specs import Pipeline, asset_traits, table_specs
 from assets.writing import read_night, write_night
@@ -82,7 +83,7 @@ def night_report_assets(settings: Settings, others: Sequence[dg.AssetsDefinition
             yield write_night(lake, "stage_usage", usage, night, upstream=[])
             with Warehouse(lake) as warehouse:
                 metrics = metrics_rows(warehouse, settings, night)
-                examples = rejected_preview(warehouse, night)
+                examples = rejected_preview(warehouse, night, partial(lineage_link, settings))
             numbers = dict(zip(metrics["metric"].to_pylist(), metrics["value"].to_pylist(), strict=True))
             yield write_night(lake, "night_metrics", metrics, night, upstream=["stage_usage"], numbers=numbers)
             log = log_rows(settings, lake, night)

@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from assets.known_problems import require_problems
 from assets.launchpad import launchpad_config, pipeline_config
-from assets.links import page_link
+from assets.links import lineage_link, page_link
 from assets.resources import root_run_id, with_section
 from assets.specs import Pipeline, asset_traits
 from assets.writing import ENGINE, read_night, scan_night
@@ -36,14 +36,14 @@ def engine_of(lake: Lake, night: str) -> str:
     return manifest.lineage.get(ENGINE, "") if manifest else ""
 
 
-def version_metadata(published: PublishedVersion, report: dg.UrlMetadataValue) -> dict[str, object]:
+def version_metadata(published: PublishedVersion, report: dg.UrlMetadataValue, lineage: str) -> dict[str, object]:
     """Where the version and the page of its night lie, and how many rows each of its sets has."""
     sets = {f"rows/{name}": entry["num_rows"] for name, entry in published.manifest["sets"].items()}
     return {
         "path": dg.MetadataValue.path(str(published.path)),
         "version": published.version,
         "report": report,
-        "lineage": f"reasonmill datasets lineage ROW_ID (version {published.version})",
+        "lineage": dg.MetadataValue.url(lineage),
         "content_sha256": published.manifest["content_sha256"],
         "dagster/row_count": published.manifest["num_rows"],
         **sets,
@@ -73,7 +73,9 @@ def publishing_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             run_info = RunInfo(engine=engine_of(lake, night), models=models, run_id=root_run_id(context))
             published = publish(chosen, lake, night, TRAINING_SETS, run_info)
             return dg.MaterializeResult(
-                metadata=version_metadata(published, page_link(settings, report_path(settings, night))),
+                metadata=version_metadata(
+                    published, page_link(settings, report_path(settings, night)), lineage_link(settings)
+                ),
                 data_version=dg.DataVersion(str(published.manifest["content_sha256"])),
             )
 

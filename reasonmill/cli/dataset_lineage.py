@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from pipelines.config import Settings
-    from pipelines.datasets.lineage import LookUpRequest, Origin, VersionUse
+    from pipelines.datasets.lineage import LookUpRequest, Origin, TablesSince, VersionUse
     from pipelines.datasets.versions import DatasetStore
 
 
@@ -52,15 +53,42 @@ def lineage(
     _show_row(settings, row_id, night, format, html)
 
 
-def _show_row(settings: "Settings", row_id: str, night: str | None, format: Format, html: Path | None) -> None:
-    from rich.console import Console
+@dataclass(frozen=True)
+class Traced:
+    """What lake and versions know of a row."""
 
-    from pipelines.datasets import page
+    row_id: str
+    origins: "Sequence[Origin]"
+    uses: "Sequence[VersionUse]"
+    since: "Sequence[TablesSince]"
+    damaged: Mapping[str, str]  # version -> why it cannot be read
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what was made again since, and on versions that cannot be read."""
+        return [*filter(None, map(str, self.since)), *map(_damage, self.damaged.items())]
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "row_id": self.row_id,
+            "published_in": [use.to_json() for use in self.uses],
+            "tables_since": [one.to_json() for one in self.since],
+            "damaged": self.damaged,
+            "origins": [one.to_json() for one in self.origins],
+        }
+
+    def to_html(self) -> str:
+        """One self-contained page."""
+        from pipelines.datasets.lineage_page import to_html
+
+        return to_html(self.row_id, self.origins, self.uses, self.notes)
+
+
+def traced(settings: "Settings", row_id: str, night: str | None = None) -> Traced:
+    """The row's origins and versions; a named error where neither the lake nor a version has such an id."""
     from pipelines.datasets.lineage import Tracer, open_tracing_warehouse, tables_since, versions_with_row
-    from pipelines.datasets.lineage_page import to_html
     from pipelines.datasets.versions import DatasetStore
     from pipelines.lake import Lake
-    from pipelines.trees.view import one_line
 
     lake, store, name = Lake(settings.lake_url), DatasetStore(settings.datasets_url), settings.publishing.name
     uses, damaged = versions_with_row(store, name, row_id)
@@ -70,28 +98,30 @@ def _show_row(settings: "Settings", row_id: str, night: str | None, format: Form
             _warn_of(damaged)
         origins = tracer.find(row_id) if uses else tracer.origins(row_id)
         since = tables_since(lake, store, name, uses, tracer.nights(row_id))
-    notes = [*filter(None, map(str, since)), *map(_damage, damaged.items())]
+    return Traced(row_id, origins, uses, since, damaged)
+
+
+def _show_row(settings: "Settings", row_id: str, night: str | None, format: Format, html: Path | None) -> None:
+    from rich.console import Console
+
+    from pipelines.datasets import page
+    from pipelines.trees.view import one_line
+
+    found = traced(settings, row_id, night)
     console = Console(highlight=False)
     if html is not None:
-        written = page.write(html, to_html(row_id, origins, uses, notes))
-        console.print(f"Wrote {written}", markup=False, soft_wrap=True)
+        console.print(f"Wrote {page.write(html, found.to_html())}", markup=False, soft_wrap=True)
         return
     if format is Format.json:
-        found = {
-            "published_in": [use.to_json() for use in uses],
-            "tables_since": [one.to_json() for one in since],
-            "damaged": damaged,
-            "origins": [one.to_json() for one in origins],
-        }
-        typer.echo(json.dumps({"row_id": row_id, **found}, indent=2))
+        typer.echo(json.dumps(found.to_json(), indent=2))
         return
-    for origin in origins:
+    for origin in found.origins:
         console.print(_tree(origin))
-    if not origins:
+    if not found.origins:
         where = f" of the night {night}" if night else ""
         console.print(f"Nothing in the lake{where} has the id {row_id}.", markup=False, soft_wrap=True)
-    _print_uses(console, uses, f"No published version has a row with the id {row_id}.")
-    for note in notes if uses else ():
+    _print_uses(console, found.uses, f"No published version has a row with the id {row_id}.")
+    for note in found.notes if found.uses else ():
         console.print(f"Note: {one_line(note)}", markup=False, soft_wrap=True)
 
 

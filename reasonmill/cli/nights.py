@@ -117,17 +117,18 @@ def serve(
     ),
     port: Annotated[int | None, typer.Option(help="default: that of night_report.pages_url")] = None,
 ) -> None:
-    """Show reports and trees to a browser until interrupted, so that the links of Dagster's UI lead to them."""
+    """Show reports, trees and rows' lineage to a browser until interrupted: where the links of Dagster's UI lead."""
     from urllib.parse import urlsplit
 
     from pipelines.config import load_settings
     from pipelines.errors import ReasonmillError
+    from reasonmill.cli.dataset_lineage import traced
     from reasonmill.cli.night_server import page_server
 
     settings = load_settings()
     chosen = port if port is not None else urlsplit(settings.night_report.pages_url).port or 80
     try:
-        server = page_server(settings.state_dir, host, chosen)
+        server = page_server(settings.state_dir, host, chosen, lambda row_id: traced(settings, row_id).to_html())
     except OSError as error:
         raise ReasonmillError(
             f"Port {chosen} of {host} cannot be used ({error.strerror or error}). Give another --port, and the same in "

@@ -1,9 +1,22 @@
 """Metadata of a materialisation."""
 
+from functools import partial
+
 import pyarrow as pa
 
-from assets.metadata import RowsSeen, data_version, num_errors, num_tokens, preview, table_metadata
+from assets.links import lineage_link
+from assets.metadata import (
+    RowsSeen,
+    data_version,
+    num_errors,
+    num_tokens,
+    preview,
+    rejected_preview,
+    table_metadata,
+)
+from pipelines.config import Settings
 from pipelines.lake import Lake
+from pipelines.warehouse import Warehouse
 
 PROMPTS = [{"prompt": "1+2", "reference_answer": "3", "problem_id": "p1"}]
 
@@ -34,6 +47,23 @@ def test_a_preview_shows_what_a_model_wrote_as_text_and_not_as_markdown():
 
 def test_a_preview_of_nothing_says_so():
     assert preview(pa.table({"text": pa.array([], pa.string())})) == "*no rows*"
+
+
+def test_examples_of_the_filter_lead_to_their_lineage(tmp_path):
+    night = "2026-01-01"
+    rollout = {"rollout_id": "r_1", "problem_id": "p", "group_id": "g", "steps": ["1+1=2"], "night": night}
+    kept = {"rollout_id": "r_1", "method": "prof", "kept": True, "night": night}
+    tables = {
+        "rollouts": rows_of("rollouts", [rollout]),
+        "consistency_results": rows_of("consistency_results", [kept]),
+        "consistent_rollouts": rows_of(
+            "consistent_rollouts", [{"rollout_id": "r_1", "method": "prof", "night": night}]
+        ),
+    }
+    settings = Settings(root=tmp_path)
+    with Warehouse.over(tables) as warehouse:
+        shown = rejected_preview(warehouse, night, partial(lineage_link, settings))
+    assert r"[r\_1](http://127.0.0.1:3001/lineage?row=r_1) |" in shown
 
 
 def test_unknown_token_counts_and_empty_errors_are_left_out_of_the_sums():
