@@ -52,10 +52,10 @@ def test_a_preview_of_nothing_says_so():
 def test_examples_of_the_filter_lead_to_their_lineage(tmp_path):
     night = "2026-01-01"
     rollout = {"rollout_id": "r_1", "problem_id": "p", "group_id": "g", "steps": ["1+1=2"], "night": night}
-    kept = {"rollout_id": "r_1", "method": "prof", "kept": True, "night": night}
+    chosen = {"rollout_id": "r_1", "method": "prof", "night": night}
     tables = {
         "rollouts": rows_of("rollouts", [rollout]),
-        "consistency_results": rows_of("consistency_results", [kept]),
+        "consistency_results": rows_of("consistency_results", [chosen | {"kept": True}]),
         "consistent_rollouts": rows_of(
             "consistent_rollouts", [{"rollout_id": "r_1", "method": "prof", "night": night}]
         ),
