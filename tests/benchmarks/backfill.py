@@ -45,6 +45,7 @@ ROOT = Path(__file__).parents[2]
 NIGHTS = ("2026-01-02", "2026-01-03", "2026-01-04")
 BIN = Path(sys.executable).parent
 WAIT_S = 600.0  # for anything at all: a busy machine may need minutes
+NIGHT_S = 1200.0  # for a whole night, a process per step
 BACKFILL_TAG = "dagster/backfill"
 ANSWER_S = 0.05  # of the scripted server, so that a stage lasts
 CONFIG = """
@@ -147,7 +148,7 @@ def backfill_with_kills(dagster: "Dagster", nights: Sequence[str], select: str |
     dagster.start("daemon")
     wait(dagster, lambda: engine_of(dagster, but=(first, second)))
     all_s = time.monotonic() - killed_at
-    wait(dagster, lambda: are_done(dagster, again, nights))
+    wait(dagster, lambda: are_done(dagster, again, nights), len(nights) * NIGHT_S)
     statuses = {run_id: dagster.instance.get_run_by_id(run_id).status for run_id in (first, second)}
     if set(statuses.values()) != {dg.DagsterRunStatus.FAILURE}:
         raise SystemExit(f"The killed runs ended as {statuses}: {dagster.last_words()}")
@@ -234,12 +235,12 @@ def worker_of(dagster: Dagster, run_id: str) -> int:
     return int([pid for pid in pids if pid is not None][-1].value)
 
 
-def wait(dagster: Dagster, found: Callable[[], str | bool | None]) -> str:
-    """What `found` gives as soon as it gives something; SystemExit with the processes' last words after WAIT_S."""
-    deadline = time.monotonic() + WAIT_S
+def wait(dagster: Dagster, found: Callable[[], str | bool | None], seconds: float = WAIT_S) -> str:
+    """What `found` gives as soon as it gives something; SystemExit with the processes' last words after `seconds`."""
+    deadline = time.monotonic() + seconds
     while not (one := found()):
         if time.monotonic() > deadline:
-            raise SystemExit(f"Nothing happened for {WAIT_S:.0f} s: {dagster.last_words()}")
+            raise SystemExit(f"Nothing happened for {seconds:.0f} s: {dagster.last_words()}")
         time.sleep(0.2)
     return one
 
