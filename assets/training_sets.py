@@ -46,7 +46,7 @@ DESCRIPTIONS = {
 }
 
 
-class TestItems(BaseModel):
+class BenchmarkFiles(BaseModel):
     """What of the section `publishing` the sets depend on where overlaps are left out."""
 
     benchmarks: tuple[str, ...]
@@ -70,7 +70,7 @@ def training_sets_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """All training sets of a night, as one step."""
     config = [settings.training_sets, settings.policy, *settings.critiques.agents]
     if settings.training_sets.leave_out_overlaps:
-        config.append(TestItems(**settings.publishing.model_dump(include=set(TestItems.model_fields))))
+        config.append(BenchmarkFiles(**settings.publishing.model_dump(include=set(BenchmarkFiles.model_fields))))
     pipeline = Pipeline("training_sets", "1", SOURCES, tuple(config), workspace=("prompts",))
     Launchpad = launchpad_config(settings.training_sets)
     current = current_critic_dep(last_night_and_tonight())

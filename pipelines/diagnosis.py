@@ -134,7 +134,10 @@ def _engine_state(path: Path) -> Finding:
 
 
 def problems_findings(settings: Settings) -> Iterator[Finding]:
-    """The user's own sources, read as the night will read them, up to MAX_READ problems of each."""
+    """The user's own sources, row by row as the night reads them, up to MAX_READ problems of each.
+
+    What only all sources together show, such as one id of two problems, is left to the night.
+    """
     for source in settings.problems.sources:
         if not isinstance(source, FileSource | PluginSource):
             continue

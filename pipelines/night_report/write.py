@@ -99,9 +99,9 @@ def versions_around(settings: Settings, night: str) -> tuple[Version, Version]:
     except ReasonmillError as error:
         reason = redacted(str(error))
         return reason, reason
-    dated = sorted(found.versions, key=lambda one: (one.manifest["night"], one.manifest["created_at"]))
-    tonight = [one for one in dated if one.manifest["night"] == night]
-    earlier = [one for one in dated if one.manifest["night"] < night]
+    nights = [(str(one.manifest.get("night", "")), one) for one in found.versions]  # in the order of nights and times
+    tonight = [one for of, one in nights if of == night]
+    earlier = [one for of, one in nights if of < night]
     start = f"{name}-{night}"
     damaged = [redacted(reason) for folder, reason in sorted(found.damaged.items()) if folder.startswith(start)]
     damaged_before = [redacted(reason) for folder, reason in sorted(found.damaged.items()) if folder < start]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.config import Settings
+from pipelines.datasets.published import with_digest
 from pipelines.datasets.versions import MANIFEST
 from pipelines.lake import Lake
 from pipelines.night_report.write import log_rows, versions_around, write_report
@@ -50,6 +51,18 @@ def test_a_damaged_version_is_named_on_the_page_and_stops_no_report(settings):
     assert log_rows(settings, lake, N2)["dataset_version"].to_pylist() == [None]
     page = write_report(settings, lake, N2)[0].read_text()
     assert "The version of this night cannot be read: The manifest" in page
+
+
+def test_a_version_that_does_not_say_its_night_counts_as_an_earlier_one(settings):
+    version = publish_night(settings, N1).version
+    path = Path(settings.datasets_url.removeprefix("file://")) / "tiny" / version / MANIFEST
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(with_digest({key: value for key, value in manifest.items() if key != "night"})))
+
+    tonight, before = versions_around(settings, N2)
+
+    assert tonight is None
+    assert before.version == version
 
 
 def test_a_store_that_cannot_be_reached_stops_no_report(tmp_path):
